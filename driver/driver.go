@@ -1,0 +1,203 @@
+// Package driver is the contract between package deed and an engine, the place
+// where topics live.
+//
+// Applications never import this package; they use package deed, which owns
+// batching, retries, parking, concurrency, tracing and shutdown. Engine authors
+// implement [Conn] and [Subscription], nine methods in all, and whichever of the
+// small interfaces in capability.go their engine can keep. Package drivertest
+// checks the result, package driverkit helps to build it.
+//
+// # Division of labour
+//
+// The engine moves events and reports what happened. It decides nothing: it does
+// not retry, log, drop or reorder, and no goroutine of it outlives Close. What an
+// engine promises is a value, [Features]; what it does not promise is refused by
+// package deed when a program starts, not when the first event is lost.
+//
+// # Errors
+//
+// An engine wraps one of the sentinels below where one fits and returns its
+// SDK's error otherwise. Package deed treats any other error as transient.
+package driver
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors an engine reports by wrapping them.
+var (
+	// ErrClosed means that the Conn or Subscription was used after Close.
+	ErrClosed = errors.New("closed")
+	// ErrNotFound means that the topic, group or event does not exist.
+	ErrNotFound = errors.New("not found")
+	// ErrExists means that a topic of that name exists with other settings.
+	ErrExists = errors.New("exists with other settings")
+	// ErrFenced means that a newer epoch owns the partition: nothing was written.
+	// The caller stops its handlers and forgets the partition.
+	ErrFenced = errors.New("fenced by a newer claim")
+	// ErrGap means that a batch does not continue its producer's sequence: an
+	// earlier batch is missing and nothing of this one was stored.
+	ErrGap = errors.New("gap in the producer's sequence")
+	// ErrRefused means that the engine will never accept this, so that trying
+	// again is pointless: too large, read-only, wrong partition count. Nothing
+	// was stored.
+	ErrRefused = errors.New("refused")
+	// ErrNotStored means that nothing was stored, and that trying again may help.
+	// A failed Publish that wraps none of ErrNotStored, ErrGap, ErrRefused and
+	// ErrClosed leaves the outcome unknown.
+	ErrNotStored = errors.New("not stored")
+	// ErrBusy means that the group has members, which the call does not accept.
+	ErrBusy = errors.New("the group has running members")
+)
+
+// Message is an event as an engine stores it. An engine preserves every field.
+type Message struct {
+	ID      string    // with Source: the event's identity
+	Source  string    // URI-reference of the publisher
+	Type    string    // explicit name, "orders.created"
+	Version int       // of the type, from 1
+	Key     string    // what order is kept by; "" means no order
+	Time    time.Time // when it happened; zero when unknown
+	// Attributes holds every other CloudEvents attribute by its lower-case name:
+	// subject, datacontenttype, dataschema and extensions. Nil is allowed.
+	Attributes map[string]string
+	Data       []byte    // not retained after Publish returns
+	NotBefore  time.Time // zero means now; needs Features.Delay
+}
+
+// Batch is what one producer appends to one partition: all of it or nothing.
+type Batch struct {
+	Topic      string
+	Generation int // the generation the partition was chosen for
+	Partition  int
+	// Producer and Seq make an append idempotent. Seq numbers the first message;
+	// the others follow. Sequences of one (Producer, Topic, Partition) are
+	// contiguous from 1 and a retry repeats a batch with the same boundaries: a
+	// batch below what is stored succeeds without storing, one above it is
+	// ErrGap. An empty Producer asks for a plain append.
+	Producer string
+	Seq      int64
+	Messages []Message
+}
+
+// Receipt is what became of a Batch.
+type Receipt struct {
+	// Stored counts the messages that this call added; the others were there
+	// already, by sequence or by the topic's dedupe window.
+	Stored int
+	// Last is the position of the batch's last stored message, "" when none was
+	// stored or when the engine cannot tell.
+	Last string
+	// Err is the batch's own failure; see the sentinels.
+	Err error
+}
+
+// Delivery is a Message on its way to a handler.
+type Delivery struct {
+	Message
+	Partition int
+	Position  string    // opaque, comparable for equality only, safe to log
+	Stored    time.Time // when the engine stored it
+	Replay    bool      // at or below what the group had committed before a reset
+}
+
+// Claim is a member's fenced right to one partition of one topic for one group.
+type Claim struct {
+	Group     string
+	Topic     string
+	Partition int
+	Epoch     int64
+	Position  string // what the group has handled; "" means nothing
+	// Suspect says that the previous owner ended without Release: what it was
+	// handling may have killed it.
+	Suspect bool
+	Run     int // how often the group was reset on this topic
+}
+
+// Fetch says how much Receive may return. Package deed never asks for more than
+// it has room for.
+type Fetch struct {
+	Events int   // most deliveries
+	Bytes  int   // most bytes of data; one event above it is returned alone
+	Full   []int // partitions without room: fetch nothing from these
+}
+
+// Received is what Receive returns. Claims come before the deliveries that they
+// allow: a delivery's partition has been Granted in this or an earlier Received.
+type Received struct {
+	Granted []Claim
+	// Wanted partitions should move to another member: handle what was fetched,
+	// then Settle with Release. Nothing more is fetched from them.
+	Wanted []int
+	// Lost partitions belong to this member no longer.
+	Lost       []int
+	Deliveries []Delivery // per partition in order of position, without gaps
+}
+
+// Settlement reports the progress of one claimed partition.
+type Settlement struct {
+	Partition int
+	Epoch     int64
+	// Position is the low watermark: this event and all before it are handled,
+	// parked or dead. "" leaves the position as it is.
+	Position string
+	Release  bool // hand the partition over, cleanly; nothing is in flight
+	// Rate and Status are shown beside the lag: events handled a second, and why
+	// the partition does not move, "" when it does.
+	Rate   float64
+	Status string
+}
+
+// From says where a group that does not exist yet starts. The zero value is the
+// beginning of the topic.
+type From struct {
+	End    bool
+	Time   time.Time
+	Cursor map[int]string // position by partition, exclusive
+}
+
+// SubscribeSpec says what to read.
+type SubscribeSpec struct {
+	Topic string
+	Group string
+	From  From
+	Lease time.Duration // how long a silent member keeps its partitions
+}
+
+// Conn is a connection to an engine. Its methods are safe for concurrent use.
+type Conn interface {
+	// Publish appends each batch, batches of one partition in slice order, and
+	// returns when they are as durable as Features promises. The receipts are
+	// parallel to batches. A non-nil error speaks for all of them.
+	Publish(ctx context.Context, batches []Batch) ([]Receipt, error)
+
+	// Subscribe joins the group. ctx bounds the call, not the Subscription. An
+	// absent topic is ErrNotFound.
+	Subscribe(ctx context.Context, spec SubscribeSpec) (Subscription, error)
+
+	// Features reports what the engine guarantees as it is configured. It does not
+	// block and its answer never changes.
+	Features() Features
+
+	// Close ends everything at once, claims without release included; package
+	// deed has drained by then. A second Close does nothing.
+	Close() error
+}
+
+// Subscription is one member's part in a group on one topic. Receive is called by
+// one goroutine at a time; Settle may run beside it.
+type Subscription interface {
+	// Receive blocks until it has anything to report or ctx is done. Ending ctx
+	// loses nothing: what was not returned is returned by the next call.
+	Receive(ctx context.Context, f Fetch) (Received, error)
+
+	// Settle stores progress, fenced by each claim's epoch, and returns the
+	// partitions for which a newer epoch exists; the others are stored.
+	Settle(ctx context.Context, s []Settlement) (lost []int, err error)
+
+	// Close leaves the group. Partitions that were not released are suspect to
+	// their next owner.
+	Close() error
+}

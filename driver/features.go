@@ -1,0 +1,47 @@
+package driver
+
+import "fmt"
+
+// Class is what an accepted event survives. Classes are ordered.
+type Class uint8
+
+// The durability classes, weakest first.
+const (
+	Memory  Class = iota + 1 // nothing: lost with the process or server
+	Process                  // kill -9 of every process
+	Power                    // one node losing power
+	Quorum                   // the loss of a minority of nodes
+)
+
+var classNames = [...]string{Memory: "memory", Process: "process", Power: "power", Quorum: "quorum"}
+
+// String returns the class's name.
+func (c Class) String() string {
+	if int(c) < len(classNames) && classNames[c] != "" {
+		return classNames[c]
+	}
+	return fmt.Sprintf("Class(%d)", uint8(c))
+}
+
+// Features is an engine's promise. Package deed checks it when a program asks for
+// something, package drivertest checks that it is true, and docs/engines.md is
+// generated from it. The zero value promises nothing.
+type Features struct {
+	Engine     string // "sqlite", as in the URL scheme
+	Durability Class  // as the server is really configured
+	Setting    string // what to change for a higher class, "" when nothing helps
+
+	KeyOrder     bool // events of one key are delivered in publish order
+	Groups       bool // consumers share a topic, each event goes to one of them
+	Fenced       bool // a member that lost a partition cannot settle it
+	DensePos     bool // positions of a partition count 1, 2, 3 …
+	Sequence     bool // producer sequences are checked
+	Dedupe       bool // a topic may have an id window
+	SideLog      bool // parked events and dead letters are kept beside the topic
+	Lag          bool // lag is known in events and seconds
+	Browse       bool // events can be read without a group, and again
+	Delay        bool // Message.NotBefore is kept
+	MultiProcess bool // several processes share it
+
+	MaxEventBytes int // largest Data; 0 means no limit of the engine's own
+}
