@@ -49,6 +49,9 @@ func NewTopic(name string, opts *TopicOptions) *Topic {
 // Name returns the topic's name.
 func (t *Topic) Name() string { return t.name }
 
+// Options returns the settings that the topic was declared with.
+func (t *Topic) Options() TopicOptions { return t.opts }
+
 func (t *Topic) settings() driver.TopicSettings {
 	return driver.TopicSettings{
 		Partitions: t.opts.Partitions, PartitionBy: t.opts.PartitionBy,

@@ -74,9 +74,9 @@ type Batch struct {
 	Partition  int
 	// Producer and Seq make an append idempotent. Seq numbers the first message;
 	// the others follow. Sequences of one (Producer, Topic, Partition) are
-	// contiguous from 1 and a retry repeats a batch with the same boundaries: a
-	// batch below what is stored succeeds without storing, one above it is
-	// ErrGap. An empty Producer asks for a plain append.
+	// contiguous from 1: messages at or below the last one stored succeed without
+	// being stored again, a batch that starts after the next one is ErrGap. An
+	// empty Producer asks for a plain append.
 	Producer string
 	Seq      int64
 	Messages []Message
