@@ -1,0 +1,85 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Migration is one step of a component's tables: plain SQL, one or more
+// statements, applied once. Steps are numbered by their place, from 1, and never
+// change after a release.
+type Migration struct {
+	Name string
+	SQL  string
+}
+
+const schemaTable = `create table if not exists deed_schema (
+	component text not null primary key,
+	version   integer not null,
+	applied   text not null
+)`
+
+// Migrate brings a component's tables up to the last of ms, in one transaction.
+// Processes that start together wait for each other. A database that is further
+// than ms was written by a newer program, and is refused.
+func (db *DB) Migrate(ctx context.Context, component string, ms []Migration) error {
+	if v, err := db.version(ctx, db.sql, component); err == nil && v == len(ms) {
+		return nil // the usual case takes no lock
+	}
+	err := db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, schemaTable); err != nil {
+			return err
+		}
+		v, err := db.version(ctx, tx, component)
+		if err != nil {
+			return err
+		}
+		if v > len(ms) {
+			return fmt.Errorf("the tables have version %d, this program knows up to %d (run a newer program)", v, len(ms))
+		}
+		for i, m := range ms[v:] {
+			if _, err := tx.ExecContext(ctx, m.SQL); err != nil {
+				return fmt.Errorf("step %d (%s): %w", v+i+1, m.Name, err)
+			}
+		}
+		_, err = tx.ExecContext(ctx, db.dialect.Rebind("insert into deed_schema (component, version, applied) "+
+			"values (?, ?, ?) on conflict (component) do update set version = excluded.version, applied = excluded.applied"),
+			component, len(ms), time.Now().UTC().Format(time.RFC3339))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("sqldb: migrate %s: %w", component, err)
+	}
+	return nil
+}
+
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+func (db *DB) version(ctx context.Context, q querier, component string) (int, error) {
+	var v int
+	err := q.QueryRowContext(ctx, db.dialect.Rebind("select version from deed_schema where component = ?"), component).
+		Scan(&v)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return v, err
+}
+
+// Script returns ms as one SQL script, bookkeeping included, for those who create
+// tables by hand: Migrate then finds nothing left to do.
+func Script(component string, ms []Migration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s;\n", schemaTable)
+	for i, m := range ms {
+		fmt.Fprintf(&b, "\n-- %s %d: %s\n%s;\n", component, i+1, m.Name, strings.TrimRight(strings.TrimSpace(m.SQL), ";"))
+	}
+	fmt.Fprintf(&b, "\ninsert into deed_schema (component, version, applied) values ('%s', %d, '%s');\n",
+		component, len(ms), "by hand")
+	return b.String()
+}
