@@ -1,0 +1,38 @@
+# Every target calls what works without make, too: see CONTRIBUTING.md.
+
+STATICCHECK = go tool -modfile=tools/go.mod staticcheck
+BENCHSTAT   = go tool -modfile=tools/go.mod benchstat
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt build bench docs clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## run the main job: real events through real services on one SQLite file
+	go run ./examples/demo
+
+test: ## run every check and test of the repository
+	go run ./internal/testall
+
+lint: ## run go vet, staticcheck and the repository's own rules, without the tests
+	go vet ./...
+	$(STATICCHECK) ./...
+	go test -count=1 ./internal/tidy
+
+fmt: ## format the Go code
+	gofmt -l -w .
+
+build: ## build the static binary bin/deed
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/deed ./cmd/deed
+
+bench: ## run the benchmarks six times and summarize them
+	@mkdir -p bin
+	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bin/bench.txt
+	$(BENCHSTAT) bin/bench.txt
+
+docs: ## renew the code excerpts in the documentation
+	go test -count=1 ./internal/tidy -run TestMarkdownExcerpts -update
+
+clean: ## remove what the targets above wrote
+	rm -rf bin

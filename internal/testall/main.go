@@ -1,0 +1,149 @@
+// Command testall runs every check and test of the repository and ends with one
+// line that says how many passed and failed. It needs Go and the network to fetch
+// modules; a C compiler adds the race detector.
+//
+//	go run ./internal/testall            # everything
+//	go run ./internal/testall ./outbox   # everything about some packages
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+const (
+	// wholeLimit ends a run that hangs outside of a test.
+	wholeLimit = 25 * time.Minute
+	// packageLimit ends one package's tests with the stacks of all goroutines.
+	packageLimit = 12 * time.Minute
+)
+
+func main() {
+	noRace := flag.Bool("no-race", false, "do not use the race detector")
+	flag.Usage = func() {
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./internal/testall [-no-race] [packages]")
+		flag.PrintDefaults()
+	}
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeoutCause(ctx, wholeLimit, errors.New("the run took too long"))
+	defer cancel()
+
+	r := &runner{out: os.Stdout, start: time.Now()}
+	if err := r.run(ctx, flag.Args(), !*noRace); err != nil {
+		fmt.Fprintln(os.Stderr, "testall:", err)
+		os.Exit(1)
+	}
+	if !r.summary() {
+		os.Exit(1)
+	}
+}
+
+// runner runs the checks one after the other and counts.
+type runner struct {
+	out   io.Writer
+	start time.Time
+
+	passed, failed int
+	skips          []string
+	failures       []string // whole texts, shown at the end
+}
+
+// run checks packages, or everything when there are none. Its error means that it
+// could not go on; what failed is in r.
+func (r *runner) run(ctx context.Context, packages []string, race bool) error {
+	root, err := goEnv(ctx, "GOMOD")
+	if err != nil {
+		return err
+	}
+	root = filepath.Dir(root)
+	modules := []string{root}
+	if len(packages) == 0 {
+		packages = []string{"./..."}
+		if modules, err = findModules(root); err != nil {
+			return err
+		}
+	}
+	args := []string{"test", "-json", "-count=1", fmt.Sprintf("-timeout=%v", packageLimit)}
+	if race = race && r.raceWorks(ctx); race {
+		args = append(args, "-race")
+	}
+	for _, dir := range modules {
+		found, err := hasPackages(ctx, dir)
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		r.check(ctx, dir, "go vet", append([]string{"vet"}, packages...))
+		tools := filepath.Join(root, "tools", "go.mod")
+		r.check(ctx, dir, "staticcheck", append([]string{"tool", "-modfile=" + tools, "staticcheck"}, packages...))
+		if err := r.test(ctx, dir, append(args, packages...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// raceWorks reports whether the race detector can be built here, and says so
+// loudly when it cannot.
+func (r *runner) raceWorks(ctx context.Context) bool {
+	out, err := command(ctx, ".", "build", "-race", "runtime/cgo").CombinedOutput()
+	if err == nil {
+		return true
+	}
+	fmt.Fprintf(r.out, "\n  *** WITHOUT THE RACE DETECTOR: it needs a C compiler, and here is none that works.\n"+
+		"  *** Install gcc or clang for it. go build -race said: %s\n\n", firstLine(out))
+	return false
+}
+
+// check runs a go command that prints nothing when all is well.
+func (r *runner) check(ctx context.Context, dir, name string, args []string) {
+	began := time.Now()
+	out, err := command(ctx, dir, args...).CombinedOutput()
+	if err != nil {
+		r.failed++
+		r.failures = append(r.failures, fmt.Sprintf("%s: %v\n%s", name, err, out))
+		fmt.Fprintf(r.out, "FAIL  %s\n", name)
+		return
+	}
+	r.passed++
+	fmt.Fprintf(r.out, "ok    %-44s %6.1fs\n", name, time.Since(began).Seconds())
+}
+
+// summary prints what was skipped, what failed and the last line. It reports
+// whether all is well.
+func (r *runner) summary() bool {
+	for _, f := range r.failures {
+		fmt.Fprintf(r.out, "\n--- %s\n", f)
+	}
+	if len(r.skips) > 0 {
+		fmt.Fprintf(r.out, "\n*** %d SKIPPED:\n", len(r.skips))
+		for _, s := range r.skips {
+			fmt.Fprintln(r.out, "***", s)
+		}
+	}
+	fmt.Fprintf(r.out, "\ntook %v\n%d passed, %d failed\n", time.Since(r.start).Round(time.Second), r.passed, r.failed)
+	return r.failed == 0
+}
+
+// command is a go command that is interrupted when ctx ends, and killed when it
+// does not care.
+func command(ctx context.Context, dir string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd
+}
