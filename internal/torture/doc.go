@@ -1,0 +1,13 @@
+// Package torture runs real services on a real bus, hurts them at random, and
+// proves from what they wrote down that no guarantee was broken.
+//
+// A run starts publishers and consumers as processes of their own, kills and
+// freezes them by a schedule that follows from a seed, heals everything, drains,
+// redrives the dead letters, and then checks the history: the operations that the
+// processes recorded, the topic as it is read back, and the effects in the
+// consumers' database. Each check is a pure function over a [History], tested on
+// histories written by hand.
+//
+// To add an engine, give [Config] its URL. To add a fault, write a [Nemesis] and
+// list it in [Config].
+package torture

@@ -1,0 +1,85 @@
+package torture
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"hash/fnv"
+	"math/rand/v2"
+	"time"
+
+	"github.com/deedgo/deed"
+)
+
+// Fact is what the events of a run say. All of it follows from Key and KV, so
+// that a publisher which was killed can publish the same bytes again.
+type Fact struct {
+	Key    string `json:"key"`
+	KV     int64  `json:"kv"` // its version within its key, from 1
+	Amount int64  `json:"amount"`
+	Poison bool   `json:"poison,omitempty"`
+	Pad    string `json:"pad"`
+}
+
+// topic is where a run's events live. Its id window makes a publisher's second
+// try after a crash store nothing twice.
+var topic = deed.NewTopic("torture", &deed.TopicOptions{Partitions: 8, Dedupe: time.Hour})
+
+var factType = deed.NewType(topic, "torture.fact", 1, func(f Fact) string { return f.Key })
+
+// newFact makes event kv of a key: 200 bytes, and now and then 8 KB.
+func newFact(key string, kv int64, poison bool) Fact {
+	r := rand.New(rand.NewPCG(hash(key), uint64(kv)))
+	size := 120
+	if r.IntN(100) == 0 {
+		size = 8 << 10
+	}
+	pad := make([]byte, size)
+	for i := range pad {
+		pad[i] = 'a' + byte(r.IntN(26))
+	}
+	return Fact{Key: key, KV: kv, Amount: amount(kv), Poison: poison, Pad: string(pad)}
+}
+
+// id names the event for good.
+func (f Fact) id() string { return fmt.Sprintf("%s/%d", f.Key, f.KV) }
+
+// op starts an operation about the event.
+func (f Fact) op(do Do) Op {
+	op := Op{Do: do, ID: f.id(), Key: f.Key, KV: f.KV, Sum: f.sum()}
+	if f.Poison {
+		op.State = poisoned
+	}
+	return op
+}
+
+// sum covers every byte that is published.
+func (f Fact) sum() uint32 {
+	data, err := json.Marshal(f)
+	if err != nil {
+		panic(err) // strings, numbers and a boolean always marshal
+	}
+	return crc32.ChecksumIEEE(data)
+}
+
+// seen starts an operation about an event as it came back from the bus: its sum
+// is that of the bytes that came, its id the one that the bus says.
+func seen(do Do, e deed.Event) Op {
+	op := Op{Do: do, ID: e.ID, Key: e.Key, Sum: crc32.ChecksumIEEE(e.Data)}
+	var f Fact
+	if err := json.Unmarshal(e.Data, &f); err != nil {
+		op.Err = err.Error()
+		return op
+	}
+	op.KV = f.KV
+	return op
+}
+
+// amount is what event kv of a key adds to the ledger.
+func amount(kv int64) int64 { return kv%7 + 1 }
+
+func hash(s string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(s))
+	return h.Sum64()
+}
