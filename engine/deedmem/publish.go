@@ -1,0 +1,155 @@
+package deedmem
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// Publish appends batches; see driver.Conn.
+func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Receipt, error) {
+	copies := make([][]byte, len(batches))
+	for i := range batches {
+		copies[i] = joinData(batches[i].Messages)
+	}
+	if err := c.enter(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("mem: %w: %w", driver.ErrNotStored, err)
+		}
+		return nil, err
+	}
+	defer c.store.mu.Unlock()
+	receipts := make([]driver.Receipt, len(batches))
+	at := now()
+	for i := range batches {
+		receipts[i] = c.store.append(&batches[i], copies[i], at)
+	}
+	return receipts, nil
+}
+
+// joinData copies the data of all messages into one block: one allocation for a
+// batch, made before the store is locked.
+func joinData(ms []driver.Message) []byte {
+	n := 0
+	for i := range ms {
+		n += len(ms[i].Data)
+	}
+	block := make([]byte, 0, n)
+	for i := range ms {
+		block = append(block, ms[i].Data...)
+	}
+	return block
+}
+
+// append stores one batch, whose data has been copied to block.
+func (s *store) append(b *driver.Batch, block []byte, at time.Time) driver.Receipt {
+	t, err := s.topicNamed(b.Topic)
+	if err == nil {
+		err = t.check(b)
+	}
+	if err != nil {
+		return driver.Receipt{Err: err}
+	}
+	p := t.parts[b.Partition]
+	known, err := p.continues(b)
+	if err != nil {
+		return driver.Receipt{Err: err}
+	}
+	if p.last > 0 && p.last > p.base { // a clock set back does not unsort the log
+		if last := p.at(p.last).Stored; last.After(at) {
+			at = last
+		}
+	}
+	first := p.last
+	for i := range b.Messages {
+		m := &b.Messages[i]
+		data := block[:len(m.Data):len(m.Data)]
+		block = block[len(m.Data):]
+		if i < known || t.window.seen(m, at, t.info.Dedupe) {
+			continue
+		}
+		d := p.next()
+		d.Message, d.Partition, d.Stored = *m, b.Partition, at
+		d.Data = data
+	}
+	if b.Producer != "" && known < len(b.Messages) {
+		p.producers[b.Producer] = b.Seq + int64(len(b.Messages)) - 1
+	}
+	stored := int(p.last - first)
+	if stored == 0 {
+		return driver.Receipt{}
+	}
+	p.number(first)
+	t.retain(b.Partition, at)
+	for _, g := range t.groups {
+		if owner := g.readings[b.Partition].owner; owner != nil {
+			owner.notify()
+		}
+	}
+	return driver.Receipt{Stored: stored, Last: text(p.last)}
+}
+
+// check reports what makes a batch unacceptable to the topic.
+func (t *topic) check(b *driver.Batch) error {
+	name := t.info.Name
+	if b.Generation != t.info.Generation {
+		return fmt.Errorf("mem: topic %q is at generation %d, the batch at %d (describe the topic again): %w",
+			name, t.info.Generation, b.Generation, driver.ErrRefused)
+	}
+	if b.Partition < 0 || b.Partition >= len(t.parts) {
+		return fmt.Errorf("mem: topic %q has %d partitions and no number %d: %w",
+			name, len(t.parts), b.Partition, driver.ErrRefused)
+	}
+	if b.Producer != "" && b.Seq < 1 {
+		return fmt.Errorf("mem: topic %q: sequence %d of producer %q (want 1 or more): %w",
+			name, b.Seq, b.Producer, driver.ErrRefused)
+	}
+	for i := range b.Messages {
+		if !b.Messages[i].NotBefore.IsZero() {
+			return fmt.Errorf("mem: topic %q: event %s is to be delayed, which memory does not do: %w",
+				name, b.Messages[i].ID, driver.ErrRefused)
+		}
+	}
+	return nil
+}
+
+// continues returns how many of the batch's messages the partition has already by
+// their sequence, or ErrGap.
+func (p *partition) continues(b *driver.Batch) (known int, err error) {
+	if b.Producer == "" {
+		return 0, nil
+	}
+	last := p.producers[b.Producer]
+	if b.Seq > last+1 {
+		return 0, fmt.Errorf("mem: topic %q partition %d: producer %q sent %d after %d: %w",
+			b.Topic, b.Partition, b.Producer, b.Seq, last, driver.ErrGap)
+	}
+	return int(min(last+1-b.Seq, int64(len(b.Messages)))), nil
+}
+
+// number writes the positions of the events after first as text, all in one
+// string, since one allocation for each is the largest cost of all.
+func (p *partition) number(first int64) {
+	var room [2048]byte
+	digits := room[:0]
+	for pos := first + 1; pos <= p.last; pos++ {
+		digits = strconv.AppendInt(digits, pos, 10)
+	}
+	all := string(digits)
+	for pos := first + 1; pos <= p.last; pos++ {
+		n := width(pos)
+		p.at(pos).Position, all = all[:n], all[n:]
+	}
+}
+
+// width returns how many digits n has.
+func width(n int64) int {
+	w := 1
+	for ; n >= 10; n /= 10 {
+		w++
+	}
+	return w
+}

@@ -1,0 +1,135 @@
+package deedmem
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// CreateTopic creates a topic or returns the one there is; see driver.Topics.
+func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSettings) (driver.TopicInfo, error) {
+	if err := c.enter(ctx); err != nil {
+		return driver.TopicInfo{}, err
+	}
+	defer c.store.mu.Unlock()
+	if t := c.store.topics[name]; t != nil {
+		return t.describe(), nil
+	}
+	if err := checkSettings(name, &s); err != nil {
+		return driver.TopicInfo{}, err
+	}
+	c.store.generations[name]++
+	t := &topic{
+		info: driver.TopicInfo{
+			Name: name, TopicSettings: s, Generation: c.store.generations[name],
+			Incarnation: rand.Text(), Created: now(),
+		},
+		groups: make(map[string]*group),
+	}
+	for range s.Partitions {
+		t.parts = append(t.parts, &partition{producers: make(map[string]int64)})
+	}
+	c.store.topics[name] = t
+	return t.describe(), nil
+}
+
+// checkSettings fills in the defaults and refuses what makes no sense.
+func checkSettings(name string, s *driver.TopicSettings) error {
+	s.Partitions = cmp.Or(s.Partitions, driver.DefaultPartitions)
+	s.PartitionBy = cmp.Or(s.PartitionBy, "key")
+	s.Keep = cmp.Or(s.Keep, driver.DefaultKeep)
+	switch {
+	case name == "":
+		return fmt.Errorf("mem: a topic needs a name: %w", driver.ErrRefused)
+	case s.Partitions < 1:
+		return fmt.Errorf("mem: topic %q: %d partitions (want 1 or more): %w", name, s.Partitions, driver.ErrRefused)
+	case s.PartitionBy != "key" && s.PartitionBy != "type":
+		return fmt.Errorf("mem: topic %q: partition by %q (want key or type): %w", name, s.PartitionBy, driver.ErrRefused)
+	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0:
+		return fmt.Errorf("mem: topic %q: dedupe %v, keep %v, hold %v (want 0 or more): %w",
+			name, s.Dedupe, s.Keep, s.Hold, driver.ErrRefused)
+	}
+	return nil
+}
+
+// describe returns the topic's info with its present count of events.
+func (t *topic) describe() driver.TopicInfo {
+	info := t.info
+	for _, p := range t.parts {
+		info.Events += p.last - p.base
+	}
+	return info
+}
+
+// Topic describes one topic; see driver.Topics.
+func (c *Conn) Topic(ctx context.Context, name string) (driver.TopicInfo, error) {
+	if err := c.enter(ctx); err != nil {
+		return driver.TopicInfo{}, err
+	}
+	defer c.store.mu.Unlock()
+	t, err := c.store.topicNamed(name)
+	if err != nil {
+		return driver.TopicInfo{}, err
+	}
+	return t.describe(), nil
+}
+
+// Topics lists all topics by name.
+func (c *Conn) Topics(ctx context.Context) ([]driver.TopicInfo, error) {
+	if err := c.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer c.store.mu.Unlock()
+	infos := make([]driver.TopicInfo, 0, len(c.store.topics))
+	for _, t := range c.store.topics {
+		infos = append(infos, t.describe())
+	}
+	slices.SortFunc(infos, func(a, b driver.TopicInfo) int { return cmp.Compare(a.Name, b.Name) })
+	return infos, nil
+}
+
+// SetTopic changes Dedupe, Keep and Hold; see driver.Topics.
+func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings) error {
+	if err := c.enter(ctx); err != nil {
+		return err
+	}
+	defer c.store.mu.Unlock()
+	t, err := c.store.topicNamed(name)
+	if err != nil {
+		return err
+	}
+	if err := checkSettings(name, &s); err != nil {
+		return err
+	}
+	if s.Partitions != t.info.Partitions || s.PartitionBy != t.info.PartitionBy {
+		return fmt.Errorf("mem: topic %q has %d partitions by %s, which stay until it is created anew: %w",
+			name, t.info.Partitions, t.info.PartitionBy, driver.ErrRefused)
+	}
+	t.info.TopicSettings = s
+	return nil
+}
+
+// DeleteTopic removes a topic with all that belongs to it. Its members are told by
+// their next call.
+func (c *Conn) DeleteTopic(ctx context.Context, name string) error {
+	if err := c.enter(ctx); err != nil {
+		return err
+	}
+	defer c.store.mu.Unlock()
+	t, err := c.store.topicNamed(name)
+	if err != nil {
+		return err
+	}
+	delete(c.store.topics, name)
+	t.deleted = true
+	for _, g := range t.groups {
+		for _, m := range g.members {
+			m.notify()
+		}
+	}
+	return nil
+}
