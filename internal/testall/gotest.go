@@ -63,7 +63,9 @@ func (r *runner) follow(stream io.Reader) {
 			}
 		}
 	}()
-	p := progress{runner: r, output: map[testName]*tail{}, running: map[testName]time.Time{}, packages: map[string]*counts{}}
+	p := progress{
+		runner: r, output: map[testName]*tail{}, running: map[testName]time.Time{}, packages: map[string]*counts{},
+	}
 	silence := time.NewTicker(quiet)
 	defer silence.Stop()
 	for {

@@ -30,7 +30,7 @@ func findModules(root string) ([]string, error) {
 
 // hasPackages reports whether a module holds Go code; tools/ may hold none.
 func hasPackages(ctx context.Context, dir string) (bool, error) {
-	out, err := command(ctx, dir, "list", "./...").Output()
+	out, err := command(ctx, dir, "list", "-e", "./...").Output()
 	if err != nil {
 		return false, fmt.Errorf("go list in %s: %w", dir, err)
 	}

@@ -1,0 +1,60 @@
+package tidy
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+const (
+	directRequirements = 12 // above it, split the module or write the sixty lines yourself
+	binaryBytes        = 40 << 20
+)
+
+// TestModule keeps the module light for those who import it.
+func TestModule(t *testing.T) {
+	text := string(texts(t)["go.mod"])
+	for _, bad := range []string{"tool", "replace", "exclude"} {
+		if regexp.MustCompile(`(?m)^` + bad + `\b`).MatchString(text) {
+			t.Errorf("go.mod has a %s line: tools belong in tools/go.mod, the others break go install …@version", bad)
+		}
+	}
+	direct := 0
+	for _, m := range regexp.MustCompile(`(?m)^(?:require )?\s*\S+\.\S+/?\S* v\S+(.*)$`).FindAllStringSubmatch(text, -1) {
+		if !strings.Contains(m[1], "indirect") {
+			direct++
+		}
+	}
+	if direct > directRequirements {
+		t.Errorf("go.mod has %d direct requirements (want at most %d)", direct, directRequirements)
+	}
+	const pin = "modernc.org/sqlite v1.60.1"
+	if !strings.Contains(text, pin+"\n") && !strings.Contains(text, pin+" ") {
+		t.Errorf("go.mod does not require %s: docs/adr/0006-sqlite-in-pure-go.md says why it is pinned", pin)
+	}
+}
+
+// TestBinary builds cmd/deed as users get it: static, without a C compiler.
+func TestBinary(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "deed")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/deed")
+	build.Dir = root
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	info, err := os.Stat(binary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the binary has %.1f MiB", float64(info.Size())/(1<<20))
+	if info.Size() > binaryBytes {
+		t.Errorf("the binary has %d bytes (want at most %d): what keeps every method alive?", info.Size(), binaryBytes)
+	}
+	if out, err := exec.Command(binary, "version").CombinedOutput(); err != nil {
+		t.Errorf("deed version: %v\n%s", err, out)
+	}
+}
