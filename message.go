@@ -31,6 +31,10 @@ func (e *Event) message() driver.Message {
 	return m
 }
 
+// EventOf returns the event that an engine stored as m, for features that
+// administer what engines keep. It shares m's data.
+func EventOf(m *driver.Message) Event { return eventOf(m) }
+
 // eventOf turns what an engine stored back into an Event.
 func eventOf(m *driver.Message) Event {
 	e := Event{

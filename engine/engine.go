@@ -1,0 +1,84 @@
+// Package engine opens engines by URL, so that a program moves from one to another
+// by changing a setting. A program that wants a single engine in its binary opens
+// that engine's package and calls deed.New instead.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/engine/deedsql"
+)
+
+type scheme struct {
+	name string
+	open func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error)
+}
+
+// schemes is the one table of the engines there are. It is a table and not a
+// registry, so that reading it answers what a binary can open.
+var schemes = []scheme{
+	{"mem", func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+		return deedmem.Open(ctx, url, nil)
+	}},
+	{"sqlite", func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
+		return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
+	}},
+}
+
+// Schemes returns the URL schemes that Open knows, sorted.
+func Schemes() []string {
+	names := make([]string, len(schemes))
+	for i, s := range schemes {
+		names[i] = s.name
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Open returns a bus on the engine that url names: "sqlite:orders.db", "mem:". A
+// nil o means defaults. With o.NoCreate a database that does not exist is an
+// error too.
+func Open(ctx context.Context, url string, o *deed.Options) (*deed.Bus, error) {
+	conn, err := OpenConn(ctx, url, o)
+	if err != nil {
+		return nil, err
+	}
+	b, err := deed.New(conn, o)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// OpenConn is Open without a bus, for programs that speak to the engine itself.
+func OpenConn(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
+	if o == nil {
+		o = &deed.Options{}
+	}
+	name, _, ok := strings.Cut(url, ":")
+	if !ok {
+		return nil, fmt.Errorf("engine URL %q has no scheme (want %s, as in sqlite:orders.db)", url, known())
+	}
+	for _, s := range schemes {
+		if s.name == name {
+			return s.open(ctx, url, o)
+		}
+	}
+	// The rest of the URL may hold a password, so it is not repeated.
+	return nil, fmt.Errorf("engine URL has the unknown scheme %q (want %s)", name, known())
+}
+
+func known() string {
+	names := Schemes()
+	for i := range names {
+		names[i] += ":"
+	}
+	return strings.Join(names, " or ")
+}

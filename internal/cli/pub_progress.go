@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+)
+
+// reportEvery is how often long work says how far it is where there is no terminal.
+const reportEvery = 10 * time.Second
+
+// watched is an input that shows how much of it was read: a bar when stdin is a
+// file and stderr a terminal, now and then a line otherwise.
+type watched struct {
+	r    io.Reader
+	read atomic.Int64
+
+	bar      *mpb.Bar
+	progress *mpb.Progress
+	stop     chan struct{}
+	stopped  chan struct{}
+}
+
+func (a *app) watch(r io.Reader) *watched {
+	w := &watched{r: r, stop: make(chan struct{}), stopped: make(chan struct{})}
+	size := int64(0)
+	if f, ok := r.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			size = info.Size()
+		}
+	}
+	if size > 0 && isTerminal(a.stderr) {
+		close(w.stopped)
+		w.progress = mpb.New(mpb.WithOutput(a.stderr), mpb.WithWidth(48))
+		w.bar = w.progress.AddBar(size,
+			mpb.BarRemoveOnComplete(),
+			mpb.PrependDecorators(decor.Name("publishing "), decor.Percentage()),
+			mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
+		return w
+	}
+	go func() {
+		defer close(w.stopped)
+		tick := time.NewTicker(reportEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				a.say("deed: pub: %s KiB read", comma(w.read.Load()>>10))
+			case <-w.stop:
+				return
+			}
+		}
+	}()
+	return w
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	w.read.Add(int64(n))
+	if w.bar != nil {
+		w.bar.IncrBy(n)
+	}
+	return n, err
+}
+
+// done ends the showing.
+func (w *watched) done(complete bool) {
+	close(w.stop)
+	<-w.stopped
+	if w.bar == nil {
+		return
+	}
+	if complete {
+		w.bar.SetTotal(-1, true)
+	} else {
+		w.bar.Abort(true)
+	}
+	w.progress.Wait()
+}

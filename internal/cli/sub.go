@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
+)
+
+// subInFlight bounds the data that a slow reader leaves waiting in memory.
+const subInFlight = 8 << 20
+
+type subFlags struct {
+	group, from, typeName string
+	count                 int64
+	idle                  time.Duration
+	data                  bool
+}
+
+func newSub(a *app) *cobra.Command {
+	var f subFlags
+	cmd := &cobra.Command{
+		Use:   "sub TOPIC --group G",
+		Short: "Write a group's events to stdout, and acknowledge each once it is written",
+		Long: "Write a group's events to stdout, one CloudEvents JSON document a line, and acknowledge each once it\n" +
+			"is written. Several sub processes of one group share the topic.\n\n" +
+			"It ends after --count events, after --idle without one while no partition waits for a dead member's\n" +
+			"lease, or on Ctrl-C.",
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.sub(cmd, args[0], f) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.group, "group", "", "the `group` to read for")
+	fl.StringVar(&f.from, "from", "start", "where a new group starts: start, end, TIME or `POSITION`")
+	fl.StringVar(&f.typeName, "type", "", "write events of this `type` only, pass over others")
+	fl.Int64Var(&f.count, "count", 0, "end after `N` events")
+	fl.Var(spanFlag{to: &f.idle}, "idle", "end after this long without an event")
+	fl.BoolVar(&f.data, "data", false, "write the data alone")
+	return cmd
+}
+
+func (f subFlags) check(cmd *cobra.Command) (deed.From, error) {
+	if f.group == "" {
+		return deed.From{}, usagef("--group is missing (%s)", cmd.UseLine())
+	}
+	if err := deed.CheckName("group", f.group); err != nil {
+		return deed.From{}, usageError{err.Error()}
+	}
+	if f.count < 0 || cmd.Flags().Changed("count") && f.count == 0 {
+		return deed.From{}, usagef("--count %d: want 1 or more", f.count)
+	}
+	if cmd.Flags().Changed("idle") && f.idle == 0 {
+		return deed.From{}, usagef("--idle 0s: want a duration like 2s")
+	}
+	return parseFrom("from", f.from)
+}
+
+func (a *app) sub(cmd *cobra.Command, topic string, f subFlags) error {
+	from, err := f.check(cmd)
+	if err != nil {
+		return err
+	}
+	bus, err := a.open(cmd.Context(), toRead)
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	info, err := topicInfo(cmd.Context(), bus, topic)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancelCause(cmd.Context())
+	defer stop(nil)
+	w := &subWriter{
+		out: output{a.stdout}, data: f.data, typeName: f.typeName, left: f.count, stop: stop, idleSince: time.Now(),
+	}
+	sub := deed.Subscribe(f.group,
+		&deed.SubscribeOptions{From: from, Parallel: 1, InFlightBytes: subInFlight, Retry: deed.Retry{Attempts: deed.Forever}},
+		deed.OnAny(declare(info), w.handle))
+
+	var watcher sync.WaitGroup
+	if f.idle > 0 {
+		watcher.Go(func() { w.stopWhenIdle(ctx, f.idle, func() bool { return a.orphaned(ctx, bus, f.group, topic) }) })
+	}
+	err = bus.Run(ctx, sub)
+	stop(nil)
+	watcher.Wait()
+	if w.failed != nil {
+		return w.failed
+	}
+	return err
+}
+
+// errSubEnded is a handler's answer once nothing more shall be written. Run's
+// context is cancelled by then, so it does not count as an attempt.
+var errSubEnded = errors.New("the command has ended")
+
+// subWriter writes events until it has written enough, is told to end, or fails.
+type subWriter struct {
+	out      io.Writer
+	data     bool
+	typeName string
+	stop     context.CancelCauseFunc
+
+	mu        sync.Mutex
+	left      int64 // events to write, when there is a limit
+	ended     bool
+	failed    error
+	idleSince time.Time // when the last event was done with
+}
+
+// handle writes one event. Parallel is 1, so that it holds the lock while a slow
+// reader takes its time, and idleness is not measured meanwhile.
+func (w *subWriter) handle(ctx context.Context, e deed.Received[[]byte]) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return errSubEnded
+	}
+	defer func() { w.idleSince = time.Now() }()
+	if w.typeName != "" && e.Type != w.typeName {
+		return nil
+	}
+	if err := writeEvent(w.out, e.Event, w.data); err != nil {
+		w.ended, w.failed = true, err
+		w.stop(err)
+		return err
+	}
+	if w.left > 0 {
+		if w.left--; w.left == 0 {
+			w.ended = true
+			w.stop(nil)
+		}
+	}
+	return nil
+}
+
+// stopWhenIdle ends the run after d without an event. While a partition with events
+// belongs to a dead member, they are still to come.
+func (w *subWriter) stopWhenIdle(ctx context.Context, d time.Duration, orphaned func() bool) {
+	for {
+		w.mu.Lock()
+		rest := d - time.Since(w.idleSince)
+		w.mu.Unlock()
+		if rest <= 0 {
+			if !orphaned() {
+				w.stop(nil)
+				return
+			}
+			rest = min(d, orphanPoll)
+		}
+		select {
+		case <-time.After(rest):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// orphanPoll is how often an idle member looks whether dead ones still hold
+// partitions.
+const orphanPoll = 200 * time.Millisecond
+
+// orphaned reports whether a partition with events has no living owner.
+func (a *app) orphaned(ctx context.Context, b *deed.Bus, group, topic string) bool {
+	groups, ok := driver.As[driver.Groups](b.Conn())
+	if !ok {
+		return false
+	}
+	lags, err := groups.Lag(ctx, group, topic)
+	if err != nil {
+		return ctx.Err() == nil // unknown is no reason to end
+	}
+	for _, l := range lags {
+		if l.Events > 0 && (l.Member == "" || l.MemberGone) {
+			return true
+		}
+	}
+	return false
+}
+
+// writeEvent writes one line: the event as CloudEvents JSON, or its data.
+func writeEvent(w io.Writer, e deed.Event, dataOnly bool) error {
+	line := e.Data
+	if !dataOnly {
+		var err error
+		if line, err = json.Marshal(e); err != nil {
+			return err
+		}
+	}
+	buf := make([]byte, 0, len(line)+1)
+	_, err := w.Write(append(append(buf, line...), '\n'))
+	return err
+}

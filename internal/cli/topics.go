@@ -1,0 +1,319 @@
+package cli
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
+)
+
+func newTopics(a *app) *cobra.Command {
+	return group("topics", "List, show, create, change and remove topics",
+		newTopicsList(a), newTopicsShow(a), newTopicsCreate(a), newTopicsSet(a), newTopicsRemove(a))
+}
+
+// topicDoc is a topic in JSON. Spans are seconds; 0 means none or for ever.
+type topicDoc struct {
+	Name          string     `json:"name"`
+	Partitions    int        `json:"partitions"`
+	PartitionBy   string     `json:"partition_by"`
+	Events        int64      `json:"events"`
+	DedupeSeconds float64    `json:"dedupe_seconds"`
+	KeepSeconds   float64    `json:"keep_seconds"`
+	HoldSeconds   float64    `json:"hold_seconds"`
+	Generation    int        `json:"generation"`
+	Incarnation   string     `json:"incarnation"`
+	Created       *time.Time `json:"created"`
+}
+
+func topicDocOf(t driver.TopicInfo) topicDoc {
+	return topicDoc{
+		Name: t.Name, Partitions: t.Partitions, PartitionBy: orderedBy(t), Events: t.Events,
+		DedupeSeconds: t.Dedupe.Seconds(), KeepSeconds: t.Keep.Seconds(), HoldSeconds: t.Hold.Seconds(),
+		Generation: t.Generation, Incarnation: t.Incarnation, Created: stamp(t.Created),
+	}
+}
+
+func orderedBy(t driver.TopicInfo) string {
+	if t.PartitionBy == "" {
+		return deed.ByKey
+	}
+	return t.PartitionBy
+}
+
+// spanOr is a setting's text: its duration, or what zero means.
+func spanOr(d time.Duration, zero string) string {
+	if d == 0 {
+		return zero
+	}
+	return span(d)
+}
+
+func newTopicsList(a *app) *cobra.Command {
+	var out format
+	cmd := &cobra.Command{
+		Use:   "ls",
+		Short: "List the topics",
+		Args:  usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			bus, err := a.open(cmd.Context(), toRead)
+			if err != nil {
+				return err
+			}
+			defer bus.Close()
+			topics, err := topicsOf(bus)
+			if err != nil {
+				return err
+			}
+			all, err := topics.Topics(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return a.printTopics(all, out)
+		},
+	}
+	out.addFlag(cmd)
+	return cmd
+}
+
+func (a *app) printTopics(all []driver.TopicInfo, out format) error {
+	if out == asJSON {
+		docs := make([]topicDoc, len(all))
+		for i, t := range all {
+			docs[i] = topicDocOf(t)
+		}
+		return a.printJSON(map[string]any{"topics": docs})
+	}
+	if len(all) == 0 {
+		a.say("no topics yet")
+		return nil
+	}
+	t := newTable("TOPIC", ">EVENTS", ">PARTITIONS", "BY", "ID WINDOW", "KEEP", "HOLD", "CREATED")
+	for _, info := range all {
+		t.add(info.Name, comma(info.Events), strconv.Itoa(info.Partitions), orderedBy(info),
+			spanOr(info.Dedupe, "-"), span(info.Keep), spanOr(info.Hold, "forever"), ago(info.Created))
+	}
+	return t.print(a)
+}
+
+func newTopicsShow(a *app) *cobra.Command {
+	var out format
+	cmd := &cobra.Command{
+		Use:   "show TOPIC",
+		Short: "Show a topic with its partitions",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE:  func(cmd *cobra.Command, args []string) error { return a.topicsShow(cmd, args[0], out) },
+	}
+	out.addFlag(cmd)
+	return cmd
+}
+
+func (a *app) topicsShow(cmd *cobra.Command, name string, out format) error {
+	ctx := cmd.Context()
+	bus, err := a.open(ctx, toRead)
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	info, err := topicInfo(ctx, bus, name)
+	if err != nil {
+		return err
+	}
+	ends := []string{}
+	if browser, ok := driver.As[driver.Browser](bus.Conn()); ok {
+		if ends, err = browser.Ends(ctx, name); err != nil {
+			return err
+		}
+	}
+	if out == asJSON {
+		return a.printJSON(struct {
+			topicDoc
+			Ends []string `json:"ends"`
+		}{topicDocOf(info), ends})
+	}
+	if err := a.printTopics([]driver.TopicInfo{info}, asText); err != nil || len(ends) == 0 {
+		return err
+	}
+	t := newTable(">PARTITION", "LAST POSITION")
+	for i, end := range ends {
+		if end == "" {
+			end = "-"
+		}
+		t.add(strconv.Itoa(i), end)
+	}
+	return t.print(a)
+}
+
+type topicFlags struct {
+	partitions         int
+	partitionBy        string
+	dedupe, keep, hold time.Duration
+}
+
+// addSettings gives a command the flags for what can be changed later.
+func (f *topicFlags) addSettings(cmd *cobra.Command) {
+	cmd.Flags().Var(spanFlag{to: &f.dedupe}, "dedupe", "id window: how long an id is stored once; 0 for none")
+	cmd.Flags().Var(spanFlag{to: &f.keep}, "keep", "how long events stay at least (default 7d)")
+	cmd.Flags().Var(spanFlag{to: &f.hold, forever: true}, "hold", "how long events wait for a slow group (default forever)")
+}
+
+func newTopicsCreate(a *app) *cobra.Command {
+	var f topicFlags
+	cmd := &cobra.Command{
+		Use:   "create TOPIC",
+		Short: "Create a topic",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE:  func(cmd *cobra.Command, args []string) error { return a.topicsCreate(cmd, args[0], f) },
+	}
+	f.addSettings(cmd)
+	cmd.Flags().IntVar(&f.partitions, "partitions", driver.DefaultPartitions, "how many members of a group can share it")
+	cmd.Flags().StringVar(&f.partitionBy, "partition-by", deed.ByKey, "what order is kept by, `key|type`")
+	return cmd
+}
+
+func (a *app) topicsCreate(cmd *cobra.Command, name string, f topicFlags) error {
+	if err := deed.CheckName("topic", name); err != nil {
+		return usageError{err.Error()}
+	}
+	if f.partitions < 1 || f.partitions > 1024 {
+		return usagef("--partitions %d: want 1 to 1024", f.partitions)
+	}
+	if f.partitionBy != deed.ByKey && f.partitionBy != deed.ByType {
+		return usagef("--partition-by %q: want key or type", f.partitionBy)
+	}
+	bus, err := a.open(cmd.Context(), toWrite)
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	topics, err := topicsOf(bus)
+	if err != nil {
+		return err
+	}
+	switch _, err := topics.Topic(cmd.Context(), name); {
+	case err == nil:
+		return hint(errors.New("topic "+name+" exists already"), "deed topics set "+name+" changes it")
+	case !isNotFound(err):
+		return err
+	}
+	info, err := topics.CreateTopic(cmd.Context(), name, driver.TopicSettings{
+		Partitions: f.partitions, PartitionBy: f.partitionBy, Dedupe: f.dedupe, Keep: f.keep, Hold: f.hold,
+	})
+	if err != nil {
+		return err
+	}
+	a.say("created topic %s with %s", info.Name, plural(int64(info.Partitions), "partition"))
+	return nil
+}
+
+func newTopicsSet(a *app) *cobra.Command {
+	var f topicFlags
+	cmd := &cobra.Command{
+		Use:   "set TOPIC",
+		Short: "Change a topic's id window and how long it keeps events",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE:  func(cmd *cobra.Command, args []string) error { return a.topicsSet(cmd, args[0], f) },
+	}
+	f.addSettings(cmd)
+	return cmd
+}
+
+func (a *app) topicsSet(cmd *cobra.Command, name string, f topicFlags) error {
+	changed := cmd.Flags().Changed
+	if !changed("dedupe") && !changed("keep") && !changed("hold") {
+		return usagef("nothing to change (give --dedupe, --keep or --hold)")
+	}
+	bus, err := a.open(cmd.Context(), toRead)
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	info, err := topicInfo(cmd.Context(), bus, name)
+	if err != nil {
+		return err
+	}
+	topics, err := topicsOf(bus)
+	if err != nil {
+		return err
+	}
+	s := info.TopicSettings
+	if changed("dedupe") {
+		s.Dedupe = f.dedupe
+	}
+	if changed("keep") {
+		s.Keep = f.keep
+	}
+	if changed("hold") {
+		s.Hold = f.hold
+	}
+	if err := topics.SetTopic(cmd.Context(), name, s); err != nil {
+		return err
+	}
+	a.say("topic %s: id window %s, keep %s, hold %s",
+		name, spanOr(s.Dedupe, "none"), span(s.Keep), spanOr(s.Hold, "forever"))
+	return nil
+}
+
+func newTopicsRemove(a *app) *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "rm TOPIC",
+		Short: "Remove a topic with its events, groups and dead letters",
+		Args:  usageArgs(cobra.ExactArgs(1)),
+		RunE:  func(cmd *cobra.Command, args []string) error { return a.topicsRemove(cmd, args[0], yes) },
+	}
+	addYes(cmd, &yes)
+	return cmd
+}
+
+func (a *app) topicsRemove(cmd *cobra.Command, name string, yes bool) error {
+	ctx := cmd.Context()
+	bus, err := a.open(ctx, toRead)
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	info, err := topicInfo(ctx, bus, name)
+	if err != nil {
+		return err
+	}
+	what := "topic " + name + " with " + plural(info.Events, "event")
+	if groups, ok := driver.As[driver.Groups](bus.Conn()); ok {
+		lags, err := groups.Lag(ctx, "", name)
+		if err != nil {
+			return err
+		}
+		standing := standings(lags)
+		what += ", " + plural(int64(len(standing)), "group")
+		dead := int64(0)
+		for _, s := range standing {
+			dead += s.Dead
+		}
+		what += " and " + plural(dead, "dead letter")
+	}
+	if err := a.confirm(yes, "remove "+what); err != nil {
+		return err
+	}
+	topics, err := topicsOf(bus)
+	if err != nil {
+		return err
+	}
+	return topics.DeleteTopic(ctx, name)
+}
+
+func addYes(cmd *cobra.Command, yes *bool) {
+	cmd.Flags().BoolVar(yes, "yes", false, "do it; without this the command only says what it would do")
+}
+
+// confirm says what is going to happen, and refuses to let it without --yes.
+func (a *app) confirm(yes bool, what string) error {
+	if !yes {
+		return usagef("this would %s; nothing was done (add --yes to do it)", what)
+	}
+	a.say("%s", what)
+	return nil
+}
