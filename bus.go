@@ -1,7 +1,6 @@
 package deed
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -94,6 +93,9 @@ type Bus struct {
 	opts     Options
 	log      *slog.Logger
 
+	// suspects lets one suspect event run at a time in all of the bus's groups.
+	suspects sync.Mutex
+
 	topics    topicCache
 	publisher *publisher
 	closeOnce sync.Once
@@ -135,10 +137,4 @@ func (b *Bus) Close() error {
 		b.closeErr = b.conn.Close()
 	})
 	return b.closeErr
-}
-
-// Runner is something that works on a bus until ctx ends: a [Subscription], an
-// outbox's relay. It returns nil after a clean end.
-type Runner interface {
-	Run(ctx context.Context, b *Bus) error
 }

@@ -1,21 +1,128 @@
 package deed
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
 
 // Publish announces drafts and returns when they are durable. Those of one key are
 // stored in the order given. On failure a *PublishError tells which drafts are
 // surely not stored and which are unknown; deed's own retries never store twice.
-func (b *Bus) Publish(ctx context.Context, drafts ...Draft) error { panic("later today") }
+func (b *Bus) Publish(ctx context.Context, drafts ...Draft) error {
+	_, err := b.PublishReceipt(ctx, drafts...)
+	return err
+}
 
-// Receipt is what became of a published batch of drafts.
+// Receipt is what became of published drafts.
 type Receipt struct {
-	Stored     int // newly stored
+	Stored     int // stored by this call
 	Duplicates int // inside the topic's dedupe window, and not stored again
 }
 
 // PublishReceipt is Publish for callers who want to know about duplicates.
 func (b *Bus) PublishReceipt(ctx context.Context, drafts ...Draft) (Receipt, error) {
-	panic("later today")
+	if len(drafts) == 0 {
+		return Receipt{}, nil
+	}
+	parts, err := b.split(ctx, drafts)
+	if err != nil {
+		all := make([]int, len(drafts))
+		for i := range all {
+			all[i] = i
+		}
+		return Receipt{}, &PublishError{Topic: topicName(&drafts[0]), NotStored: all, Err: err}
+	}
+	return b.publisher.publish(ctx, parts)
+}
+
+// split prepares the drafts and divides them by partition, in order.
+func (b *Bus) split(ctx context.Context, drafts []Draft) ([]*part, error) {
+	type place struct {
+		topic     string
+		partition int
+	}
+	var parts []*part
+	index := make(map[place]*part, 1)
+	spread := b.publisher.spread.Add(1)
+	for i := range drafts {
+		d := &drafts[i]
+		info, err := b.topic(ctx, d.topic)
+		if err != nil {
+			return nil, err
+		}
+		e, err := Prepare(ctx, *d, b.opts.Source)
+		if err == nil {
+			err = b.admit(&e, d.NotBefore)
+		}
+		if err != nil {
+			return nil, draftError(i, len(drafts), d, err)
+		}
+		at := place{d.topic.name, partitionFor(info, &e, spread)}
+		p := index[at]
+		if p == nil {
+			p = &part{info: info, partition: at.partition}
+			index[at] = p
+			parts = append(parts, p)
+		}
+		m := e.message()
+		m.NotBefore = d.NotBefore
+		p.messages = append(p.messages, m)
+		p.drafts = append(p.drafts, i)
+		p.bytes += len(m.Data)
+	}
+	return parts, nil
+}
+
+func draftError(i, n int, d *Draft, err error) error {
+	name := d.Type
+	if name == "" {
+		name = "event"
+	}
+	if n == 1 {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return fmt.Errorf("%s, draft %d of %d: %w", name, i+1, n, err)
+}
+
+// admit refuses what the bus or its engine cannot keep.
+func (b *Bus) admit(e *Event, notBefore time.Time) error {
+	if len(e.Data) > b.opts.MaxEventBytes {
+		return fmt.Errorf("event %s has %d bytes of data, more than %d (raise Options.MaxEventBytes, or send a link): %w",
+			e.ID, len(e.Data), b.opts.MaxEventBytes, driver.ErrRefused)
+	}
+	if !notBefore.IsZero() && !b.features.Delay {
+		return fmt.Errorf("%s cannot delay events (unset NotBefore): %w", b.features.Engine, errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// Prepare fills what a draft left empty, as Publish does, encodes its value and
+// checks it: for outboxes, which store events before they are published.
+func Prepare(ctx context.Context, d Draft, source string) (Event, error) {
+	e := d.Event
+	if d.encode != nil {
+		data, err := d.encode()
+		if err != nil {
+			return e, fmt.Errorf("encode: %w", err)
+		}
+		e.Data = data
+	}
+	if e.ID == "" {
+		e.ID = NewID()
+	}
+	if e.Source == "" {
+		e.Source = source
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	e.Version = max(e.Version, 1)
+	e.inherit(ctx)
+	return e, e.validate()
 }
 
 // PublishError is a failed Publish.
@@ -26,11 +133,27 @@ type PublishError struct {
 	Err       error // the first cause
 }
 
-func (e *PublishError) Error() string { panic("later today") }
+// Error names the topic, how many drafts failed, and the first cause.
+func (e *PublishError) Error() string {
+	what := fmt.Sprintf("%d not stored", len(e.NotStored))
+	if len(e.Unknown) > 0 {
+		what += fmt.Sprintf(", %d unknown", len(e.Unknown))
+	}
+	return fmt.Sprintf("deed: publish: %s: %s: %v", e.Topic, what, e.Err)
+}
+
+// Unwrap returns the first cause.
 func (e *PublishError) Unwrap() error { return e.Err }
 
-// Sequenced is a run of drafts with producer stamps, for relays that keep events
-// in a store of their own and must repeat identical stamps after a crash.
+func topicName(d *Draft) string {
+	if d.topic == nil {
+		return "?"
+	}
+	return d.topic.name
+}
+
+// Sequenced is a run of events with producer stamps, for relays that keep events in
+// a store of their own and repeat identical stamps after a crash.
 type Sequenced struct {
 	Topic     *Topic
 	Partition int
@@ -40,20 +163,60 @@ type Sequenced struct {
 }
 
 // PublishSequenced appends each run with its own stamps. The errors are parallel
-// to runs: nil means stored, now or before.
-func (b *Bus) PublishSequenced(ctx context.Context, runs []Sequenced) []error { panic("later today") }
+// to runs: nil means stored, now or before; driver.ErrGap means that an earlier run
+// is missing.
+func (b *Bus) PublishSequenced(ctx context.Context, runs []Sequenced) []error {
+	errs := make([]error, len(runs))
+	batches := make([]driver.Batch, 0, len(runs))
+	index := make([]int, 0, len(runs))
+	for i := range runs {
+		batch, err := b.sequencedBatch(ctx, &runs[i])
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		batches = append(batches, batch)
+		index = append(index, i)
+	}
+	if len(batches) == 0 {
+		return errs
+	}
+	receipts, err := b.conn.Publish(ctx, batches)
+	for k, i := range index {
+		if errs[i] = err; err == nil {
+			errs[i] = receipts[k].Err
+		}
+		if errors.Is(errs[i], driver.ErrNotFound) {
+			b.topics.forget(runs[i].Topic.name)
+		}
+	}
+	return errs
+}
 
-// Prepare fills what a draft left empty, as Publish does, encodes its value and
-// checks it: for outboxes, which store events before they are published.
-func Prepare(ctx context.Context, d Draft, source string) (Event, error) { panic("later today") }
+func (b *Bus) sequencedBatch(ctx context.Context, r *Sequenced) (driver.Batch, error) {
+	info, err := b.topic(ctx, r.Topic)
+	if err != nil {
+		return driver.Batch{}, err
+	}
+	batch := driver.Batch{
+		Topic: info.Name, Generation: info.Generation, Partition: r.Partition,
+		Producer: r.Producer, Seq: r.Seq, Messages: make([]driver.Message, len(r.Events)),
+	}
+	for i := range r.Events {
+		if err := b.admit(&r.Events[i], time.Time{}); err != nil {
+			return batch, err
+		}
+		batch.Messages[i] = r.Events[i].message()
+	}
+	return batch, nil
+}
 
-// Partition returns the partition of e on topic, creating the topic if it has to.
-// Events without key are spread.
-func (b *Bus) Partition(ctx context.Context, t *Topic, e Event) (int, error) { panic("later today") }
-
-type publisher struct{}
-
-func newPublisher(*Bus) *publisher { return &publisher{} }
-func (*publisher) close()          {}
-
-type topicCache struct{}
+// Partition returns the partition of e on t, creating the topic if it has to.
+// Events without order are spread.
+func (b *Bus) Partition(ctx context.Context, t *Topic, e Event) (int, error) {
+	info, err := b.topic(ctx, t)
+	if err != nil {
+		return 0, err
+	}
+	return partitionFor(info, &e, b.publisher.spread.Add(1)), nil
+}

@@ -5,6 +5,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -14,6 +15,9 @@ import (
 	"github.com/deedgo/deed/engine/deedmem"
 	"github.com/deedgo/deed/engine/deedsql"
 )
+
+// ErrURL means that a URL names no engine.
+var ErrURL = errors.New("no engine has this URL")
 
 type scheme struct {
 	name string
@@ -64,7 +68,7 @@ func OpenConn(ctx context.Context, url string, o *deed.Options) (driver.Conn, er
 	}
 	name, _, ok := strings.Cut(url, ":")
 	if !ok {
-		return nil, fmt.Errorf("engine URL %q has no scheme (want %s, as in sqlite:orders.db)", url, known())
+		return nil, fmt.Errorf("%w: %q has no scheme (want %s, as in sqlite:orders.db)", ErrURL, url, known())
 	}
 	for _, s := range schemes {
 		if s.name == name {
@@ -72,7 +76,7 @@ func OpenConn(ctx context.Context, url string, o *deed.Options) (driver.Conn, er
 		}
 	}
 	// The rest of the URL may hold a password, so it is not repeated.
-	return nil, fmt.Errorf("engine URL has the unknown scheme %q (want %s)", name, known())
+	return nil, fmt.Errorf("%w: unknown scheme %q (want %s)", ErrURL, name, known())
 }
 
 func known() string {

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/engine"
 )
 
 // The exit codes.
@@ -38,11 +39,11 @@ func hint(err error, what string) error { return fmt.Errorf("%w (%s)", err, what
 
 func isNotFound(err error) bool { return errors.Is(err, driver.ErrNotFound) }
 
-// usageArgs makes cobra's argument checks usage errors.
+// usageArgs makes cobra's argument checks, which all count, usage errors.
 func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return usagef("%v (%s)", err, cmd.UseLine())
+			return usagef("wrong number of arguments: %d (%s)", len(args), cmd.UseLine())
 		}
 		return nil
 	}
@@ -57,7 +58,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	var usage usageError
 	var check checkError
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.Is(err, engine.ErrURL):
 		return exitUsage
 	case errors.As(err, &check):
 		return exitCheck

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -110,10 +111,10 @@ func (a *app) pub(cmd *cobra.Command, topic string, f pubFlags) error {
 	}
 	input := a.watch(a.stdin)
 	pub := &publishing{
-		bus: bus,
+		bus: bus, parse: p,
 		bad: func(b badLine) { a.say("%s", errorLine(cmd, b)) },
 	}
-	err = pub.run(ctx, newLineReader(input, p.maxLine()), p)
+	err = pub.run(ctx, newLineReader(input, p.maxLine()))
 	input.done(err == nil)
 	summary := fmt.Sprintf("%s published, %s already there", comma(pub.stored), comma(pub.duplicates))
 	if pub.skipped > 0 {
@@ -153,75 +154,80 @@ func pubTopic(ctx context.Context, b *deed.Bus, name string, ids bool) (*deed.To
 // publishing is one run of pub: lines are read, parsed on all cores, and published
 // in their order, one call after another.
 type publishing struct {
-	bus *deed.Bus
-	bad func(badLine) // hears each skipped line
+	bus   *deed.Bus
+	parse *parser
+	bad   func(badLine) // hears each skipped line
+
+	chunks  chan *chunk
+	reading sync.WaitGroup
+	readErr error // once chunks is closed
 
 	stored, duplicates, skipped int64
 }
 
-func (p *publishing) run(ctx context.Context, lines *lineReader, parse *parser) error {
-	chunks, readErr := p.read(ctx, lines, parse)
+// run ends with the input, at a bad line, or when a signal comes. Only at the end of
+// the input it waits for the reading goroutine: nothing ends a read of a terminal or
+// a pipe, and the process ends right after.
+func (p *publishing) run(ctx context.Context, lines *lineReader) error {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	p.chunks = make(chan *chunk, queueDepth)
+	p.reading.Go(func() { p.read(reading, lines) })
 	for {
-		batch, ok := p.gather(ctx, chunks)
+		batch, more := p.gather(ctx)
 		if len(batch.drafts) > 0 {
 			if err := p.publish(ctx, batch); err != nil {
 				return err
 			}
 		}
 		for _, b := range batch.bad {
-			if parse.stopAtBad {
+			if p.parse.stopAtBad {
 				return b
 			}
 			p.skipped++
 			p.bad(b)
 		}
-		if ctx.Err() != nil {
-			return errors.New("interrupted")
+		if !more {
+			p.reading.Wait()
+			return p.readErr
 		}
-		if !ok {
-			return *readErr
+		if ctx.Err() != nil {
+			return errors.New("interrupted; what is not counted as published was not")
 		}
 	}
 }
 
-// read starts to read and parse lines. The error is set once the channel is closed.
-//
-// The reading goroutine outlives an interrupted command, since nothing ends a read
-// of a terminal or pipe; the process ends right after.
-func (p *publishing) read(ctx context.Context, lines *lineReader, parse *parser) (<-chan *chunk, *error) {
-	chunks := make(chan *chunk, queueDepth)
-	result := new(error)
-	go func() {
-		defer close(chunks)
-		for {
-			c, err := lines.next()
-			if len(c.lines) > 0 {
-				go parse.parse(c)
-				select {
-				case chunks <- c:
-				case <-ctx.Done():
-					return
-				}
-			}
-			if err != nil {
-				if !errors.Is(err, io.EOF) {
-					*result = fmt.Errorf("stdin: line %s: %w", comma(lines.number), err)
-				}
+// read cuts the input into chunks, each of which is parsed beside the reading.
+// Their number is bounded by the channel.
+func (p *publishing) read(ctx context.Context, lines *lineReader) {
+	defer close(p.chunks)
+	for {
+		c, err := lines.next()
+		if len(c.lines) > 0 {
+			p.reading.Go(func() { p.parse.parse(c) })
+			select {
+			case p.chunks <- c:
+			case <-ctx.Done():
 				return
 			}
 		}
-	}()
-	return chunks, result
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				p.readErr = fmt.Errorf("stdin: line %s: %w", comma(lines.number), err)
+			}
+			return
+		}
+	}
 }
 
 // gather waits for a chunk and adds those that are ready, within the bounds of one
 // Publish. It reports whether there may be more.
-func (p *publishing) gather(ctx context.Context, chunks <-chan *chunk) (parsed, bool) {
+func (p *publishing) gather(ctx context.Context) (parsed, bool) {
 	var all parsed
 	select {
 	case <-ctx.Done():
 		return all, true
-	case c, ok := <-chunks:
+	case c, ok := <-p.chunks:
 		if !ok {
 			return all, false
 		}
@@ -230,7 +236,7 @@ func (p *publishing) gather(ctx context.Context, chunks <-chan *chunk) (parsed, 
 	}
 	for len(all.bad) == 0 && len(all.drafts) < publishEvents && all.bytes < publishBytes {
 		select {
-		case c, ok := <-chunks:
+		case c, ok := <-p.chunks:
 			if !ok {
 				return all, false
 			}
@@ -258,16 +264,23 @@ func (p *publishing) publish(ctx context.Context, batch parsed) error {
 	if err == nil {
 		return nil
 	}
+	return publishFailure(batch, err)
+}
+
+// publishFailure names the lines that a failed Publish is about.
+func publishFailure(batch parsed, err error) error {
 	var failed *deed.PublishError
 	if !errors.As(err, &failed) {
-		return fmt.Errorf("after line %s: %w", comma(batch.numbers[0]-1), err)
+		return fmt.Errorf("line %s and after: %w", comma(batch.numbers[0]), err)
 	}
-	where := "nothing of lines %s to %s is known to be lost"
-	first, last := batch.numbers[0], batch.numbers[len(batch.numbers)-1]
-	if bad := append(slices.Clone(failed.NotStored), failed.Unknown...); len(bad) > 0 {
-		first, last = batch.numbers[slices.Min(bad)], batch.numbers[slices.Max(bad)]
-		where = fmt.Sprintf("lines %%s to %%s: %s not stored, %s unknown",
-			comma(int64(len(failed.NotStored))), comma(int64(len(failed.Unknown))))
+	bad := slices.Concat(failed.NotStored, failed.Unknown)
+	if len(bad) == 0 {
+		return err
 	}
-	return fmt.Errorf(where+": %w", comma(first), comma(last), failed.Err)
+	lines := fmt.Sprintf("lines %s to %s: %s not stored",
+		comma(batch.numbers[slices.Min(bad)]), comma(batch.numbers[slices.Max(bad)]), comma(int64(len(failed.NotStored))))
+	if n := len(failed.Unknown); n > 0 {
+		lines += fmt.Sprintf(", %s unknown", comma(int64(n)))
+	}
+	return fmt.Errorf("%s: %w", lines, failed.Err)
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,11 +23,11 @@ type watched struct {
 	bar      *mpb.Bar
 	progress *mpb.Progress
 	stop     chan struct{}
-	stopped  chan struct{}
+	ticker   sync.WaitGroup
 }
 
 func (a *app) watch(r io.Reader) *watched {
-	w := &watched{r: r, stop: make(chan struct{}), stopped: make(chan struct{})}
+	w := &watched{r: r, stop: make(chan struct{})}
 	size := int64(0)
 	if f, ok := r.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
@@ -34,7 +35,6 @@ func (a *app) watch(r io.Reader) *watched {
 		}
 	}
 	if size > 0 && isTerminal(a.stderr) {
-		close(w.stopped)
 		w.progress = mpb.New(mpb.WithOutput(a.stderr), mpb.WithWidth(48))
 		w.bar = w.progress.AddBar(size,
 			mpb.BarRemoveOnComplete(),
@@ -42,8 +42,7 @@ func (a *app) watch(r io.Reader) *watched {
 			mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
 		return w
 	}
-	go func() {
-		defer close(w.stopped)
+	w.ticker.Go(func() {
 		tick := time.NewTicker(reportEvery)
 		defer tick.Stop()
 		for {
@@ -54,7 +53,7 @@ func (a *app) watch(r io.Reader) *watched {
 				return
 			}
 		}
-	}()
+	})
 	return w
 }
 
@@ -70,7 +69,7 @@ func (w *watched) Read(p []byte) (int, error) {
 // done ends the showing.
 func (w *watched) done(complete bool) {
 	close(w.stop)
-	<-w.stopped
+	w.ticker.Wait()
 	if w.bar == nil {
 		return
 	}

@@ -82,7 +82,9 @@ func (a *app) sub(cmd *cobra.Command, topic string, f subFlags) error {
 		out: output{a.stdout}, data: f.data, typeName: f.typeName, left: f.count, stop: stop, idleSince: time.Now(),
 	}
 	sub := deed.Subscribe(f.group,
-		&deed.SubscribeOptions{From: from, Parallel: 1, InFlightBytes: subInFlight, Retry: deed.Retry{Attempts: deed.Forever}},
+		&deed.SubscribeOptions{
+			From: from, Parallel: 1, InFlightBytes: subInFlight, Retry: deed.Retry{Attempts: deed.Forever},
+		},
 		deed.OnAny(declare(info), w.handle))
 
 	var watcher sync.WaitGroup

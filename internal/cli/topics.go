@@ -156,9 +156,10 @@ type topicFlags struct {
 
 // addSettings gives a command the flags for what can be changed later.
 func (f *topicFlags) addSettings(cmd *cobra.Command) {
-	cmd.Flags().Var(spanFlag{to: &f.dedupe}, "dedupe", "id window: how long an id is stored once; 0 for none")
-	cmd.Flags().Var(spanFlag{to: &f.keep}, "keep", "how long events stay at least (default 7d)")
-	cmd.Flags().Var(spanFlag{to: &f.hold, forever: true}, "hold", "how long events wait for a slow group (default forever)")
+	fl := cmd.Flags()
+	fl.Var(spanFlag{to: &f.dedupe}, "dedupe", "id window: how long an id is stored once; 0 for none")
+	fl.Var(spanFlag{to: &f.keep}, "keep", "how long events stay at least (default 7d)")
+	fl.Var(spanFlag{to: &f.hold, forever: true}, "hold", "how long events wait for a slow group (default forever)")
 }
 
 func newTopicsCreate(a *app) *cobra.Command {

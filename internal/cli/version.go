@@ -42,7 +42,9 @@ type versionDoc struct {
 // versionOf reads what the linker wrote into the binary, so that no version number
 // has to be kept anywhere.
 func versionOf() versionDoc {
-	v := versionDoc{Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, SQLite: "unknown"}
+	v := versionDoc{
+		Version: "(devel)", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, SQLite: "unknown",
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v

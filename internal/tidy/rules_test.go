@@ -190,7 +190,8 @@ func silentLints(f *goFile) (found []finding) {
 }
 
 // The words are put together so that this file may name them.
-var unfinishedWords = regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X)\b|(not (yet )?implement` + `ed|later to` + `day)`)
+var unfinishedWords = regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X)\b|` +
+	`(not (yet )?implement` + `ed|later to` + `day)`)
 
 func unfinished(f *goFile) (found []finding) {
 	n := 0

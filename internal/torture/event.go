@@ -64,10 +64,10 @@ func (f Fact) sum() uint32 {
 
 // seen starts an operation about an event as it came back from the bus: its sum
 // is that of the bytes that came, its id the one that the bus says.
-func seen(do Do, e deed.Event) Op {
-	op := Op{Do: do, ID: e.ID, Key: e.Key, Sum: crc32.ChecksumIEEE(e.Data)}
+func seen(do Do, id, key string, data []byte) Op {
+	op := Op{Do: do, ID: id, Key: key, Sum: crc32.ChecksumIEEE(data)}
 	var f Fact
-	if err := json.Unmarshal(e.Data, &f); err != nil {
+	if err := json.Unmarshal(data, &f); err != nil {
 		op.Err = err.Error()
 		return op
 	}

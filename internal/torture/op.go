@@ -27,7 +27,7 @@ const (
 	Failed  Do = "failed"  // that handler is about to return an error
 	Grant   Do = "grant"   // the engine gave a partition to a member
 	Settle  Do = "settle"  // the engine stored a group's position
-	Fault   Do = "fault"   // a nemesis starts; Err names it
+	Harm    Do = "harm"    // a nemesis starts; Err names it
 	Heal    Do = "heal"    // and ends
 )
 

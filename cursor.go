@@ -1,0 +1,106 @@
+package deed
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// Cursor is one position per partition, as text: "0-17,3-1042". A partition that
+// it does not name has not been passed at all.
+type Cursor string
+
+// position renders the public form of an engine's position: "3-1042".
+func position(partition int, p string) string { return strconv.Itoa(partition) + "-" + p }
+
+// cursorOf renders a cursor.
+func cursorOf(positions map[int]string) Cursor {
+	var parts []string
+	for _, partition := range slices.Sorted(maps.Keys(positions)) {
+		if positions[partition] != "" {
+			parts = append(parts, position(partition, positions[partition]))
+		}
+	}
+	return Cursor(strings.Join(parts, ","))
+}
+
+// parse reads the cursor.
+func (c Cursor) parse() (map[int]string, error) {
+	positions := make(map[int]string)
+	if c == "" {
+		return positions, nil
+	}
+	for text := range strings.SplitSeq(string(c), ",") {
+		number, p, ok := strings.Cut(text, "-")
+		partition, err := strconv.Atoi(number)
+		if !ok || err != nil || partition < 0 || p == "" {
+			return nil, fmt.Errorf("position %q: want PARTITION-POSITION, as in 3-1042", text)
+		}
+		positions[partition] = p
+	}
+	return positions, nil
+}
+
+// From says where reading starts, or with ReadOptions.To where it ends. The zero
+// value is the beginning.
+type From struct {
+	end    bool
+	time   time.Time
+	cursor Cursor
+}
+
+// FromEnd starts after everything that is there.
+func FromEnd() From { return From{end: true} }
+
+// FromTime starts at the first event stored at or after t.
+func FromTime(t time.Time) From { return From{time: t} }
+
+// FromCursor starts after what the cursor has passed.
+func FromCursor(c Cursor) From { return From{cursor: c} }
+
+// ParseFrom reads "start", "end", an RFC 3339 time, a duration before now ("-24h")
+// or a cursor ("0-17,3-1042").
+func ParseFrom(text string) (From, error) {
+	switch text {
+	case "", "start":
+		return From{}, nil
+	case "end":
+		return FromEnd(), nil
+	}
+	if strings.HasPrefix(text, "-") {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return From{}, fmt.Errorf("%q is no duration before now (want for example -24h)", text)
+		}
+		return FromTime(time.Now().Add(d)), nil
+	}
+	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return FromTime(t), nil
+	}
+	if _, err := Cursor(text).parse(); err != nil {
+		return From{}, fmt.Errorf("%q is none of start, end, an RFC 3339 time, a duration before now (-24h) "+
+			"and a position (3-1042)", text)
+	}
+	return FromCursor(Cursor(text)), nil
+}
+
+// driver turns f into what engines take.
+func (f From) driver() (driver.From, error) {
+	out := driver.From{End: f.end, Time: f.time}
+	if f.cursor != "" {
+		positions, err := f.cursor.parse()
+		if err != nil {
+			return out, err
+		}
+		out.Cursor = positions
+	}
+	return out, nil
+}
+
+// isZero reports whether f says nothing.
+func (f From) isZero() bool { return !f.end && f.time.IsZero() && f.cursor == "" }

@@ -1,0 +1,194 @@
+package torture
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Nemesis does one kind of harm and heals it.
+type Nemesis interface {
+	// Describe says what it does, for the schedule.
+	Describe() string
+	// Start harms a target, which is whole.
+	Start(target string) error
+	// Stop heals a target that Start has harmed.
+	Stop(target string) error
+}
+
+// Fault says how a run uses a nemesis.
+type Fault struct {
+	Name     string // what the result counts it under
+	Nemesis  Nemesis
+	Targets  []string
+	Weight   int           // how often it is chosen, relative to the others
+	Min, Max time.Duration // how long the harm lasts
+}
+
+// Step is one harm of a schedule.
+type Step struct {
+	At, For time.Duration
+	Fault   string
+	Target  string
+}
+
+// String writes the step on a line of the schedule.
+func (s Step) String() string {
+	return fmt.Sprintf("%8s %-5s %s for %s", s.At.Round(time.Millisecond), s.Fault, s.Target, s.For.Round(time.Millisecond))
+}
+
+// Plan draws a schedule from a seed: a step about every gap until the end, each on
+// a target that no other step is harming then. The same arguments give the same
+// schedule.
+func Plan(seed uint64, length, gap time.Duration, faults []Fault) []Step {
+	r := rand.New(rand.NewPCG(seed, 1))
+	total := 0
+	for _, f := range faults {
+		total += f.Weight
+	}
+	var steps []Step
+	busy := map[string]time.Duration{}
+	for at := between(r, 0, gap); at < length && total > 0; at += between(r, gap/2, gap*3/2) {
+		f := pick(r.IntN(total), faults)
+		target := f.Targets[r.IntN(len(f.Targets))]
+		s := Step{At: at, For: between(r, f.Min, f.Max), Fault: f.Name, Target: target}
+		if busy[target] > at {
+			continue
+		}
+		// A healed target is left alone for a moment, to do some work.
+		busy[target] = at + s.For + gap/2
+		steps = append(steps, s)
+	}
+	return steps
+}
+
+func pick(n int, faults []Fault) Fault {
+	for _, f := range faults {
+		if n -= f.Weight; n < 0 {
+			return f
+		}
+	}
+	return faults[len(faults)-1]
+}
+
+func between(r *rand.Rand, low, high time.Duration) time.Duration {
+	if high <= low {
+		return low
+	}
+	return low + time.Duration(r.Int64N(int64(high-low)))
+}
+
+// campaign carries out a schedule.
+type campaign struct {
+	faults map[string]Fault
+	rec    *Recorder
+	say    func(format string, args ...any)
+	counts map[string]int // how often each fault was started
+}
+
+// action is the start or the end of a step.
+type action struct {
+	at    time.Duration
+	heal  bool
+	step  Step
+	index int // of the step, so that ends come before starts at the same moment
+}
+
+// run carries out the steps and heals all of them, also when ctx ends first or a
+// nemesis fails.
+func (c *campaign) run(ctx context.Context, steps []Step, check func() error) error {
+	var actions []action
+	for i, s := range steps {
+		actions = append(actions, action{s.At, false, s, i}, action{s.At + s.For, true, s, i})
+	}
+	slices.SortFunc(actions, func(a, b action) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.index, b.index)) })
+	started := time.Now()
+	harmed := map[int]Step{}
+	var err error
+	for _, a := range actions {
+		if err = waitUntil(ctx, started.Add(a.at), check); err != nil {
+			break
+		}
+		if err = c.act(a); err != nil {
+			break
+		}
+		if a.heal {
+			delete(harmed, a.index)
+		} else {
+			harmed[a.index] = a.step
+		}
+	}
+	for i, s := range harmed {
+		if e := c.act(action{heal: true, step: s, index: i}); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+func (c *campaign) act(a action) error {
+	nemesis := c.faults[a.step.Fault].Nemesis
+	if a.heal {
+		c.rec.Record(Op{Do: Heal, Err: a.step.String()})
+		return nemesis.Stop(a.step.Target)
+	}
+	c.rec.Record(Op{Do: Harm, Err: a.step.String()})
+	c.say("%v", a.step)
+	c.counts[a.step.Fault]++
+	return nemesis.Start(a.step.Target)
+}
+
+// waitUntil waits and looks after the processes meanwhile.
+func waitUntil(ctx context.Context, t time.Time, check func() error) error {
+	for {
+		if err := check(); err != nil {
+			return err
+		}
+		d := time.Until(t)
+		if d <= 0 {
+			return nil
+		}
+		if err := pause(ctx, min(d, 100*time.Millisecond)); err != nil {
+			return err
+		}
+	}
+}
+
+// pause waits for d, or for the end of ctx, which is an error.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// kill is kill -9, and a restart.
+type kill struct{ processes map[string]*Process }
+
+func (kill) Describe() string { return "kill -9, and a restart" }
+
+func (k kill) Start(target string) error {
+	p := k.processes[target]
+	if err := p.Check(); err != nil {
+		return err // it was dead already, and that must not be taken for our doing
+	}
+	return p.Kill()
+}
+
+func (k kill) Stop(target string) error { return k.processes[target].Start() }
+
+// freeze is SIGSTOP for longer than the lease, and SIGCONT: the process does not
+// notice that it was gone.
+type freeze struct{ processes map[string]*Process }
+
+func (freeze) Describe() string            { return "SIGSTOP past the lease, and SIGCONT" }
+func (f freeze) Start(target string) error { return f.processes[target].Signal(syscall.SIGSTOP) }
+func (f freeze) Stop(target string) error  { return f.processes[target].Signal(syscall.SIGCONT) }

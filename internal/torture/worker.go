@@ -1,0 +1,80 @@
+package torture
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/engine"
+)
+
+// Role is what a worker process does until ctx ends.
+type Role func(ctx context.Context, job Job) error
+
+// Worker turns this process into the worker that its environment asks for, and
+// does not return then. Otherwise it does nothing. Call it first in main or
+// TestMain; more adds roles.
+func Worker(more map[string]Role) {
+	text := os.Getenv(jobEnv)
+	if text == "" {
+		return
+	}
+	if err := work(text, more); err != nil {
+		fmt.Fprintln(os.Stderr, "torture:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func work(text string, more map[string]Role) error {
+	var job Job
+	if err := json.Unmarshal([]byte(text), &job); err != nil {
+		return fmt.Errorf("%s: %w", jobEnv, err)
+	}
+	roles := map[string]Role{"publisher": publisher, "consumer": consumer}
+	maps.Copy(roles, more)
+	role, ok := roles[job.Role]
+	if !ok {
+		return fmt.Errorf("there is no role %q", job.Role)
+	}
+	go holdLeash()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := role(ctx, job); err != nil {
+		return fmt.Errorf("%s: %w", job.proc(), err)
+	}
+	return nil
+}
+
+// holdLeash ends the process when its standard input ends, which it does when the
+// harness dies. It lasts as long as the process and nobody waits for it.
+func holdLeash() {
+	io.Copy(io.Discard, os.Stdin)
+	os.Exit(1)
+}
+
+// openBus opens the job's bus and records what the engine grants and settles.
+func openBus(ctx context.Context, job Job, rec *Recorder) (*deed.Bus, error) {
+	opts := &deed.Options{
+		Source: "/torture/" + job.Name, Lease: job.Lease, Drain: 10 * time.Second,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	}
+	conn, err := engine.OpenConn(ctx, job.URL, opts)
+	if err != nil {
+		return nil, err
+	}
+	bus, err := deed.New(&observedConn{Conn: conn, rec: rec}, opts)
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return bus, nil
+}

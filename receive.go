@@ -1,0 +1,219 @@
+package deed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// topicRun is a group's part on one topic.
+type topicRun struct {
+	g        *groupRun
+	name     string
+	sub      driver.Subscription
+	side     driver.SideLog
+	log      *slog.Logger
+	handlers map[string]*handler
+	any      *handler
+	kick     chan struct{} // there is something to store
+
+	// Guarded by the group's mutex.
+	parts     map[int]*partition
+	passed    int                // events of types without a handler
+	interrupt context.CancelFunc // ends the Receive in progress
+	starved   bool               // the Receive in progress leaves something out for want of room
+}
+
+func (t *topicRun) handlerFor(typeName string) *handler {
+	if h := t.handlers[typeName]; h != nil {
+		return h
+	}
+	return t.any
+}
+
+const (
+	receiveBytes    = 4 << 20 // data of one fetch
+	receivePauseMin = 50 * time.Millisecond
+	receivePauseMax = 5 * time.Second
+)
+
+// receive fetches events until ctx ends. It returns an error when it cannot go on.
+func (t *topicRun) receive(ctx context.Context) error {
+	pause := receivePauseMin
+	for ctx.Err() == nil {
+		got, err := t.fetch(ctx)
+		if err == nil {
+			pause = receivePauseMin
+			t.apply(ctx, got)
+			continue
+		}
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, context.Canceled): // interrupted: there is more room now
+			continue
+		case errors.Is(err, driver.ErrClosed), errors.Is(err, driver.ErrRefused), errors.Is(err, driver.ErrNotFound):
+			return fmt.Errorf("topic %s: %w", t.name, err)
+		}
+		t.log.Warn("deed: fetching failed, trying again", "error", err, "pause", pause.String())
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, receivePauseMax)
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// fetch asks the engine for as much as there is room for.
+func (t *topicRun) fetch(ctx context.Context) (driver.Received, error) {
+	g := t.g
+	ctx, interrupt := context.WithCancel(ctx)
+	defer interrupt()
+
+	g.mu.Lock()
+	f := driver.Fetch{Events: windowRoom, Bytes: min(g.sub.opts.InFlightBytes-g.bytes, receiveBytes)}
+	t.starved = false
+	for i, p := range t.parts {
+		if p.full = f.Bytes <= 0 || !p.room(); p.full {
+			f.Full = append(f.Full, i)
+			t.starved = true
+		}
+	}
+	f.Bytes = max(f.Bytes, 1)
+	t.interrupt = interrupt
+	g.mu.Unlock()
+
+	got, err := t.sub.Receive(ctx, f)
+
+	g.mu.Lock()
+	t.interrupt, t.starved = nil, false
+	g.mu.Unlock()
+	return got, err
+}
+
+// refetch ends the Receive in progress when a partition that it leaves out has room
+// again. The caller holds g.mu.
+func (t *topicRun) refetch() {
+	if !t.starved || t.interrupt == nil || t.g.bytes > t.g.sub.opts.InFlightBytes/2 {
+		return
+	}
+	for _, p := range t.parts {
+		if p.full && !p.wanted && p.window.len() <= windowMax/2 && p.room() {
+			t.starved = false
+			t.interrupt()
+			return
+		}
+	}
+}
+
+// apply takes over what Receive returned.
+func (t *topicRun) apply(ctx context.Context, got driver.Received) {
+	for _, c := range got.Granted {
+		t.grant(ctx, c)
+	}
+	g := t.g
+	items := make([]item, len(got.Deliveries))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for i := range got.Deliveries {
+		p := t.parts[got.Deliveries[i].Partition]
+		if p == nil || p.wanted {
+			continue // given up since: the next owner gets it
+		}
+		items[i].Delivery = got.Deliveries[i]
+		p.accept(&items[i])
+	}
+	for _, i := range got.Wanted {
+		if p := t.parts[i]; p != nil && !p.wanted {
+			t.yield(p)
+		}
+	}
+	for _, i := range got.Lost {
+		if p := t.parts[i]; p != nil {
+			t.log.Warn("deed: a partition was lost", "partition", i, "epoch", p.claim.Epoch)
+			p.drop(ErrClaimLost)
+		}
+	}
+}
+
+// yield starts handing a partition over: what runs may finish until the drain
+// deadline. The caller holds g.mu.
+func (t *topicRun) yield(p *partition) {
+	p.wanted = true
+	t.g.after(t.g.bus.opts.Drain, func() { p.cancel(ErrClaimLost) })
+	t.wake()
+}
+
+// grant takes a claimed partition over: it learns what is parked and what was
+// tried before any event of it is handled.
+func (t *topicRun) grant(ctx context.Context, c driver.Claim) {
+	pause := receivePauseMin
+	for {
+		p, err := t.takeOver(ctx, c)
+		if err == nil {
+			t.g.mu.Lock()
+			if old := t.parts[c.Partition]; old != nil {
+				old.drop(ErrClaimLost)
+			}
+			t.parts[c.Partition] = p
+			t.g.mu.Unlock()
+			t.wake() // the side log may hold something that is due
+			return
+		}
+		if ctx.Err() != nil || errors.Is(err, driver.ErrFenced) || errors.Is(err, driver.ErrClosed) {
+			return // it is somebody else's by now
+		}
+		t.log.Warn("deed: taking a partition over failed, trying again", "partition", c.Partition, "error", err)
+		select {
+		case <-time.After(pause):
+			pause = min(2*pause, receivePauseMax)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (t *topicRun) takeOver(ctx context.Context, c driver.Claim) (*partition, error) {
+	p := newPartition(t, c)
+	marks, err := t.side.Marks(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	p.attempts = make(map[string]driver.Mark, len(marks))
+	for _, m := range marks {
+		p.attempts[m.Position] = m
+	}
+	if p.parked, p.partial, err = t.parkedKeys(ctx, c); err != nil {
+		return nil, err
+	}
+	t.log.Debug("deed: partition taken over",
+		"partition", c.Partition, "epoch", c.Epoch, "position", c.Position, "suspect", c.Suspect, "parked", len(p.parked))
+	return p, nil
+}
+
+// parkedKeys loads the keys that hold events back, or only some of them when there
+// are too many.
+func (t *topicRun) parkedKeys(ctx context.Context, c driver.Claim) (map[string]struct{}, bool, error) {
+	keys, err := t.side.ParkedKeys(ctx, c, parkedMax+1)
+	if err != nil {
+		return nil, false, err
+	}
+	parked := make(map[string]struct{}, len(keys))
+	for _, key := range keys {
+		parked[key] = struct{}{}
+	}
+	return parked, len(keys) > parkedMax, nil
+}
+
+// wake tells the settler that there is something to store.
+func (t *topicRun) wake() {
+	select {
+	case t.kick <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,129 @@
+package deed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// topicCache remembers what the bus's topics are like, so that publishing asks the
+// engine once.
+type topicCache struct {
+	mu   sync.Mutex
+	info map[string]driver.TopicInfo
+}
+
+func (c *topicCache) get(name string) (driver.TopicInfo, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	info, ok := c.info[name]
+	return info, ok
+}
+
+func (c *topicCache) put(info driver.TopicInfo) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.info == nil {
+		c.info = make(map[string]driver.TopicInfo)
+	}
+	c.info[info.Name] = info
+}
+
+func (c *topicCache) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.info, name)
+}
+
+// topic returns what t is like on the engine, creating it with its declared
+// settings if it has to and may.
+func (b *Bus) topic(ctx context.Context, t *Topic) (driver.TopicInfo, error) {
+	if t == nil {
+		return driver.TopicInfo{}, errors.New("the draft has no topic (make it with Type.New or NewDraft)")
+	}
+	if info, ok := b.topics.get(t.name); ok {
+		return info, t.compare(info)
+	}
+	if err := t.validate(); err != nil {
+		return driver.TopicInfo{}, err
+	}
+	if err := b.canKeep(t); err != nil {
+		return driver.TopicInfo{}, err
+	}
+	info, err := b.ensureTopic(ctx, t)
+	if err != nil {
+		return info, fmt.Errorf("topic %s: %w", t.name, err)
+	}
+	b.topics.put(info)
+	return info, t.compare(info)
+}
+
+func (b *Bus) ensureTopic(ctx context.Context, t *Topic) (driver.TopicInfo, error) {
+	topics, ok := driver.As[driver.Topics](b.conn)
+	if !ok {
+		info := driver.TopicInfo{Name: t.name, TopicSettings: t.settings()}
+		if info.Partitions == 0 {
+			info.Partitions = driver.DefaultPartitions
+		}
+		return info, nil
+	}
+	if !b.opts.NoCreate {
+		return topics.CreateTopic(ctx, t.name, t.settings())
+	}
+	info, err := topics.Topic(ctx, t.name)
+	if errors.Is(err, driver.ErrNotFound) {
+		err = fmt.Errorf("%w (create it with `deed topics create %s`, or unset Options.NoCreate)", err, t.name)
+	}
+	return info, err
+}
+
+// canKeep refuses settings that the engine does not promise.
+func (b *Bus) canKeep(t *Topic) error {
+	if t.opts.Dedupe > 0 && !b.features.Dedupe {
+		return fmt.Errorf("topic %s: %s has no id window (unset TopicOptions.Dedupe)", t.name, b.features.Engine)
+	}
+	return nil
+}
+
+// compare reports settings that t declares and the topic does not have.
+func (t *Topic) compare(info driver.TopicInfo) error {
+	by := info.PartitionBy
+	if by == "" {
+		by = ByKey
+	}
+	switch o := t.opts; {
+	case o.Partitions != 0 && o.Partitions != info.Partitions:
+		return t.differs("partitions", o.Partitions, info.Partitions)
+	case o.PartitionBy != "" && o.PartitionBy != by:
+		return t.differs("partition_by", o.PartitionBy, by)
+	case o.Dedupe != 0 && o.Dedupe != info.Dedupe:
+		return t.differs("dedupe", o.Dedupe, info.Dedupe)
+	case o.Keep != 0 && o.Keep != info.Keep:
+		return t.differs("keep", o.Keep, info.Keep)
+	case o.Hold != 0 && o.Hold != info.Hold:
+		return t.differs("hold", o.Hold, info.Hold)
+	}
+	return nil
+}
+
+func (t *Topic) differs(setting string, declared, has any) error {
+	return fmt.Errorf("topic %s: %w: %s is %v, this program declares %v (change one of them; see `deed topics set`)",
+		t.name, driver.ErrExists, setting, has, declared)
+}
+
+// partitionFor returns where e belongs. Events without order are spread by the
+// given number.
+func partitionFor(info driver.TopicInfo, e *Event, spread uint64) int {
+	n := max(info.Partitions, 1)
+	switch {
+	case info.PartitionBy == ByType:
+		return driver.PartitionOf(e.Type, n)
+	case e.Key != "":
+		return driver.PartitionOf(e.Key, n)
+	default:
+		return int(spread % uint64(n))
+	}
+}
