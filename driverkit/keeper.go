@@ -1,0 +1,236 @@
+package driverkit
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// Store is where an engine keeps members, seats and claims. The Keeper calls one
+// method at a time. Each is one atomic step.
+type Store interface {
+	// Renew makes the member's lease last for lease from now, and seats whichever
+	// of the seats is missing. A seat whose group is gone is left out.
+	Renew(ctx context.Context, lease time.Duration, seats []string) error
+	// View reports how the seats' groups stand, by seat, and when the next lease of
+	// another member runs out, 0 when none will.
+	View(ctx context.Context, seats []string) (views map[string]View, lapse time.Duration, err error)
+	// Acquire gives the seat those partitions whose owner and epoch are still as in
+	// takes, each under the next epoch, and returns the claims.
+	Acquire(ctx context.Context, seat string, takes []Take) ([]driver.Claim, error)
+	// Leave removes the seats. What they own is free, and suspect.
+	Leave(ctx context.Context, seats []string) error
+}
+
+// Keeper renews the lease of one member, which is one connection of one process,
+// and divides partitions among its seats. It has one goroutine while there are
+// seats.
+type Keeper struct {
+	store Store
+	nudge chan struct{} // of one: a nudge while one waits adds nothing
+	stop  context.CancelFunc
+	ctx   context.Context
+	done  sync.WaitGroup
+
+	mu         sync.Mutex
+	running    bool
+	closed     bool
+	seats      map[string]*Seat
+	validUntil time.Time // end of the own lease by the monotonic clock
+	renewAt    time.Time
+}
+
+// NewKeeper returns a Keeper over store.
+func NewKeeper(store Store) *Keeper {
+	ctx, stop := context.WithCancel(context.Background())
+	return &Keeper{store: store, nudge: make(chan struct{}, 1), ctx: ctx, stop: stop, seats: make(map[string]*Seat)}
+}
+
+// Join adds a seat. Its partitions arrive as News.
+func (k *Keeper) Join(name string, lease time.Duration) (*Seat, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil, driver.ErrClosed
+	}
+	s := &Seat{name: name, lease: lease, keeper: k, held: make(map[int]holding)}
+	k.seats[name] = s
+	k.renewAt = time.Time{} // now, since the renewal is what seats it
+	if !k.running {
+		k.running = true
+		k.done.Go(k.run)
+	}
+	k.Nudge()
+	return s, nil
+}
+
+// Leave removes a seat and what it owns at once.
+func (k *Keeper) Leave(ctx context.Context, s *Seat) error {
+	k.mu.Lock()
+	_, ours := k.seats[s.name]
+	delete(k.seats, s.name)
+	k.mu.Unlock()
+	if !ours {
+		return nil
+	}
+	return k.store.Leave(ctx, []string{s.name})
+}
+
+// Nudge says that the store's state may have changed.
+func (k *Keeper) Nudge() {
+	select {
+	case k.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends the goroutine and waits for it. Seats are left to the caller, who
+// removes the whole member.
+func (k *Keeper) Close() {
+	k.mu.Lock()
+	k.closed = true
+	k.mu.Unlock()
+	k.stop()
+	k.done.Wait()
+}
+
+func (k *Keeper) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-k.ctx.Done():
+			return
+		case <-timer.C:
+		case <-k.nudge:
+		}
+		timer.Reset(k.step())
+	}
+}
+
+// step renews when it is time, brings every seat up to date and returns how long
+// nothing needs to be done.
+func (k *Keeper) step() time.Duration {
+	seats, lease := k.snapshot()
+	if len(seats) == 0 {
+		return time.Hour // Join nudges
+	}
+	k.renew(seats, lease)
+	if k.expired() {
+		for _, s := range seats {
+			s.loseAll()
+		}
+		return k.pause(lease, 0)
+	}
+	ctx, cancel := context.WithDeadline(k.ctx, k.deadline())
+	defer cancel()
+	views, lapse, err := k.store.View(ctx, names(seats))
+	if err != nil {
+		return min(k.pause(lease, 0), retryPause(lease))
+	}
+	for _, s := range seats {
+		if err := k.refresh(ctx, s, views[s.name]); err != nil {
+			return min(k.pause(lease, 0), retryPause(lease))
+		}
+	}
+	return k.pause(lease, lapse)
+}
+
+// refresh applies what divide decides about one seat.
+func (k *Keeper) refresh(ctx context.Context, s *Seat, v View) error {
+	d := divide(v, s.name, s.holdings())
+	s.update(v, d)
+	if len(d.take) == 0 {
+		return nil
+	}
+	claims, err := k.store.Acquire(ctx, s.name, d.take)
+	if err != nil {
+		return err
+	}
+	s.grant(claims)
+	if len(claims) < len(d.take) {
+		k.Nudge() // another member was faster: look again
+	}
+	return nil
+}
+
+// renew extends the lease when a third of it has passed. The new lease counts from
+// before the call, so that it ends here no later than in the store.
+func (k *Keeper) renew(seats []*Seat, lease time.Duration) {
+	k.mu.Lock()
+	due := !time.Now().Before(k.renewAt)
+	k.mu.Unlock()
+	if !due {
+		return
+	}
+	start := time.Now()
+	limit := start.Add(lease)
+	if !k.expired() {
+		limit = k.deadline()
+	}
+	ctx, cancel := context.WithDeadline(k.ctx, limit)
+	defer cancel()
+	err := k.store.Renew(ctx, lease, names(seats))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil {
+		k.renewAt = time.Now().Add(retryPause(lease))
+		return
+	}
+	k.validUntil, k.renewAt = start.Add(lease), start.Add(lease/3)
+}
+
+// retryPause is how long to wait after the store failed.
+func retryPause(lease time.Duration) time.Duration { return lease / 20 }
+
+// pause returns how long until the next renewal, the end of the own lease, or the
+// end of another member's.
+func (k *Keeper) pause(lease, lapse time.Duration) time.Duration {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	now := time.Now()
+	wait := k.renewAt.Sub(now)
+	if valid := k.validUntil.Sub(now); valid > 0 {
+		wait = min(wait, valid)
+	}
+	if lapse > 0 {
+		wait = min(wait, lapse)
+	}
+	return max(wait, time.Millisecond)
+}
+
+func (k *Keeper) snapshot() ([]*Seat, time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	seats := make([]*Seat, 0, len(k.seats))
+	lease := time.Duration(0)
+	for _, s := range k.seats {
+		seats = append(seats, s)
+		if lease == 0 || s.lease < lease {
+			lease = s.lease
+		}
+	}
+	return seats, lease
+}
+
+func (k *Keeper) expired() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return !time.Now().Before(k.validUntil)
+}
+
+func (k *Keeper) deadline() time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.validUntil
+}
+
+func names(seats []*Seat) []string {
+	n := make([]string, len(seats))
+	for i, s := range seats {
+		n[i] = s.name
+	}
+	return n
+}

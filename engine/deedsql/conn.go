@@ -1,0 +1,219 @@
+package deedsql
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
+)
+
+var (
+	_ driver.Conn   = (*Conn)(nil)
+	_ driver.Topics = (*Conn)(nil)
+)
+
+// Options configure Open. The zero value is the default.
+type Options struct {
+	// NoCreate opens only what exists: neither a file nor tables are made.
+	NoCreate bool
+	// ReadOnly opens without the right to write, for tools that look on. It implies
+	// NoCreate.
+	ReadOnly bool
+}
+
+// Conn is an open database. Its methods are safe for concurrent use.
+type Conn struct {
+	dialect dialect
+	db      *sql.DB
+	read    *statements
+	writer  *writer // nil when read-only
+	keeper  *driverkit.Keeper
+	member  string // host/pid/random
+
+	ctx      context.Context // ends with Close
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+	watching sync.Once
+	closing  sync.Once
+	closeErr error
+
+	anywhere driverkit.Signal // another connection may have committed
+
+	mu       sync.Mutex
+	closed   bool
+	topics   map[int64]*driverkit.Signal // an event was stored on the topic, by id
+	seats    map[string]int64            // group id by own seat
+	lastSeat int
+	changes  int64 // sum over the groups of own seats, as last seen
+}
+
+// Open opens the database that url names: "sqlite:orders.db". A nil opts means
+// defaults. The file is created if it has to and may be.
+func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
+	if opts == nil {
+		opts = &Options{}
+	}
+	path, err := sqlitePath(url)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openSQLite(ctx, path, opts)
+	if err != nil {
+		return nil, err
+	}
+	c := &Conn{
+		dialect: d, db: d.db, read: newStatements(d.db), member: memberName(),
+		topics: make(map[int64]*driverkit.Signal), seats: make(map[string]int64),
+	}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.keeper = driverkit.NewKeeper(&store{c})
+	if opts.ReadOnly {
+		return c, nil
+	}
+	w, err := d.writeConn(ctx)
+	if err != nil {
+		d.close()
+		return nil, fmt.Errorf("deedsql: open %s: %w", path, err)
+	}
+	c.writer = newWriter(d, w, c.committed)
+	return c, nil
+}
+
+// memberName names this connection for people and for the store.
+func memberName() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d/%s", strings.ReplaceAll(host, "/", "-"), os.Getpid(), rand.Text()[:8])
+}
+
+// Features implements [driver.Conn].
+func (c *Conn) Features() driver.Features { return c.dialect.features() }
+
+// DB returns the database, for tools that look into it and for effects that share
+// the bus's file. It is closed with the Conn.
+func (c *Conn) DB() *sql.DB { return c.db }
+
+// Close implements [driver.Conn]. The member's seats go at once, so that others
+// take its partitions without waiting for the lease.
+func (c *Conn) Close() error {
+	c.closing.Do(func() {
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
+		c.stop()
+		c.keeper.Close()
+		c.done.Wait()
+		if c.writer != nil {
+			c.closeErr = c.leaveAll()
+			c.writer.close()
+			c.writer.conn.Close()
+		}
+		c.closeErr = errors.Join(c.closeErr, c.dialect.close())
+	})
+	return c.closeErr
+}
+
+// leaveAll removes this member, if it ever was one. When the database does not
+// answer, its lease does the same a little later.
+func (c *Conn) leaveAll() error {
+	c.mu.Lock()
+	never := c.lastSeat == 0
+	c.mu.Unlock()
+	if never {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := c.writer.do(ctx, 0, func(t *tx) error { return t.removeMember(c.member) }); err != nil {
+		return fmt.Errorf("deedsql: leave: %w", err)
+	}
+	return nil
+}
+
+// write runs a job of the writer.
+func (c *Conn) write(ctx context.Context, events int, run func(*tx) error) error {
+	if c.writer == nil {
+		return fmt.Errorf("%w: opened read-only", driver.ErrRefused)
+	}
+	return c.writer.do(ctx, events, run)
+}
+
+// usable reports ErrClosed after Close.
+func (c *Conn) usable() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return fmt.Errorf("deedsql: %w", driver.ErrClosed)
+	}
+	return nil
+}
+
+// committed wakes this connection's subscriptions after a commit of its own.
+func (c *Conn) committed(t *tx) {
+	c.mu.Lock()
+	var wake []*driverkit.Signal
+	for id := range t.published {
+		if s := c.topics[id]; s != nil {
+			wake = append(wake, s)
+		}
+	}
+	c.mu.Unlock()
+	for _, s := range wake {
+		s.Notify()
+	}
+	if t.groups {
+		c.keeper.Nudge()
+	}
+}
+
+// published returns the signal of a topic's events.
+func (c *Conn) published(topic int64) *driverkit.Signal {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.topics[topic]
+	if s == nil {
+		s = &driverkit.Signal{}
+		c.topics[topic] = s
+	}
+	return s
+}
+
+// watch starts to notice other processes' commits.
+func (c *Conn) watch() {
+	c.watching.Do(func() {
+		c.done.Go(func() {
+			for c.ctx.Err() == nil {
+				if err := c.dialect.watch(c.ctx, c.elsewhere); err != nil {
+					select { // the connection failed; polling goes on with another
+					case <-c.ctx.Done():
+					case <-time.After(time.Second):
+					}
+				}
+			}
+		})
+	})
+}
+
+// elsewhere runs after commits of other connections.
+func (c *Conn) elsewhere() {
+	c.anywhere.Notify()
+	if changes, err := c.countChanges(); err == nil {
+		c.mu.Lock()
+		changed := changes != c.changes
+		c.changes = changes
+		c.mu.Unlock()
+		if changed {
+			c.keeper.Nudge()
+		}
+	}
+}

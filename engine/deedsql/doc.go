@@ -1,0 +1,12 @@
+// Package deedsql keeps topics in an SQL database: today in an SQLite file, which
+// any number of processes of one machine share.
+//
+// Positions count 1, 2, 3 … per partition. They are given inside the write
+// transaction from the partition's head row, so nothing that commits later can get
+// a smaller one, and a reader's cursor skips nothing. All writes of a process go
+// through one goroutine, which puts whatever is queued into one transaction: one
+// sync for many callers, and no timer in the way of one.
+//
+// The tables start with deed_ and are meant to be read with plain SQL; deed_event
+// is a view of the log for people. Times are nanoseconds since 1970.
+package deedsql

@@ -1,0 +1,211 @@
+package deedsql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// Publish implements [driver.Conn].
+func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Receipt, error) {
+	receipts := make([]driver.Receipt, len(batches))
+	events := 0
+	for i := range batches {
+		events += len(batches[i].Messages)
+	}
+	err := c.write(ctx, events, func(t *tx) error {
+		for i := range batches {
+			var err error
+			if receipts[i], err = t.append(&batches[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("deedsql: publish: %w", err)
+	}
+	return receipts, nil
+}
+
+// append stores one batch. A batch's own failure is in the receipt, and is found
+// before anything of it is written; an error is the database's.
+func (t *tx) append(b *driver.Batch) (driver.Receipt, error) {
+	refuse := func(err error) (driver.Receipt, error) {
+		if refused(err) {
+			return driver.Receipt{Err: err}, nil
+		}
+		return driver.Receipt{}, err
+	}
+	topic, err := t.topic(b.Topic)
+	if err != nil {
+		return refuse(err)
+	}
+	if err := topic.accepts(b); err != nil {
+		return refuse(err)
+	}
+	at := place{topic.id, b.Partition}
+	messages := b.Messages
+	var p *producer
+	if b.Producer != "" {
+		if p, err = t.producer(b.Producer, at); err != nil {
+			return driver.Receipt{}, err
+		}
+		if messages, err = unstored(b, p.last); err != nil {
+			return refuse(err)
+		}
+	}
+	h, err := t.head(at)
+	if err != nil {
+		return refuse(err)
+	}
+	r, err := t.store(topic, b.Partition, h, messages)
+	if err == nil && p != nil && len(messages) > 0 {
+		p.last, p.dirty = b.Seq+int64(len(b.Messages))-1, true
+	}
+	return r, err
+}
+
+// store appends messages that are not in the topic's id window.
+func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Message) (driver.Receipt, error) {
+	var r driver.Receipt
+	if len(messages) == 0 {
+		return r, nil
+	}
+	stored := max(t.now, h.stored)
+	for i := range messages {
+		m := &messages[i]
+		if topic.settings.Dedupe > 0 {
+			known, err := t.remember(topic, m)
+			if err != nil {
+				return r, err
+			}
+			if known {
+				continue
+			}
+		}
+		h.position++
+		if err := t.rows.add(t.statements, topic.id, partition, h.position, stored, m); err != nil {
+			return r, err
+		}
+		r.Stored++
+	}
+	if r.Stored > 0 {
+		h.stored, h.dirty = stored, true
+		r.Last = position(h.position)
+		t.published[topic.id] = true
+	}
+	return r, nil
+}
+
+// accepts refuses a batch that can never be stored.
+func (t *topic) accepts(b *driver.Batch) error {
+	if b.Generation != 0 && b.Generation != t.generation {
+		return fmt.Errorf("%w: topic %s is at generation %d, the batch's partition was chosen for %d",
+			driver.ErrRefused, t.name, t.generation, b.Generation)
+	}
+	if b.Partition < 0 || b.Partition >= t.settings.Partitions {
+		return fmt.Errorf("%w: topic %s has %d partitions and no partition %d",
+			driver.ErrRefused, t.name, t.settings.Partitions, b.Partition)
+	}
+	if b.Producer != "" && b.Seq < 1 {
+		return fmt.Errorf("%w: sequence numbers start at 1, this is %d", driver.ErrRefused, b.Seq)
+	}
+	for i := range b.Messages {
+		m := &b.Messages[i]
+		if len(m.Data) > sqliteBytes {
+			return fmt.Errorf("%w: event %s has %d bytes of data (at most %d)", driver.ErrRefused, m.ID, len(m.Data), sqliteBytes)
+		}
+		if !m.NotBefore.IsZero() {
+			return fmt.Errorf("%w: event %s is delayed, which this engine cannot keep", driver.ErrRefused, m.ID)
+		}
+	}
+	return nil
+}
+
+// unstored returns the messages of b that go beyond the producer's last.
+func unstored(b *driver.Batch, last int64) ([]driver.Message, error) {
+	if b.Seq > last+1 {
+		return nil, fmt.Errorf("%w: topic %s partition %d has %d of producer %s, the batch starts at %d",
+			driver.ErrGap, b.Topic, b.Partition, last, b.Producer, b.Seq)
+	}
+	known := last - b.Seq + 1
+	if known >= int64(len(b.Messages)) {
+		return nil, nil
+	}
+	return b.Messages[known:], nil
+}
+
+// remember puts an event into the topic's id window and reports whether it was
+// there. Only the eras that the window can reach back to are looked at; one ahead
+// too, in case the clock was put back.
+func (t *tx) remember(topic *topic, m *driver.Message) (bool, error) {
+	window := int64(topic.settings.Dedupe)
+	era := t.now / window
+	var before sql.NullInt64
+	err := t.row("SELECT max(stored_at) FROM deed_window WHERE topic_id = ? AND era IN (?, ?, ?) AND source = ? AND id = ?",
+		[]any{topic.id, era - 1, era, era + 1, m.Source, m.ID}, &before)
+	if err != nil {
+		return false, err
+	}
+	if before.Valid && t.now-before.Int64 < window {
+		return true, nil
+	}
+	_, err = t.exec("INSERT INTO deed_window (topic_id, era, source, id, stored_at) VALUES (?, ?, ?, ?, ?) "+
+		"ON CONFLICT (topic_id, era, source, id) DO UPDATE SET stored_at = excluded.stored_at",
+		topic.id, era, m.Source, m.ID, t.now)
+	return false, err
+}
+
+const logColumns = 12
+
+// rowBuffer gathers rows of the log into inserts of many rows, which halves the
+// cost of a row.
+type rowBuffer struct {
+	args []any
+}
+
+const insertRows = 50
+
+var (
+	insertMany = insertQuery(insertRows)
+	insertTen  = insertQuery(10)
+	insertOne  = insertQuery(1)
+)
+
+func insertQuery(rows int) string {
+	row := "(?" + strings.Repeat(", ?", logColumns-1) + ")"
+	return "INSERT INTO deed_log (topic_id, partition, position, stored_at, id, source, type, version, key, time, " +
+		"attributes, data) VALUES " + row + strings.Repeat(", "+row, rows-1)
+}
+
+func (b *rowBuffer) add(st *statements, topic int64, partition int, position, stored int64, m *driver.Message) error {
+	b.args = append(b.args, topic, partition, position, stored, m.ID, m.Source, m.Type, m.Version, m.Key,
+		timeValue(m.Time), attributesValue(m.Attributes), m.Data)
+	if len(b.args) < insertRows*logColumns {
+		return nil
+	}
+	_, err := st.exec(insertMany, b.args...)
+	b.args = b.args[:0]
+	return err
+}
+
+func (b *rowBuffer) flush(st *statements) error {
+	args := b.args
+	for len(args) > 0 {
+		query, n := insertOne, logColumns
+		if len(args) >= 10*logColumns {
+			query, n = insertTen, 10*logColumns
+		}
+		if _, err := st.exec(query, args[:n]...); err != nil {
+			return err
+		}
+		args = args[n:]
+	}
+	clear(b.args)
+	b.args = b.args[:0]
+	return nil
+}

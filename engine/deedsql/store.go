@@ -1,0 +1,221 @@
+package deedsql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
+)
+
+// store is the Conn as the keeper sees it.
+type store struct{ c *Conn }
+
+var _ driverkit.Store = (*store)(nil)
+
+// Renew implements [driverkit.Store]. Rows that were swept while the process was
+// frozen come back.
+func (s *store) Renew(ctx context.Context, lease time.Duration, seats []string) error {
+	groups := s.c.groupsOf(seats)
+	return s.c.write(ctx, 0, func(t *tx) error {
+		_, err := t.exec("INSERT INTO deed_member (member, renewed, expires) VALUES (?, ?, ?) "+
+			"ON CONFLICT (member) DO UPDATE SET renewed = excluded.renewed, expires = excluded.expires",
+			s.c.member, t.now, t.now+int64(lease))
+		if err != nil {
+			return err
+		}
+		for i, seat := range seats {
+			if err := t.seat(seat, s.c.member, groups[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// seat adds a seat where it is missing, and shows that its group is used.
+func (t *tx) seat(seat, member string, group int64) error {
+	used, err := t.exec("UPDATE deed_group SET last_seen = ? WHERE id = ?", t.now, group)
+	if err != nil || used == 0 {
+		return err // the group was deleted, which View reports
+	}
+	added, err := t.exec("INSERT INTO deed_seat (seat, member, group_id) VALUES (?, ?, ?) ON CONFLICT (seat) DO NOTHING",
+		seat, member, group)
+	if err != nil || added == 0 {
+		return err
+	}
+	return t.regroup(group)
+}
+
+// regroup says that members of a group have to look again.
+func (t *tx) regroup(group int64) error {
+	t.groups = true
+	_, err := t.exec("UPDATE deed_group SET changes = changes + 1 WHERE id = ?", group)
+	return err
+}
+
+// View implements [driverkit.Store].
+func (s *store) View(_ context.Context, seats []string) (map[string]driverkit.View, time.Duration, error) {
+	views := make(map[string]driverkit.View, len(seats))
+	now := s.c.dialect.now().UnixNano()
+	lapse := int64(0)
+	for i, group := range s.c.groupsOf(seats) {
+		v, next, err := s.c.view(group, now)
+		if err != nil {
+			return nil, 0, err
+		}
+		views[seats[i]] = v
+		if next > 0 && (lapse == 0 || next < lapse) {
+			lapse = next
+		}
+	}
+	return views, time.Duration(lapse), nil
+}
+
+// view reads how one group stands, and in how many nanoseconds the next lease of
+// another member ends.
+func (c *Conn) view(group, now int64) (v driverkit.View, lapse int64, err error) {
+	err = c.read.row("SELECT paused FROM deed_group WHERE id = ?", []any{group}, &v.Paused)
+	if errors.Is(err, sql.ErrNoRows) {
+		return driverkit.View{Gone: true}, 0, nil
+	}
+	if err != nil {
+		return v, 0, err
+	}
+	live := make(map[string]bool)
+	err = c.read.each("SELECT s.seat, m.member, m.expires FROM deed_seat s JOIN deed_member m ON m.member = s.member "+
+		"WHERE s.group_id = ? AND m.expires > ?", []any{group, now}, func(rows *sql.Rows) error {
+		var seat, member string
+		var expires int64
+		if err := rows.Scan(&seat, &member, &expires); err != nil {
+			return err
+		}
+		live[seat] = true
+		v.Seats = append(v.Seats, seat)
+		if left := expires - now; member != c.member && (lapse == 0 || left < lapse) {
+			lapse = left
+		}
+		return nil
+	})
+	if err != nil {
+		return v, 0, err
+	}
+	err = c.read.each("SELECT partition, seat, epoch FROM deed_claim WHERE group_id = ?", []any{group},
+		func(rows *sql.Rows) error {
+			var s driverkit.Share
+			err := rows.Scan(&s.Partition, &s.Owner, &s.Epoch)
+			s.Live = live[s.Owner]
+			v.Shares = append(v.Shares, s)
+			return err
+		})
+	return v, lapse, err
+}
+
+// Acquire implements [driverkit.Store].
+func (s *store) Acquire(ctx context.Context, seat string, takes []driverkit.Take) ([]driver.Claim, error) {
+	group := s.c.groupsOf([]string{seat})[0]
+	var claims []driver.Claim
+	err := s.c.write(ctx, 0, func(t *tx) error {
+		claims = claims[:0]
+		for _, take := range takes {
+			claim, ok, err := t.acquire(group, seat, take)
+			if err != nil {
+				return err
+			}
+			if ok {
+				claims = append(claims, claim)
+			}
+		}
+		return nil
+	})
+	return claims, err
+}
+
+// acquire moves a claim to a seat under the next epoch. An owner that is still
+// named did not release it, so what it was handling is suspect.
+func (t *tx) acquire(group int64, seat string, take driverkit.Take) (driver.Claim, bool, error) {
+	var c driver.Claim
+	var at int64
+	var clean bool
+	err := t.row("SELECT g.name, p.name, c.partition, c.epoch + 1, c.position, c.clean, g.run FROM deed_claim c "+
+		"JOIN deed_group g ON g.id = c.group_id JOIN deed_topic p ON p.id = g.topic_id "+
+		"WHERE c.group_id = ? AND c.partition = ? AND c.epoch = ? AND c.seat = ?",
+		[]any{group, take.Partition, take.Epoch, take.Owner},
+		&c.Group, &c.Topic, &c.Partition, &c.Epoch, &at, &clean, &c.Run)
+	if errors.Is(err, sql.ErrNoRows) {
+		return c, false, nil
+	}
+	if err != nil {
+		return c, false, err
+	}
+	c.Position, c.Suspect = position(at), !clean
+	_, err = t.exec("UPDATE deed_claim SET epoch = epoch + 1, seat = ?, clean = 0 WHERE group_id = ? AND partition = ?",
+		seat, group, take.Partition)
+	return c, true, err
+}
+
+// Leave implements [driverkit.Store].
+func (s *store) Leave(ctx context.Context, seats []string) error {
+	groups := s.c.groupsOf(seats)
+	return s.c.write(ctx, 0, func(t *tx) error {
+		for i, seat := range seats {
+			if _, err := t.exec("DELETE FROM deed_seat WHERE seat = ?", seat); err != nil {
+				return err
+			}
+			if err := t.regroup(groups[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// removeMember removes a member with its seats.
+func (t *tx) removeMember(member string) error {
+	t.groups = true
+	for _, query := range []string{
+		"UPDATE deed_group SET changes = changes + 1 WHERE id IN (SELECT group_id FROM deed_seat WHERE member = ?)",
+		"DELETE FROM deed_seat WHERE member = ?",
+		"DELETE FROM deed_member WHERE member = ?",
+	} {
+		if _, err := t.exec(query, member); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// groupsOf returns the group of each seat of this connection.
+func (c *Conn) groupsOf(seats []string) []int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	groups := make([]int64, len(seats))
+	for i, s := range seats {
+		groups[i] = c.seats[s]
+	}
+	return groups
+}
+
+// countChanges adds up the changes of the groups that this connection has seats in.
+func (c *Conn) countChanges() (int64, error) {
+	c.mu.Lock()
+	groups := make(map[int64]bool, len(c.seats))
+	for _, g := range c.seats {
+		groups[g] = true
+	}
+	c.mu.Unlock()
+	var sum int64
+	for g := range groups {
+		var n int64
+		err := c.read.row("SELECT changes FROM deed_group WHERE id = ?", []any{g}, &n)
+		if errors.Is(err, sql.ErrNoRows) {
+			n = -1 // deleted, which is a change as well
+		} else if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}

@@ -1,0 +1,359 @@
+package deedsql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
+)
+
+// subscription is one seat with its reading positions.
+type subscription struct {
+	c     *Conn
+	spec  driver.SubscribeSpec
+	topic *topic
+	group int64
+	seat  *driverkit.Seat
+
+	closed  chan struct{}
+	closing sync.Once
+
+	// Owned by Receive.
+	next    map[int]int64 // last position fetched, by partition that may be fetched
+	turn    int           // rotates who is first, so that no partition starves
+	stopped map[int]bool  // wanted by another member
+}
+
+// Subscribe implements [driver.Conn].
+func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver.Subscription, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	what := "subscribe " + spec.Group + " to " + spec.Topic
+	if spec.Group == "" || spec.Lease <= 0 {
+		return nil, c.fail(what, fmt.Errorf("%w: a group needs a name and a lease", driver.ErrRefused))
+	}
+	s := &subscription{
+		c: c, spec: spec, closed: make(chan struct{}), next: make(map[int]int64), stopped: make(map[int]bool),
+	}
+	err := c.write(ctx, 0, func(t *tx) (err error) {
+		if s.topic, err = t.topic(spec.Topic); err != nil {
+			return err
+		}
+		s.group, err = t.group(s.topic, spec.Group, spec.From)
+		return err
+	})
+	if err != nil {
+		return nil, c.fail(what, err)
+	}
+	c.watch()
+	c.mu.Lock()
+	c.lastSeat++
+	name := fmt.Sprintf("%s/%d", c.member, c.lastSeat)
+	c.seats[name] = s.group
+	c.mu.Unlock()
+	if s.seat, err = c.keeper.Join(name, spec.Lease); err != nil {
+		return nil, c.fail(what, err)
+	}
+	return s, nil
+}
+
+// group returns the id of a group, which it makes when there is none: it starts
+// everywhere at once where from says.
+func (t *tx) group(topic *topic, name string, from driver.From) (id int64, err error) {
+	const find = "SELECT id FROM deed_group WHERE name = ? AND topic_id = ?"
+	err = t.row(find, []any{name, topic.id}, &id)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return id, err
+	}
+	if err := t.flush(); err != nil {
+		return 0, err
+	}
+	starts := make([]int64, topic.settings.Partitions)
+	for p := range starts {
+		if starts[p], err = t.start(topic, p, from); err != nil {
+			return 0, err
+		}
+	}
+	_, err = t.exec("INSERT INTO deed_group (name, topic_id, created, last_seen) VALUES (?, ?, ?, ?)",
+		name, topic.id, t.now, t.now)
+	if err != nil {
+		return 0, err
+	}
+	if err := t.row(find, []any{name, topic.id}, &id); err != nil {
+		return 0, err
+	}
+	for p, at := range starts {
+		_, err := t.exec("INSERT INTO deed_claim (group_id, partition, position) VALUES (?, ?, ?)", id, p, at)
+		if err != nil {
+			return 0, err
+		}
+	}
+	return id, nil
+}
+
+// start returns the position that a new group starts after.
+func (t *tx) start(topic *topic, partition int, from driver.From) (int64, error) {
+	h, err := t.head(place{topic.id, partition})
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case from.End:
+		return h.position, nil
+	case !from.Time.IsZero():
+		return seek(t.statements, topic.id, partition, h.position, from.Time)
+	case from.Cursor[partition] != "":
+		at, err := parsePosition(from.Cursor[partition])
+		if err == nil && at > h.position {
+			err = fmt.Errorf("%w: partition %d ends at %d, the group would start after %d",
+				driver.ErrRefused, partition, h.position, at)
+		}
+		return at, err
+	}
+	return 0, nil
+}
+
+// Receive implements [driver.Subscription].
+func (s *subscription) Receive(ctx context.Context, f driver.Fetch) (driver.Received, error) {
+	for {
+		published, changed, anywhere := s.c.published(s.topic.id).Wait(), s.seat.Changed(), s.c.anywhere.Wait()
+		r, err := s.poll(f)
+		if err != nil || r.Granted != nil || r.Wanted != nil || r.Lost != nil || r.Deliveries != nil {
+			return r, err
+		}
+		select {
+		case <-published:
+		case <-changed:
+		case <-anywhere:
+		case <-s.closed:
+		case <-s.c.ctx.Done():
+		case <-ctx.Done():
+			return driver.Received{}, context.Cause(ctx)
+		}
+	}
+}
+
+// poll returns what there is to report now.
+func (s *subscription) poll(f driver.Fetch) (driver.Received, error) {
+	select {
+	case <-s.closed:
+		return driver.Received{}, s.fail("receive", driver.ErrClosed)
+	case <-s.c.ctx.Done():
+		return driver.Received{}, s.fail("receive", driver.ErrClosed)
+	default:
+	}
+	news := s.seat.News()
+	for _, p := range news.Lost {
+		delete(s.next, p)
+		delete(s.stopped, p)
+	}
+	for _, c := range news.Granted {
+		at, err := parsePosition(c.Position)
+		if err != nil {
+			return driver.Received{}, s.fail("receive", err)
+		}
+		s.next[c.Partition] = at
+		delete(s.stopped, c.Partition)
+	}
+	for _, p := range news.Wanted {
+		s.stopped[p] = true
+	}
+	r := driver.Received{Granted: news.Granted, Wanted: news.Wanted, Lost: news.Lost}
+	if news.Any() {
+		return r, nil // at once: claims that are lost wait for no fetch
+	}
+	if news.Gone {
+		return r, s.fail("receive", fmt.Errorf("%w: the topic or group was deleted", driver.ErrNotFound))
+	}
+	if news.Paused {
+		return r, nil
+	}
+	var err error
+	r.Deliveries, err = s.fetch(f)
+	return r, s.fail("receive", err)
+}
+
+// fetch reads events of the partitions that have any.
+func (s *subscription) fetch(f driver.Fetch) ([]driver.Delivery, error) {
+	ready, err := s.ready(f.Full)
+	if err != nil || len(ready) == 0 || f.Events <= 0 {
+		return nil, err
+	}
+	s.turn++
+	var got []driver.Delivery
+	bytes := 0
+	for i := range ready {
+		p := ready[(i+s.turn)%len(ready)]
+		left := f.Events - len(got)
+		limit := (left + len(ready) - i - 1) / (len(ready) - i) // an equal part of what is left
+		page, full, err := s.page(p, limit, f.Bytes-bytes, len(got) == 0)
+		if err != nil {
+			return got, err // what was read is not lost: next has moved for it alone
+		}
+		for j := range page {
+			bytes += len(page[j].Data)
+		}
+		got = append(got, page...)
+		if full || len(got) >= f.Events {
+			break
+		}
+	}
+	return got, nil
+}
+
+// ready returns the partitions with events to fetch, in order.
+func (s *subscription) ready(full []int) ([]int, error) {
+	if len(s.next) == len(s.stopped) {
+		return nil, nil
+	}
+	var ready []int
+	err := s.c.read.each("SELECT partition, position FROM deed_head WHERE topic_id = ?", []any{s.topic.id},
+		func(rows *sql.Rows) error {
+			var p int
+			var end int64
+			if err := rows.Scan(&p, &end); err != nil {
+				return err
+			}
+			at, ours := s.next[p]
+			if ours && end > at && !s.stopped[p] && !slices.Contains(full, p) {
+				ready = append(ready, p)
+			}
+			return nil
+		})
+	return ready, err
+}
+
+// page reads the next events of a partition and moves past them. Full says that the
+// next one is larger than room; alone lets one through all the same.
+func (s *subscription) page(p, limit, room int, alone bool) (got []driver.Delivery, full bool, err error) {
+	at := s.next[p]
+	err = readLog(s.c.read, forward, s.topic.id, p, at, limit, func(d driver.Delivery) bool {
+		if len(d.Data) > room && !alone {
+			full = true
+			return false
+		}
+		room -= len(d.Data)
+		alone = false
+		got = append(got, d)
+		return true
+	})
+	if err != nil {
+		return nil, false, err
+	}
+	if len(got) > 0 {
+		s.next[p] = at + int64(len(got))
+		if last, err := parsePosition(got[len(got)-1].Position); err != nil || last != s.next[p] {
+			return nil, false, fmt.Errorf("partition %d has a gap after position %d (restore the file from a backup)", p, at)
+		}
+	}
+	return got, full, nil
+}
+
+// Settle implements [driver.Subscription].
+func (s *subscription) Settle(ctx context.Context, settlements []driver.Settlement) ([]int, error) {
+	select {
+	case <-s.closed:
+		return nil, s.fail("settle", driver.ErrClosed)
+	default:
+	}
+	ats := make([]int64, len(settlements))
+	for i, st := range settlements {
+		var err error
+		if ats[i], err = parsePosition(st.Position); err != nil {
+			return nil, s.fail("settle", err)
+		}
+		if st.Release {
+			s.seat.Releasing(st.Partition, st.Epoch)
+		}
+	}
+	var lost []int
+	err := s.c.write(ctx, 0, func(t *tx) error {
+		lost = lost[:0]
+		for i, st := range settlements {
+			ok, err := t.settle(s.group, s.seat.Name(), ats[i], st)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				lost = append(lost, st.Partition)
+			}
+		}
+		return nil
+	})
+	s.settled(settlements, lost, err)
+	if err != nil {
+		return nil, s.fail("settle", err)
+	}
+	return lost, nil
+}
+
+// settled tells the seat what became of its claims.
+func (s *subscription) settled(settlements []driver.Settlement, lost []int, err error) {
+	for _, st := range settlements {
+		switch {
+		case err != nil && st.Release:
+			s.seat.Kept(st.Partition, st.Epoch)
+		case err != nil:
+		case slices.Contains(lost, st.Partition):
+			s.seat.Forget(st.Partition, st.Epoch)
+		case st.Release:
+			s.seat.Released(st.Partition, st.Epoch)
+		}
+	}
+}
+
+// settle stores the progress of one claim and reports whether it still holds.
+func (t *tx) settle(group int64, seat string, at int64, s driver.Settlement) (bool, error) {
+	fence, args := " AND epoch = ? AND seat = ?", []any{s.Epoch, seat}
+	if seeded("epoch") {
+		fence, args = "", nil
+	}
+	args = append([]any{at, s.Rate, s.Status, group, s.Partition}, args...)
+	n, err := t.exec("UPDATE deed_claim SET position = max(position, ?), rate = ?, status = ? "+
+		"WHERE group_id = ? AND partition = ?"+fence, args...)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	if at > 0 {
+		_, err := t.exec("DELETE FROM deed_mark WHERE group_id = ? AND partition = ? AND position <= ?",
+			group, s.Partition, at)
+		if err != nil {
+			return false, err
+		}
+	}
+	if !s.Release {
+		return true, nil
+	}
+	_, err = t.exec("UPDATE deed_claim SET seat = '', clean = 1, rate = 0, status = '' WHERE group_id = ? AND partition = ?",
+		group, s.Partition)
+	if err != nil {
+		return false, err
+	}
+	return true, t.regroup(group)
+}
+
+// Close implements [driver.Subscription].
+func (s *subscription) Close() error {
+	var err error
+	s.closing.Do(func() {
+		close(s.closed)
+		err = s.c.keeper.Leave(s.c.ctx, s.seat)
+		if errors.Is(err, driver.ErrClosed) || s.c.ctx.Err() != nil {
+			err = nil // the Conn's Close removes the seat
+		}
+		s.c.mu.Lock()
+		delete(s.c.seats, s.seat.Name())
+		s.c.mu.Unlock()
+	})
+	return s.fail("leave", err)
+}
+
+func (s *subscription) fail(what string, err error) error {
+	return s.c.fail(what+" "+s.spec.Group+" on "+s.spec.Topic, err)
+}

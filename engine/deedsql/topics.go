@@ -1,0 +1,250 @@
+package deedsql
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// maxPartitions keeps a mistyped number from making a million rows.
+const maxPartitions = 4096
+
+// topic is a row of deed_topic.
+type topic struct {
+	id          int64
+	name        string
+	settings    driver.TopicSettings
+	generation  int
+	incarnation string
+	created     int64
+}
+
+const topicColumns = "id, name, partitions, partition_by, dedupe, keep, hold, generation, incarnation, created"
+
+func (t *topic) dest() []any {
+	return []any{
+		&t.id, &t.name, &t.settings.Partitions, &t.settings.PartitionBy, &t.settings.Dedupe, &t.settings.Keep,
+		&t.settings.Hold, &t.generation, &t.incarnation, &t.created,
+	}
+}
+
+func (t *topic) info(events int64) driver.TopicInfo {
+	return driver.TopicInfo{
+		Name: t.name, TopicSettings: t.settings, Generation: t.generation, Incarnation: t.incarnation,
+		Created: nanoTime(t.created), Events: events,
+	}
+}
+
+// readTopic returns a topic by name, or ErrNotFound.
+func readTopic(st *statements, name string) (*topic, error) {
+	t := &topic{}
+	err := st.row("SELECT "+topicColumns+" FROM deed_topic WHERE name = ?", []any{name}, t.dest()...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("%w: topic %s", driver.ErrNotFound, name)
+	}
+	return t, err
+}
+
+// countEvents returns how many events a topic stores.
+func countEvents(st *statements, topic int64) (n int64, err error) {
+	err = st.row("SELECT coalesce(sum(position), 0) FROM deed_head WHERE topic_id = ?", []any{topic}, &n)
+	return n, err
+}
+
+// CreateTopic implements [driver.Topics].
+func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSettings) (driver.TopicInfo, error) {
+	if info, err := c.Topic(ctx, name); err == nil || !errors.Is(err, driver.ErrNotFound) {
+		return info, err // the usual case takes no lock
+	}
+	s, err := complete(name, s)
+	if err != nil {
+		return driver.TopicInfo{}, err
+	}
+	incarnation := rand.Text()
+	err = c.write(ctx, 0, func(t *tx) error {
+		if _, err := t.topic(name); err == nil || !errors.Is(err, driver.ErrNotFound) {
+			return err
+		}
+		return t.createTopic(name, s, incarnation)
+	})
+	if err != nil {
+		return driver.TopicInfo{}, fmt.Errorf("deedsql: create topic %s: %w", name, err)
+	}
+	return c.Topic(ctx, name)
+}
+
+func (t *tx) createTopic(name string, s driver.TopicSettings, incarnation string) error {
+	_, err := t.exec("INSERT INTO deed_topic (name, partitions, partition_by, dedupe, keep, hold, generation, incarnation, "+
+		"created) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)",
+		name, s.Partitions, s.PartitionBy, int64(s.Dedupe), int64(s.Keep), int64(s.Hold), incarnation, t.now)
+	if err != nil {
+		return err
+	}
+	made, err := t.topic(name)
+	if err != nil {
+		return err
+	}
+	for p := range s.Partitions {
+		_, err := t.exec("INSERT INTO deed_head (topic_id, partition, position, stored_at) VALUES (?, ?, 0, 0)", made.id, p)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// complete fills in defaults and refuses what cannot be.
+func complete(name string, s driver.TopicSettings) (driver.TopicSettings, error) {
+	if s.Partitions == 0 {
+		s.Partitions = driver.DefaultPartitions
+	}
+	if s.PartitionBy == "" {
+		s.PartitionBy = "key"
+	}
+	if s.Keep == 0 {
+		s.Keep = driver.DefaultKeep
+	}
+	refuse := func(format string, args ...any) (driver.TopicSettings, error) {
+		return s, fmt.Errorf("deedsql: topic %q: %w: %s", name, driver.ErrRefused, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case name == "":
+		return refuse("it needs a name")
+	case s.Partitions < 1 || s.Partitions > maxPartitions:
+		return refuse("%d partitions (want 1 to %d)", s.Partitions, maxPartitions)
+	case s.PartitionBy != "key" && s.PartitionBy != "type":
+		return refuse("partitioned by %q (want key or type)", s.PartitionBy)
+	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0:
+		return refuse("a duration is negative")
+	case s.Dedupe > 0 && s.Dedupe < time.Millisecond:
+		return refuse("an id window of %v (want 1ms or more)", s.Dedupe)
+	}
+	return s, nil
+}
+
+// Topic implements [driver.Topics].
+func (c *Conn) Topic(_ context.Context, name string) (driver.TopicInfo, error) {
+	if err := c.usable(); err != nil {
+		return driver.TopicInfo{}, err
+	}
+	t, err := readTopic(c.read, name)
+	if err != nil {
+		return driver.TopicInfo{}, c.fail("topic "+name, err)
+	}
+	n, err := countEvents(c.read, t.id)
+	return t.info(n), c.fail("topic "+name, err)
+}
+
+// Topics implements [driver.Topics].
+func (c *Conn) Topics(context.Context) ([]driver.TopicInfo, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	var topics []*topic
+	err := c.read.each("SELECT "+topicColumns+" FROM deed_topic ORDER BY name", nil, func(rows *sql.Rows) error {
+		t := &topic{}
+		topics = append(topics, t)
+		return rows.Scan(t.dest()...)
+	})
+	if err != nil {
+		return nil, c.fail("topics", err)
+	}
+	infos := make([]driver.TopicInfo, len(topics))
+	for i, t := range topics {
+		n, err := countEvents(c.read, t.id)
+		if err != nil {
+			return nil, c.fail("topics", err)
+		}
+		infos[i] = t.info(n)
+	}
+	return infos, nil
+}
+
+// SetTopic implements [driver.Topics].
+func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings) error {
+	s, err := complete(name, s)
+	if err != nil {
+		return err
+	}
+	err = c.write(ctx, 0, func(t *tx) error {
+		old, err := t.topic(name)
+		if err != nil {
+			return err
+		}
+		if s.Partitions != old.settings.Partitions || s.PartitionBy != old.settings.PartitionBy {
+			return fmt.Errorf("%w: partitions are fixed: %d by %s, asked for %d by %s (make a new topic)", driver.ErrRefused,
+				old.settings.Partitions, old.settings.PartitionBy, s.Partitions, s.PartitionBy)
+		}
+		if err := t.rewindow(old, s.Dedupe); err != nil {
+			return err
+		}
+		_, err = t.exec("UPDATE deed_topic SET dedupe = ?, keep = ?, hold = ? WHERE id = ?",
+			int64(s.Dedupe), int64(s.Keep), int64(s.Hold), old.id)
+		delete(t.topics, name) // later jobs of the transaction read it anew
+		return err
+	})
+	return c.fail("set topic "+name, err)
+}
+
+// rewindow counts the eras of the id window anew when its length changes.
+func (t *tx) rewindow(old *topic, window time.Duration) error {
+	if old.settings.Dedupe == window || old.settings.Dedupe == 0 {
+		return nil
+	}
+	// Within one window a (source, id) is there once, so what is left has no doubles.
+	_, err := t.exec("DELETE FROM deed_window WHERE topic_id = ? AND (? = 0 OR stored_at <= ?)",
+		old.id, int64(window), t.now-int64(old.settings.Dedupe))
+	if err != nil || window == 0 {
+		return err
+	}
+	_, err = t.exec("UPDATE deed_window SET era = stored_at / ? WHERE topic_id = ?", int64(window), old.id)
+	return err
+}
+
+// DeleteTopic implements [driver.Topics]. The topic is gone with the first
+// transaction; its rows follow in small ones, which others' writes pass between.
+func (c *Conn) DeleteTopic(ctx context.Context, name string) error {
+	err := c.write(ctx, 0, func(t *tx) error {
+		old, err := t.topic(name)
+		if err != nil {
+			return err
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+		t.forget(name, old.id)
+		t.groups = true
+		for _, query := range []string{
+			"INSERT INTO deed_dropped (kind, id) SELECT 'group', id FROM deed_group WHERE topic_id = ?",
+			"INSERT INTO deed_dropped (kind, id) VALUES ('topic', ?)",
+			"DELETE FROM deed_group WHERE topic_id = ?",
+			"DELETE FROM deed_head WHERE topic_id = ?",
+			"DELETE FROM deed_topic WHERE id = ?",
+		} {
+			if _, err := t.exec(query, old.id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return c.fail("delete topic "+name, err)
+	}
+	return c.fail("delete topic "+name, c.sweepDropped(ctx))
+}
+
+// fail says what failed; nil stays nil.
+func (c *Conn) fail(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if !refused(err) {
+		err, _ = c.dialect.explain(err)
+	}
+	return fmt.Errorf("deedsql: %s: %w", what, err)
+}

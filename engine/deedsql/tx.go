@@ -1,0 +1,151 @@
+package deedsql
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// tx is one write transaction. It reads topics, heads and producers once and
+// writes what changed at the end, so that many small batches cost few statements.
+type tx struct {
+	*statements
+	time time.Time
+	now  int64 // nanoseconds
+
+	topics    map[string]*topic
+	heads     map[place]*head
+	producers map[producerKey]*producer
+	rows      rowBuffer
+
+	published map[int64]bool // topics that got events
+	groups    bool           // seats or claims changed in a way that members act on
+}
+
+type place struct {
+	topic     int64
+	partition int
+}
+
+// head is the end of a partition.
+type head struct {
+	position int64
+	stored   int64 // never goes back, so that Seek can search
+	dirty    bool
+}
+
+type producerKey struct {
+	name string
+	place
+}
+
+type producer struct {
+	last  int64
+	dirty bool
+}
+
+func newTx(st *statements, now time.Time) *tx {
+	return &tx{
+		statements: st, time: now, now: now.UnixNano(),
+		topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
+		published: make(map[int64]bool),
+	}
+}
+
+// topic returns a topic by name.
+func (t *tx) topic(name string) (*topic, error) {
+	if found := t.topics[name]; found != nil {
+		return found, nil
+	}
+	found, err := readTopic(t.statements, name)
+	if err != nil {
+		return nil, err
+	}
+	t.topics[name] = found
+	return found, nil
+}
+
+// head returns the end of a partition, which the caller may move.
+func (t *tx) head(p place) (*head, error) {
+	if h := t.heads[p]; h != nil {
+		return h, nil
+	}
+	h := &head{}
+	err := t.row("SELECT position, stored_at FROM deed_head WHERE topic_id = ? AND partition = ?",
+		[]any{p.topic, p.partition}, &h.position, &h.stored)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("%w: the topic has no partition %d", driver.ErrRefused, p.partition)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.heads[p] = h
+	return h, nil
+}
+
+// producer returns the last sequence number of a producer.
+func (t *tx) producer(name string, at place) (*producer, error) {
+	key := producerKey{name, at}
+	if p := t.producers[key]; p != nil {
+		return p, nil
+	}
+	p := &producer{}
+	err := t.row("SELECT last_seq FROM deed_producer WHERE producer = ? AND topic_id = ? AND partition = ?",
+		[]any{name, at.topic, at.partition}, &p.last)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	t.producers[key] = p
+	return p, nil
+}
+
+// flush writes what is held back. Jobs that read heads or the log in SQL call it
+// first; the writer calls it before the commit.
+func (t *tx) flush() error {
+	if err := t.rows.flush(t.statements); err != nil {
+		return err
+	}
+	for at, h := range t.heads {
+		if !h.dirty {
+			continue
+		}
+		_, err := t.exec("UPDATE deed_head SET position = ?, stored_at = ? WHERE topic_id = ? AND partition = ?",
+			h.position, h.stored, at.topic, at.partition)
+		if err != nil {
+			return err
+		}
+		h.dirty = false
+	}
+	for key, p := range t.producers {
+		if !p.dirty {
+			continue
+		}
+		_, err := t.exec("INSERT INTO deed_producer (producer, topic_id, partition, last_seq, at) VALUES (?, ?, ?, ?, ?) "+
+			"ON CONFLICT (producer, topic_id, partition) DO UPDATE SET last_seq = excluded.last_seq, at = excluded.at",
+			key.name, key.topic, key.partition, p.last, t.now)
+		if err != nil {
+			return err
+		}
+		p.dirty = false
+	}
+	return nil
+}
+
+// forget drops what is known of a topic, after flush.
+func (t *tx) forget(name string, id int64) {
+	delete(t.topics, name)
+	for at := range t.heads {
+		if at.topic == id {
+			delete(t.heads, at)
+		}
+	}
+	for key := range t.producers {
+		if key.topic == id {
+			delete(t.producers, key)
+		}
+	}
+	delete(t.published, id)
+}

@@ -1,0 +1,126 @@
+package deedsql
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// position writes a position as text; "" is before the first event.
+func position(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// parsePosition reads what position wrote.
+func parsePosition(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%w: %q is no position of this engine (a number)", driver.ErrRefused, s)
+	}
+	return n, nil
+}
+
+const nanosPerSecond = int64(time.Second)
+
+// timeValue is a time as a column: nanoseconds since 1970, null when unknown, and
+// text for the years that nanoseconds do not reach, before 1678 and after 2261.
+func timeValue(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	if s := t.Unix(); s > math.MinInt64/nanosPerSecond && s < math.MaxInt64/nanosPerSecond {
+		return t.UnixNano()
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// parseTime reads what timeValue wrote.
+func parseTime(v any) (time.Time, error) {
+	switch v := v.(type) {
+	case nil:
+		return time.Time{}, nil
+	case int64:
+		return time.Unix(0, v).UTC(), nil
+	case string:
+		return time.Parse(time.RFC3339Nano, v)
+	}
+	return time.Time{}, fmt.Errorf("a time is stored as %T", v)
+}
+
+// nanoTime reads a column that holds nanoseconds, 0 for none.
+func nanoTime(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
+
+// nanos is the opposite of nanoTime.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+// attributesValue is a JSON object with sorted names, null when there are none.
+func attributesValue(m map[string]string) any {
+	if len(m) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(m))
+	for name := range m {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	b := make([]byte, 0, 128)
+	b = append(b, '{')
+	for i, name := range names {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(b, name)
+		b = append(b, ':')
+		b = appendJSON(b, m[name])
+	}
+	return string(append(b, '}'))
+}
+
+// appendJSON appends s as a JSON string; plain ASCII, the usual case, as it is.
+func appendJSON(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil {
+				panic(err) // strings can always be marshalled
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// parseAttributes reads what attributesValue wrote.
+func parseAttributes(s string) (map[string]string, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var m map[string]string
+	if err := json.Unmarshal([]byte(s), &m); err != nil {
+		return nil, fmt.Errorf("the stored attributes are damaged: %w", err)
+	}
+	return m, nil
+}

@@ -1,0 +1,258 @@
+package deedsql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+const (
+	jobQueue  = 1024 // jobs waiting for the writer; more of them block their callers
+	txEvents  = 4096 // events after which a transaction takes no further job
+	sweepGap  = time.Minute
+	sweepRows = 500
+)
+
+// writer runs jobs in write transactions, as many as are queued in each: while one
+// commit is on its way to the disk the next transaction's jobs gather. It is the
+// only one that writes on its connection, so there is one goroutine and no lock.
+type writer struct {
+	dialect dialect
+	conn    *sql.Conn
+	st      *statements
+	after   func(*tx) // told of every commit
+	queue   chan *job
+	stop    chan struct{}
+	done    sync.WaitGroup
+
+	// running is held while jobs run: whoever passes it knows that his job, once
+	// taken, no longer reads what belongs to the caller.
+	running sync.Mutex
+	swept   time.Time
+}
+
+// job is a function that writes. A job that returns one of the driver's sentinels
+// has written nothing; after any other error the whole transaction is rolled back
+// and the other jobs run again. That is why there is no savepoint around each: the
+// usual case costs no statement. A job may therefore run more than once.
+type job struct {
+	run    func(*tx) error
+	events int
+	taken  atomic.Bool // by the writer, or by a caller who gave up
+	err    error
+	done   chan struct{}
+}
+
+func newWriter(d dialect, conn *sql.Conn, after func(*tx)) *writer {
+	w := &writer{
+		dialect: d, conn: conn, st: newStatements(conn), after: after,
+		queue: make(chan *job, jobQueue), stop: make(chan struct{}), swept: time.Now(),
+	}
+	w.done.Go(w.loop)
+	return w
+}
+
+// do runs a job and returns when it is durable. When ctx ends before the job was
+// taken nothing is written and the error is driver.ErrNotStored; afterwards the
+// outcome is unknown.
+func (w *writer) do(ctx context.Context, events int, run func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%w: %w", driver.ErrNotStored, context.Cause(ctx))
+	}
+	j := &job{run: run, events: events, done: make(chan struct{})}
+	select {
+	case w.queue <- j:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", driver.ErrNotStored, context.Cause(ctx))
+	case <-w.stop:
+		return driver.ErrClosed
+	}
+	select {
+	case <-j.done:
+		return j.err
+	case <-w.stop:
+		if !j.taken.Swap(true) {
+			return driver.ErrClosed
+		}
+		<-j.done // close waits for the transaction in flight
+		return j.err
+	case <-ctx.Done():
+		if !j.taken.Swap(true) {
+			return fmt.Errorf("%w: %w", driver.ErrNotStored, context.Cause(ctx))
+		}
+	}
+	w.running.Lock()
+	w.running.Unlock() //nolint:staticcheck // a barrier, see running
+	select {
+	case <-j.done:
+		return j.err
+	default:
+		return fmt.Errorf("the outcome is unknown: the commit was under way: %w", context.Cause(ctx))
+	}
+}
+
+// close waits for the transaction in flight and refuses what is queued.
+func (w *writer) close() {
+	close(w.stop)
+	w.done.Wait()
+}
+
+func (w *writer) loop() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w.done.Go(func() { // so that waiting for other processes ends with close
+		select {
+		case <-w.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	for {
+		select {
+		case <-w.stop:
+			return
+		case j := <-w.queue:
+			w.transact(ctx, j)
+		}
+		if time.Since(w.swept) > sweepGap {
+			w.swept = time.Now()
+			w.transact(ctx, &job{run: sweep, done: make(chan struct{})})
+		}
+	}
+}
+
+// transact runs first and what is queued behind it in one transaction. The right
+// to write comes first, so that jobs gather while other processes have it.
+func (w *writer) transact(ctx context.Context, first *job) {
+	err := w.dialect.begin(ctx, w.conn)
+	jobs := w.gather(first)
+	if err == nil {
+		defer w.dialect.end()
+	}
+	for err == nil && len(jobs) > 0 {
+		var again []*job
+		again, err = w.attempt(jobs)
+		if err == nil && len(again) > 0 {
+			err = w.exec("BEGIN IMMEDIATE")
+			jobs = again
+			continue
+		}
+		if err == nil {
+			return
+		}
+	}
+	if err == nil { // every caller gave up
+		err = w.exec("ROLLBACK")
+	}
+	if err != nil {
+		finish(jobs, w.notStored(err))
+	}
+}
+
+// gather takes first and what is queued, up to the bound of a transaction.
+func (w *writer) gather(first *job) []*job {
+	var jobs []*job
+	events := 0
+	for j := first; ; {
+		if !j.taken.Swap(true) {
+			jobs = append(jobs, j)
+			events += j.events
+		}
+		if events >= txEvents {
+			return jobs
+		}
+		select {
+		case j = <-w.queue:
+		default:
+			return jobs
+		}
+	}
+}
+
+// attempt runs the jobs in the transaction that was begun and ends it. Jobs to run
+// again are returned when one of them spoiled the transaction; an error says that
+// none of the jobs that are not finished can be stored.
+func (w *writer) attempt(jobs []*job) (again []*job, err error) {
+	t := newTx(w.st, w.dialect.now())
+	bad, err := w.run(t, jobs)
+	if err != nil {
+		w.exec("ROLLBACK") //nolint:errcheck // some errors have rolled back already
+		explained, all := w.dialect.explain(err)
+		if bad == nil || all {
+			return nil, explained
+		}
+		finish([]*job{bad}, w.notStored(err))
+		for _, j := range jobs {
+			if j != bad {
+				again = append(again, j)
+			}
+		}
+		return again, nil
+	}
+	if err := w.exec("COMMIT"); err != nil {
+		w.exec("ROLLBACK") //nolint:errcheck // ends what is left of it
+		explained, _ := w.dialect.explain(err)
+		finish(jobs, fmt.Errorf("commit: %w", explained))
+		return nil, nil
+	}
+	w.after(t)
+	finish(jobs, nil)
+	return nil, nil
+}
+
+// run calls the jobs and reports the one that spoiled the transaction.
+func (w *writer) run(t *tx, jobs []*job) (bad *job, err error) {
+	w.running.Lock()
+	defer w.running.Unlock()
+	for _, j := range jobs {
+		j.err = j.run(t)
+		if j.err != nil && !refused(j.err) {
+			return j, j.err
+		}
+	}
+	return nil, t.flush()
+}
+
+// finish answers the callers; a refusal of their own goes before err.
+func finish(jobs []*job, err error) {
+	for _, j := range jobs {
+		if j.err == nil || !refused(j.err) {
+			j.err = err
+		}
+		close(j.done)
+	}
+}
+
+// notStored says that an error left nothing behind.
+func (w *writer) notStored(err error) error {
+	explained, _ := w.dialect.explain(err)
+	if refused(explained) {
+		return explained
+	}
+	return fmt.Errorf("%w: %w", driver.ErrNotStored, explained)
+}
+
+func (w *writer) exec(query string) error {
+	_, err := w.conn.ExecContext(context.Background(), query)
+	return err
+}
+
+// refused reports whether a job decided not to write, as opposed to a database
+// that failed to.
+func refused(err error) bool {
+	for _, s := range [...]error{
+		driver.ErrClosed, driver.ErrNotFound, driver.ErrExists, driver.ErrFenced, driver.ErrGap, driver.ErrRefused,
+		driver.ErrNotStored, driver.ErrBusy,
+	} {
+		if errors.Is(err, s) {
+			return true
+		}
+	}
+	return false
+}
