@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"sync"
 	"time"
 
 	"github.com/deedgo/deed"
@@ -37,19 +38,17 @@ func ExampleRetryAfter() {
 
 // How do I say that an event can never be handled, and find it again?
 func ExampleReject() {
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
+	ctx := context.Background()
 	bus := openMemory(ctx)
 	defer bus.Close()
 	mustPublish(ctx, bus, OrderCreated{OrderID: "o-1", Total: -5})
 
-	mustRun(ctx, bus, deed.Subscribe("billing", nil,
+	runUntilDead(ctx, bus, 1, deed.Subscribe("billing", nil,
 		deed.On(Created, func(ctx context.Context, e deed.Received[OrderCreated]) error {
-			stop() // Run drains: this handler still finishes
 			return deed.Reject(fmt.Errorf("total is %d", e.Data.Total))
 		})))
 
-	for letter, err := range deadletter.List(context.Background(), bus, &deadletter.Filter{Group: "billing"}) {
+	for letter, err := range deadletter.List(ctx, bus, &deadletter.Filter{Group: "billing"}) {
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -71,9 +70,7 @@ func Example_redrive() {
 	billing := func(handle func(ctx context.Context, e deed.Received[OrderCreated]) error) *deed.Subscription {
 		return deed.Subscribe("billing", nil, deed.On(Created, handle))
 	}
-	first, stopFirst := context.WithCancel(ctx)
-	mustRun(first, bus, billing(func(ctx context.Context, e deed.Received[OrderCreated]) error {
-		stopFirst()
+	runUntilDead(ctx, bus, 1, billing(func(ctx context.Context, e deed.Received[OrderCreated]) error {
 		return deed.Reject(errors.New("negative total"))
 	}))
 
@@ -95,4 +92,25 @@ func Example_redrive() {
 	// redriven: 1
 	// billed o-1 -5
 	// billed o-1 5
+}
+
+// runUntilDead runs until there are n dead letters.
+func runUntilDead(ctx context.Context, bus *deed.Bus, n int, s *deed.Subscription) {
+	ctx, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { mustRun(ctx, bus, s) })
+	for tick := time.NewTicker(time.Millisecond); ; <-tick.C {
+		dead := 0
+		for _, err := range deadletter.List(ctx, bus, nil) {
+			if err != nil {
+				log.Fatal(err)
+			}
+			dead++
+		}
+		if dead == n {
+			break
+		}
+	}
+	stop()
+	running.Wait()
 }
