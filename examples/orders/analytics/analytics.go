@@ -65,7 +65,8 @@ func (v *view) created(ctx context.Context, tx *sql.Tx, e deed.Received[events.C
 	for _, item := range e.Data.Items {
 		pieces += item.Quantity
 	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO order_summaries (id, status, items, total, created) VALUES (?, 'created', ?, ?, ?)`,
+	_, err := tx.ExecContext(ctx, `INSERT INTO order_summaries (id, status, items, total, created)
+		VALUES (?, 'created', ?, ?, ?)`,
 		e.Data.OrderID, pieces, e.Data.Total, e.Data.Created.Format(time.RFC3339Nano))
 	return err
 }

@@ -87,7 +87,8 @@ func readOrder(r *http.Request) (Order, error) {
 	for i, item := range body.Items {
 		price, ok := Prices[item.SKU]
 		if !ok || item.Quantity < 1 {
-			return Order{}, fmt.Errorf("items[%d]: %d of %q (want at least 1 of a thing that we sell)", i, item.Quantity, item.SKU)
+			return Order{}, fmt.Errorf("items[%d]: %d of %q (want at least 1 of a thing that we sell)",
+				i, item.Quantity, item.SKU)
 		}
 		order.Items = append(order.Items, events.Item{SKU: item.SKU, Quantity: item.Quantity, Price: price})
 		order.Total += price * events.Money(item.Quantity)

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/deedgo/deed"
@@ -68,56 +69,52 @@ const (
 // its last pass; only then the bus closes, and the database that all of them wrote
 // to comes last.
 func (s *Service) Run(ctx context.Context, api http.Handler, runners ...deed.Runner) error {
-	runCtx, stopRunners := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopRunners()
+	serveCtx, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	runCtx, stopRunning := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopRunning()
 
-	running := make(chan error, 1) // read once, below
-	go func() { running <- s.bus.Run(runCtx, runners...) }()
-	server, serving, err := s.serve(api)
-	if err != nil {
-		stopRunners()
-		return errors.Join(err, <-running, s.close())
-	}
-
+	var running sync.WaitGroup
 	var runErr error
-	ended := false
-	select {
-	case <-ctx.Done():
-	case runErr = <-running: // nothing can go on
-		ended = true
-	case err = <-serving:
-	}
-	shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	err = errors.Join(err, server.Shutdown(shutdownCtx))
-	stopRunners()
-	if !ended {
-		runErr = <-running
-	}
-	return errors.Join(err, runErr, s.close())
+	running.Go(func() {
+		runErr = s.bus.Run(runCtx, runners...)
+		stopServing() // had it ended early, nothing could go on
+	})
+	err := s.serve(serveCtx, api)
+	stopRunning()
+	running.Wait()
+	return errors.Join(err, runErr, s.bus.Close(), s.sqlDB.Close())
 }
 
-// serve starts the HTTP API and says so. The channel hears why it ended early.
-func (s *Service) serve(api http.Handler) (*http.Server, <-chan error, error) {
+// serve answers requests until ctx ends, and then those that are open.
+func (s *Service) serve(ctx context.Context, api http.Handler) error {
 	listen := s.cfg.Listen
 	if listen == "" {
 		listen = "127.0.0.1:0"
 	}
-	l, err := net.Listen("tcp", listen)
+	listener, err := net.Listen("tcp", listen)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", s.name, err)
+		return fmt.Errorf("%s: %w", s.name, err)
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	server := &http.Server{Handler: api, ReadHeaderTimeout: headerTimeout}
-	serving := make(chan error, 1) // so that nobody has to read it
-	go func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			serving <- err
-		}
-	}()
+	var stopping sync.WaitGroup
+	var stopErr error
+	stopping.Go(func() {
+		<-ctx.Done()
+		shutdownCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+		defer cancel()
+		stopErr = server.Shutdown(shutdownCtx)
+	})
 	if s.cfg.Ready != nil {
-		fmt.Fprintf(s.cfg.Ready, "ready http://%s\n", l.Addr())
+		fmt.Fprintf(s.cfg.Ready, "ready http://%s\n", listener.Addr())
 	}
-	return server, serving, nil
+	err = server.Serve(listener) // returns when Shutdown begins
+	stop()
+	stopping.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		err = nil
+	}
+	return errors.Join(err, stopErr)
 }
-
-func (s *Service) close() error { return errors.Join(s.bus.Close(), s.sqlDB.Close()) }

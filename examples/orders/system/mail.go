@@ -18,7 +18,7 @@ import (
 type mailAPI struct {
 	url    string
 	server *http.Server
-	done   chan struct{} // closed when the server has ended
+	done   sync.WaitGroup
 
 	mu       sync.Mutex
 	requests int
@@ -33,16 +33,12 @@ func startMailAPI() (*mailAPI, error) {
 		return nil, err
 	}
 	m := &mailAPI{
-		url: "http://" + l.Addr().String(), done: make(chan struct{}),
-		mails: make(map[string]string), perOrder: make(map[string]int),
+		url: "http://" + l.Addr().String(), mails: make(map[string]string), perOrder: make(map[string]int),
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /mails", m.post)
 	m.server = &http.Server{Handler: mux, ReadHeaderTimeout: time.Second}
-	go func() {
-		defer close(m.done)
-		_ = m.server.Serve(l) // ends by close
-	}()
+	m.done.Go(func() { _ = m.server.Serve(l) }) // ends by close
 	return m, nil
 }
 
@@ -109,7 +105,7 @@ func (m *mailAPI) repeated() int {
 
 func (m *mailAPI) close() error {
 	err := m.server.Close()
-	<-m.done
+	m.done.Wait()
 	return err
 }
 

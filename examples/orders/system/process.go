@@ -96,7 +96,7 @@ func (s *services) start(ctx context.Context, name string) error {
 		return errors.Join(err, log.Close())
 	}
 	p := &process{cmd: cmd, leash: leash, log: log}
-	if p.url, err = readReady(ctx, stdout); err != nil {
+	if p.url, err = p.readReady(ctx, stdout); err != nil {
 		p.kill()
 		return fmt.Errorf("start %s: %w%s", name, err, tail(logName))
 	}
@@ -106,28 +106,22 @@ func (s *services) start(ctx context.Context, name string) error {
 	return nil
 }
 
-// readReady waits for the line by which a service says that it works.
-func readReady(ctx context.Context, stdout io.Reader) (string, error) {
-	type answer struct {
-		line string
-		err  error
-	}
-	answers := make(chan answer, 1) // the reader ends with the process at the latest
-	go func() {
-		line, err := bufio.NewReader(stdout).ReadString('\n')
-		answers <- answer{line, err}
-	}()
-	select {
-	case a := <-answers:
-		url, ok := strings.CutPrefix(strings.TrimSpace(a.line), "ready ")
-		if !ok {
-			return "", fmt.Errorf("it ended or said %q instead of where it listens", a.line)
-		}
+// readReady waits for the line by which a service says that it works. One that says
+// nothing in time is killed, which ends the waiting.
+func (p *process) readReady(ctx context.Context, stdout io.Reader) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })
+	defer stop()
+	line, _ := bufio.NewReader(stdout).ReadString('\n')
+	url, ok := strings.CutPrefix(strings.TrimSpace(line), "ready ")
+	switch {
+	case ok:
 		return url, nil
-	case <-time.After(startTimeout):
-		return "", fmt.Errorf("it was not ready after %v", startTimeout)
-	case <-ctx.Done():
-		return "", ctx.Err()
+	case ctx.Err() != nil:
+		return "", fmt.Errorf("it was not ready: %w", ctx.Err())
+	default:
+		return "", fmt.Errorf("it ended, or said %q instead of where it listens", line)
 	}
 }
 

@@ -21,28 +21,29 @@ type line struct {
 func (f *facts) lines() []line {
 	confirmed, cancelled := f.count("confirmed"), f.count("cancelled")
 	outcomes := confirmed + cancelled
+	created := len(f.events[events.OrderCreated.Name()])
+	reserved, rejected := f.once(events.StockReserved.Name()), f.once(events.StockRejected.Name())
 	plus := func(a, b int) string { return fmt.Sprintf("%d + %d", a, b) }
 	return []line{
-		{"orders that customers hold a yes for", len(f.accepted), f.matching(), "are in the order database, as ordered", ""},
+		{"orders that customers hold a yes for", len(f.accepted), f.matching(), "in the order database, as ordered", ""},
+		{"orders in the order database", len(f.orders), len(f.accepted), "that customers hold a yes for", ""},
 		{"orders in the order database", len(f.orders), outcomes, "confirmed + cancelled", plus(confirmed, cancelled)},
-		{"orders in the order database", len(f.orders), f.once("orders.created"), "announced as created, once", ""},
-		{"orders announced as created", len(f.events["orders.created"]),
-			f.once("stock.reserved") + f.once("stock.rejected"), "answered by inventory, once: reserved + rejected",
-			plus(f.once("stock.reserved"), f.once("stock.rejected"))},
-		{"orders with an outcome", outcomes, f.once("orders.confirmed") + f.once("orders.cancelled"),
-			"announced as such, once", ""},
-		{"pieces in stock before", total(f.stock), total(f.onHand) + total(f.reserved), "in stock after + reserved",
+		{"orders in the order database", len(f.orders), f.once(events.OrderCreated.Name()), "announced once", ""},
+		{"orders announced", created, reserved + rejected, "answered once, reserved + rejected", plus(reserved, rejected)},
+		{"orders confirmed", confirmed, f.once(events.OrderConfirmed.Name()), "announced once as confirmed", ""},
+		{"orders cancelled", cancelled, f.once(events.OrderCancelled.Name()), "announced once as cancelled", ""},
+		{"pieces in stock before", total(f.stock), total(f.onHand) + total(f.reserved), "after, on hand + reserved",
 			plus(total(f.onHand), total(f.reserved))},
 		{"things of which the stock adds up", f.balanced(), len(f.stock), "things in stock", ""},
 		{"pieces reserved", total(f.reservations), f.pieces("confirmed"), "pieces in confirmed orders", ""},
-		{"orders with an outcome", outcomes, f.mailedOnce(), "customers with exactly one mail about it", ""},
-		{"mails sent", total(f.mails), f.remembered, "mails in the notification database", ""},
-		{"orders in the order database", len(f.orders), f.sameRows(), "rows of the view that are equal", ""},
-		{"rows of the view", len(f.view), len(f.orders), "orders in the order database", ""},
-		{"cents in confirmed orders", int(value(f.orders)), int(value(f.view)), "cents in the view", ""},
+		{"orders with an outcome", outcomes, f.mailedOnce(), "about which exactly one mail went out", ""},
+		{"mails sent", total(f.mails), f.remembered, "in the notification database", ""},
+		{"orders in the order database", len(f.orders), f.sameRows(), "with an equal row in the view", ""},
+		{"rows in the view", len(f.view), len(f.orders), "orders in the order database", ""},
+		{"cents in confirmed orders", int(value(f.orders)), int(value(f.view)), "in the view", ""},
 		{"dead letters", f.work.dead, 0, "", ""},
 		{"parked events", f.work.parked, 0, "", ""},
-		{"events that a group has not handled", f.work.lag, 0, "", ""},
+		{"events not handled", f.work.lag, 0, "", ""},
 	}
 }
 
@@ -62,9 +63,10 @@ func reconcile(w io.Writer, f *facts, t *traffic, mailsRepeated int) error {
 		}
 		fmt.Fprintf(w, "  %-38s %8d %s %s\n", l.left, l.a, sign, strings.TrimRight(right, " "))
 	}
-	fmt.Fprintf(w, "\n  on the way: 2 services killed; %d requests sent again by customers, of which %d had only lost the answer;\n"+
-		"  %d calls to the mail service repeated after it had sent the mail, each recognized by its key\n",
-		t.repeated, t.lost, mailsRepeated)
+	fmt.Fprintln(w)
+	say(w, "on the way: 2 services killed; customers asked again %d times, %d of them for an order that was stored;",
+		t.repeated, t.lost)
+	say(w, "%d calls asked the mail service for a mail that it had sent, and it knew each by its key", mailsRepeated)
 	if len(wrong) > 0 {
 		return fmt.Errorf("orders: the books do not add up: %s", strings.Join(wrong, "; "))
 	}

@@ -51,7 +51,7 @@ const minOrders = 20
 func Run(ctx context.Context, o Options) (err error) {
 	o = o.withDefaults()
 	if o.Orders < minOrders {
-		return fmt.Errorf("orders: %d orders are too few to kill services in the middle (want %d or more)", o.Orders, minOrders)
+		return fmt.Errorf("orders: %d are too few to kill services in the middle (want %d or more)", o.Orders, minOrders)
 	}
 	temporary := o.Dir == ""
 	if o.Dir, err = makeDir(o.Dir); err != nil {

@@ -6,13 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
-
-	"maps"
 
 	"github.com/deedgo/deed/examples/orders/order"
 )

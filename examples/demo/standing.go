@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
+)
+
+// standing is what a group has still to do.
+type standing struct {
+	lag, parked, dead int
+}
+
+func (s standing) open() int { return s.lag + s.parked + s.dead }
+
+// standings asks the engine about all groups.
+func (d *demo) standings(ctx context.Context) (map[string]standing, error) {
+	groups, ok := driver.As[driver.Groups](d.bus.Conn())
+	if !ok {
+		return nil, fmt.Errorf("the engine %s cannot tell about groups", d.bus.Features().Engine)
+	}
+	lags, err := groups.Lag(ctx, "", quakes.Name())
+	if err != nil {
+		return nil, err
+	}
+	all := make(map[string]standing)
+	for _, l := range lags {
+		s := all[l.Group]
+		s.lag += int(l.Events)
+		s.parked += int(l.Parked)
+		s.dead += int(l.Dead)
+		all[l.Group] = s
+	}
+	return all, nil
+}
+
+const (
+	lookEvery = 20 * time.Millisecond
+	patience  = 30 * time.Second
+)
+
+// runUntil runs the subscriptions until the groups stand as wanted, and lets them
+// drain.
+func (d *demo) runUntil(
+	ctx context.Context, wanted func(map[string]standing) bool, subscriptions ...deed.Runner,
+) error {
+	runCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	var running sync.WaitGroup
+	var runErr error
+	running.Go(func() {
+		runErr = d.bus.Run(runCtx, subscriptions...)
+		stop() // had it ended early, there would be nothing to wait for
+	})
+	err := d.waitUntil(runCtx, wanted)
+	stop()
+	running.Wait()
+	return errors.Join(runErr, err)
+}
+
+func (d *demo) waitUntil(ctx context.Context, wanted func(map[string]standing) bool) error {
+	late := time.After(patience)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		standings, err := d.standings(ctx)
+		if err != nil || wanted(standings) {
+			return err
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late:
+			return fmt.Errorf("after %v the groups stand at %+v", patience, standings)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package system
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// TestMain lets the system start this test binary again as a service.
+func TestMain(m *testing.M) {
+	if args := os.Args[1:]; IsService(args) {
+		if err := Serve(args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// Real processes, real files, real kills: the books add up.
+func TestBooksAddUp(t *testing.T) {
+	var out bytes.Buffer
+	if err := Run(t.Context(), Options{Orders: 60, Dir: t.TempDir(), Out: &out}); err != nil {
+		t.Fatalf("%v\n%s", err, &out)
+	}
+	for _, want := range []string{
+		"kill -9  inventory", "restart  inventory", "kill -9  order", "restart  order",
+		"60 = 60       in the order database, as ordered",
+		"60 = 60       about which exactly one mail went out",
+		"60 = 60       with an equal row in the view",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the output lacks %q", want)
+		}
+	}
+	if strings.Contains(out.String(), "\r") {
+		t.Error("a bar was drawn on what is no terminal")
+	}
+	if t.Failed() {
+		t.Log(out.String())
+	}
+}
+
+// Whoever stops the system in the middle finds no process left.
+func TestNoProcessIsLeft(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	o := Options{Dir: t.TempDir()}.withDefaults()
+	o.Bus = "sqlite:" + o.Dir + "/bus.db"
+	s := newServices(o, "http://127.0.0.1:1")
+	defer s.killAll()
+	if err := s.startAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var processes []*process
+	for _, name := range allServices {
+		processes = append(processes, s.processes[name])
+	}
+	s.kill(inventoryService)
+	if err := s.stopAll(); err != nil {
+		t.Errorf("the others did not end well: %v", err)
+	}
+	for i, p := range processes {
+		if p.cmd.ProcessState == nil {
+			t.Errorf("%s still runs", allServices[i])
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/order.db", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []Options{{Orders: 3}, {Dir: dir}} {
+		var out bytes.Buffer
+		o.Out = &out
+		if err := Run(t.Context(), o); err == nil || out.Len() > 0 {
+			t.Errorf("%+v: error %v, output %q", o, err, &out)
+		}
+	}
+}
