@@ -1,0 +1,21 @@
+package inbox
+
+import "github.com/deedgo/deed/sqldb"
+
+const component = "inbox"
+
+// Handled is in milliseconds since 1970. Run is 0 but for replays.
+var migrations = []sqldb.Migration{{Name: "create deed_inbox", SQL: `
+create table deed_inbox (
+	group_name text not null,
+	source     text not null,
+	id         text not null,
+	run        integer not null,
+	topic      text not null,
+	handled    integer not null,
+	primary key (group_name, source, id, run)
+) without rowid;
+create index deed_inbox_handled on deed_inbox (handled)`}}
+
+// Script returns the SQL that creates the inbox's table in SQLite.
+func Script() string { return sqldb.Script(component, migrations) }
