@@ -16,8 +16,12 @@ import (
 )
 
 var (
-	_ driver.Conn   = (*Conn)(nil)
-	_ driver.Topics = (*Conn)(nil)
+	_ driver.Conn    = (*Conn)(nil)
+	_ driver.Topics  = (*Conn)(nil)
+	_ driver.Groups  = (*Conn)(nil)
+	_ driver.Browser = (*Conn)(nil)
+	_ driver.SideLog = (*Conn)(nil)
+	_ driver.Letters = (*Conn)(nil)
 )
 
 // Options configure Open. The zero value is the default.

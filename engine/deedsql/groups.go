@@ -1,9 +1,12 @@
 package deedsql
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/deedgo/deed/driver"
 )
@@ -16,4 +19,217 @@ func findGroup(st *statements, group, topic string) (id int64, err error) {
 		return 0, fmt.Errorf("%w: group %s on topic %s", driver.ErrNotFound, group, topic)
 	}
 	return id, err
+}
+
+// Groups implements [driver.Groups].
+func (c *Conn) Groups(context.Context) ([]driver.GroupInfo, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	var infos []driver.GroupInfo
+	var ids []int64
+	err := c.read.each("SELECT g.id, g.name, p.name, g.created, g.last_seen, g.paused, g.run FROM deed_group g "+
+		"JOIN deed_topic p ON p.id = g.topic_id ORDER BY g.name, p.name", nil, func(rows *sql.Rows) error {
+		var g driver.GroupInfo
+		var id, created, seen int64
+		err := rows.Scan(&id, &g.Group, &g.Topic, &created, &seen, &g.Paused, &g.Run)
+		g.Created, g.LastSeen = nanoTime(created), nanoTime(seen)
+		infos, ids = append(infos, g), append(ids, id)
+		return err
+	})
+	if err != nil {
+		return nil, c.fail("groups", err)
+	}
+	now := c.dialect.now().UnixNano()
+	for i, id := range ids {
+		err := c.read.each("SELECT s.seat FROM deed_seat s JOIN deed_member m ON m.member = s.member "+
+			"WHERE s.group_id = ? AND m.expires > ? ORDER BY s.seat", []any{id, now}, func(rows *sql.Rows) error {
+			var seat string
+			err := rows.Scan(&seat)
+			infos[i].Members = append(infos[i].Members, memberOf(seat))
+			return err
+		})
+		if err != nil {
+			return nil, c.fail("groups", err)
+		}
+	}
+	return infos, nil
+}
+
+// memberOf returns what people know a seat's process by: host/pid.
+func memberOf(seat string) string {
+	host, rest, _ := strings.Cut(seat, "/")
+	pid, _, _ := strings.Cut(rest, "/")
+	return host + "/" + pid
+}
+
+// PauseGroup implements [driver.Groups].
+func (c *Conn) PauseGroup(ctx context.Context, group, topic string, paused bool) error {
+	err := c.write(ctx, 0, func(t *tx) error {
+		id, err := findGroup(t.statements, group, topic)
+		if err != nil {
+			return err
+		}
+		if _, err := t.exec("UPDATE deed_group SET paused = ? WHERE id = ?", paused, id); err != nil {
+			return err
+		}
+		return t.regroup(id)
+	})
+	return c.fail("pause group "+group+" on "+topic, err)
+}
+
+// DeleteGroup implements [driver.Groups].
+func (c *Conn) DeleteGroup(ctx context.Context, group, topic string) error {
+	err := c.write(ctx, 0, func(t *tx) error {
+		id, err := findGroup(t.statements, group, topic)
+		if err != nil {
+			return err
+		}
+		var live int
+		err = t.row("SELECT count(*) FROM deed_seat s JOIN deed_member m ON m.member = s.member "+
+			"WHERE s.group_id = ? AND m.expires > ?", []any{id, t.now}, &live)
+		if err != nil {
+			return err
+		}
+		if live > 0 {
+			return driver.ErrBusy
+		}
+		if _, err := t.exec("INSERT INTO deed_dropped (kind, id) VALUES ('group', ?)", id); err != nil {
+			return err
+		}
+		_, err = t.exec("DELETE FROM deed_group WHERE id = ?", id)
+		return err
+	})
+	if err == nil {
+		err = c.sweepDropped(ctx)
+	}
+	return c.fail("delete group "+group+" on "+topic, err)
+}
+
+// Lag implements [driver.Groups]. Claims are read before ends, so that what is
+// handled meanwhile never makes a lag negative.
+func (c *Conn) Lag(_ context.Context, group, topic string) ([]driver.PartitionLag, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	claims, err := c.claims(group, topic)
+	if err != nil {
+		return nil, c.fail("lag", err)
+	}
+	lags := make([]driver.PartitionLag, len(claims))
+	ends := make(map[int64][]int64)
+	for i, cl := range claims {
+		if ends[cl.topic.id] == nil {
+			if ends[cl.topic.id], err = c.ends(&cl.topic); err != nil {
+				return nil, c.fail("lag", err)
+			}
+		}
+		if lags[i], err = c.lag(cl, ends[cl.topic.id][cl.partition]); err != nil {
+			return nil, c.fail("lag", err)
+		}
+	}
+	return lags, nil
+}
+
+// claim is a row of deed_claim with what belongs to it.
+type claim struct {
+	topic            topic // id, name and partitions only
+	groupID          int64
+	group            string
+	run              int
+	partition        int
+	position         int64
+	epoch            int64
+	rate             float64
+	status           string
+	seat             string
+	renewed, expires int64 // of the seat's member, 0 when it is gone
+}
+
+// claims returns those of the groups and topics named, "" for all, in order.
+func (c *Conn) claims(group, topic string) ([]claim, error) {
+	var claims []claim
+	err := c.read.each("SELECT p.id, p.name, p.partitions, g.id, g.name, g.run, c.partition, c.position, c.epoch, c.rate, "+
+		"c.status, c.seat, coalesce(m.renewed, 0), coalesce(m.expires, 0) FROM deed_claim c "+
+		"JOIN deed_group g ON g.id = c.group_id JOIN deed_topic p ON p.id = g.topic_id "+
+		"LEFT JOIN deed_seat s ON s.seat = c.seat LEFT JOIN deed_member m ON m.member = s.member "+
+		"WHERE (? = '' OR g.name = ?) AND (? = '' OR p.name = ?) ORDER BY g.name, p.name, c.partition",
+		[]any{group, group, topic, topic}, func(rows *sql.Rows) error {
+			var l claim
+			err := rows.Scan(&l.topic.id, &l.topic.name, &l.topic.settings.Partitions, &l.groupID, &l.group, &l.run,
+				&l.partition, &l.position, &l.epoch, &l.rate, &l.status, &l.seat, &l.renewed, &l.expires)
+			claims = append(claims, l)
+			return err
+		})
+	return claims, err
+}
+
+// lag measures one claim against its partition's end.
+func (c *Conn) lag(cl claim, end int64) (driver.PartitionLag, error) {
+	l := driver.PartitionLag{
+		Group: cl.group, Topic: cl.topic.name, Partition: cl.partition, Position: position(cl.position),
+		End: position(end), Epoch: cl.epoch, Rate: cl.rate, Status: cl.status,
+	}
+	c.owner(&l, cl)
+	err := c.read.each("SELECT state = 'dead', count(*) FROM deed_letter WHERE group_id = ? AND partition = ? "+
+		"GROUP BY state = 'dead'", []any{cl.groupID, cl.partition}, func(rows *sql.Rows) error {
+		var dead bool
+		var n int64
+		err := rows.Scan(&dead, &n)
+		if dead {
+			l.Dead = n
+		} else {
+			l.Parked = n
+		}
+		return err
+	})
+	if err != nil {
+		return l, err
+	}
+	aside, first, err := c.setAside(cl)
+	if err != nil {
+		return l, err
+	}
+	if l.Events = max(0, end-cl.position-aside); l.Events == 0 {
+		return l, nil
+	}
+	var stored int64
+	err = c.read.row("SELECT stored_at FROM deed_log WHERE topic_id = ? AND partition = ? AND position >= ? "+
+		"ORDER BY position LIMIT 1", []any{cl.topic.id, cl.partition, first}, &stored)
+	if errors.Is(err, sql.ErrNoRows) {
+		return l, nil // deleted meanwhile
+	}
+	l.Oldest = nanoTime(stored)
+	return l, err
+}
+
+// setAside counts the events after the claim's position that are in the side log
+// already, and finds the first position that is not. There are few: the core keeps
+// what is handled out of turn within a window.
+func (c *Conn) setAside(cl claim) (n, first int64, err error) {
+	first = cl.position + 1
+	err = c.read.each("SELECT position FROM deed_letter WHERE group_id = ? AND partition = ? AND position > ? AND run = ? "+
+		"ORDER BY position", []any{cl.groupID, cl.partition, cl.position, cl.run}, func(rows *sql.Rows) error {
+		var at int64
+		err := rows.Scan(&at)
+		n++
+		if at == first {
+			first++
+		}
+		return err
+	})
+	return n, first, err
+}
+
+// owner tells who has the claim. An owner is gone when its process has ended, or
+// when it has missed a renewal: renewals come at a third of the lease.
+func (c *Conn) owner(l *driver.PartitionLag, cl claim) {
+	now := c.dialect.now().UnixNano()
+	if cl.expires <= now {
+		return
+	}
+	l.Member, l.Lapses = memberOf(cl.seat), nanoTime(cl.expires)
+	host, pidText, _ := strings.Cut(l.Member, "/")
+	pid, err := strconv.Atoi(pidText)
+	l.MemberGone = now > cl.renewed+(cl.expires-cl.renewed)*2/3 || err == nil && c.dialect.gone(host, pid)
 }

@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"time"
-
-	"github.com/deedgo/deed/driver"
 )
 
 const (
@@ -108,32 +106,4 @@ func sweepSome(t *tx) (more bool, err error) {
 	}
 	_, err = t.exec("DELETE FROM deed_dropped WHERE kind = ? AND id = ?", kind, id)
 	return true, err
-}
-
-// DeleteGroup implements [driver.Groups].
-func (c *Conn) DeleteGroup(ctx context.Context, group, topic string) error {
-	err := c.write(ctx, 0, func(t *tx) error {
-		id, err := findGroup(t.statements, group, topic)
-		if err != nil {
-			return err
-		}
-		var live int
-		err = t.row("SELECT count(*) FROM deed_seat s JOIN deed_member m ON m.member = s.member "+
-			"WHERE s.group_id = ? AND m.expires > ?", []any{id, t.now}, &live)
-		if err != nil {
-			return err
-		}
-		if live > 0 {
-			return driver.ErrBusy
-		}
-		if _, err := t.exec("INSERT INTO deed_dropped (kind, id) VALUES ('group', ?)", id); err != nil {
-			return err
-		}
-		_, err = t.exec("DELETE FROM deed_group WHERE id = ?", id)
-		return err
-	})
-	if err == nil {
-		err = c.sweepDropped(ctx)
-	}
-	return c.fail("delete group "+group+" on "+topic, err)
 }
