@@ -63,7 +63,7 @@ func FromTime(t time.Time) From { return From{time: t} }
 // FromCursor starts after what the cursor has passed.
 func FromCursor(c Cursor) From { return From{cursor: c} }
 
-// ParseFrom reads "start", "end", an RFC 3339 time, a duration before now ("-24h")
+// ParseFrom reads "start", "end", an RFC 3339 time or date (UTC), a duration before now ("-24h")
 // or a cursor ("0-17,3-1042").
 func ParseFrom(text string) (From, error) {
 	switch text {
@@ -79,8 +79,10 @@ func ParseFrom(text string) (From, error) {
 		}
 		return FromTime(time.Now().Add(d)), nil
 	}
-	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		return FromTime(t), nil
+	for _, layout := range [...]string{time.RFC3339Nano, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return FromTime(t), nil
+		}
 	}
 	if _, err := Cursor(text).parse(); err != nil {
 		return From{}, fmt.Errorf("%q is none of start, end, an RFC 3339 time, a duration before now (-24h) "+

@@ -3,6 +3,8 @@ package deed_test
 import (
 	"context"
 	"log"
+	"sync"
+	"time"
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/engine/deedmem"
@@ -54,4 +56,15 @@ func mustRun(ctx context.Context, bus *deed.Bus, runners ...deed.Runner) {
 	if err := bus.Run(ctx, runners...); err != nil {
 		log.Fatal(err)
 	}
+}
+
+// runUntil runs until done reports true.
+func runUntil(ctx context.Context, bus *deed.Bus, s *deed.Subscription, done func() bool) {
+	ctx, stop := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { mustRun(ctx, bus, s) })
+	for tick := time.NewTicker(time.Millisecond); !done(); <-tick.C {
+	}
+	stop()
+	running.Wait()
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log"
-	"sync"
 	"time"
 
 	"github.com/deedgo/deed"
@@ -96,10 +95,7 @@ func Example_redrive() {
 
 // runUntilDead runs until there are n dead letters.
 func runUntilDead(ctx context.Context, bus *deed.Bus, n int, s *deed.Subscription) {
-	ctx, stop := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	running.Go(func() { mustRun(ctx, bus, s) })
-	for tick := time.NewTicker(time.Millisecond); ; <-tick.C {
+	runUntil(ctx, bus, s, func() bool {
 		dead := 0
 		for _, err := range deadletter.List(ctx, bus, nil) {
 			if err != nil {
@@ -107,10 +103,6 @@ func runUntilDead(ctx context.Context, bus *deed.Bus, n int, s *deed.Subscriptio
 			}
 			dead++
 		}
-		if dead == n {
-			break
-		}
-	}
-	stop()
-	running.Wait()
+		return dead == n
+	})
 }

@@ -29,7 +29,7 @@ func (o *sideOps) empty() bool { return len(o.unparks)+len(o.parks)+len(o.marks)
 type sideRun struct {
 	name string // the key, or a name that no key has
 	q    *keyQueue
-	left int // events of the run that were not handled yet
+	left int // records of the run that are still in the side log
 }
 
 // runName names the run of a record: records that hold nothing back run alone.
@@ -80,7 +80,6 @@ func (g *groupRun) abandon(q *keyQueue) {
 // unpark notes that a record of the side log was handled.
 func (p *partition) unpark(it *item) {
 	it.done = true
-	it.side.left--
 	p.t.g.bytes -= len(it.Data)
 	p.side.unparks = append(p.side.unparks, it)
 	p.t.wake()
@@ -157,7 +156,7 @@ func (t *topicRun) storeSide(ctx context.Context, p *partition, ops *sideOps) er
 // g.mu.
 func (p *partition) unparked(ops *sideOps, empty []string) {
 	for _, it := range ops.unparks {
-		if it.side.left == 0 {
+		if it.side.left--; it.side.left == 0 {
 			delete(p.runs, it.side.name)
 			p.pollAt = time.Time{} // the key may go on
 		}
