@@ -192,3 +192,16 @@ type freeze struct{ processes map[string]*Process }
 func (freeze) Describe() string            { return "SIGSTOP past the lease, and SIGCONT" }
 func (f freeze) Start(target string) error { return f.processes[target].Signal(syscall.SIGSTOP) }
 func (f freeze) Stop(target string) error  { return f.processes[target].Signal(syscall.SIGCONT) }
+
+// leave ends a process cleanly: SIGTERM, the drain, and a new start later.
+type leave struct{ processes map[string]*Process }
+
+func (leave) Describe() string { return "SIGTERM and a clean end, and a new start" }
+
+func (l leave) Start(target string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), stubborn)
+	defer cancel()
+	return l.processes[target].Stop(ctx)
+}
+
+func (l leave) Stop(target string) error { return l.processes[target].Start() }

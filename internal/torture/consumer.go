@@ -1,0 +1,129 @@
+package torture
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/inbox"
+	"github.com/deedgo/deed/sqldb"
+)
+
+// consumer is a member of both groups.
+func consumer(ctx context.Context, job Job) error {
+	rec, err := NewRecorder(job.Dir, job.proc())
+	if err != nil {
+		return err
+	}
+	defer rec.Close()
+	effects, err := openEffects(job.Dir)
+	if err != nil {
+		return err
+	}
+	defer effects.Close()
+	bus, err := openBus(ctx, job, rec)
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+
+	c := &consuming{job: job, rec: rec}
+	opts := &deed.SubscribeOptions{
+		// A frozen process may hold a database's lock for a while, which must not
+		// use up the attempts of innocent events.
+		Retry:      deed.Retry{Attempts: 50, Min: 20 * time.Millisecond, Max: time.Second},
+		Middleware: []deed.Middleware{c.record},
+	}
+	return bus.Run(ctx,
+		deed.Subscribe(Effects, opts, inbox.On(sqldb.SQLite(effects), factType, c.effect)),
+		deed.Subscribe(Plain, opts, deed.On(factType, c.plain)))
+}
+
+type consuming struct {
+	job Job
+	rec *Recorder
+}
+
+// record notes every call of a handler. It is outside of the inbox's transaction.
+func (c *consuming) record(next deed.HandlerFunc) deed.HandlerFunc {
+	return func(ctx context.Context, e deed.Received[[]byte]) (err error) {
+		op := seen(Deliver, e.ID, e.Key, e.Data)
+		op.Group, op.Pos = e.Group, e.Position
+		op.Part = partitionOf(e.Position)
+		c.rec.Record(op)
+		defer func() {
+			op.Do = Done
+			if p := recover(); p != nil {
+				op.Do, op.Err = Failed, "panic"
+				c.rec.Record(op)
+				panic(p)
+			}
+			if err != nil {
+				op.Do, op.Err = Failed, err.Error()
+			}
+			c.rec.Record(op)
+		}()
+		return next(ctx, e)
+	}
+}
+
+var errTransient = errors.New("a transient failure")
+
+// verdict decides by the event alone what a handler makes of it: one in a hundred
+// fails at first, one in a thousand panics at first, poison is rejected until the
+// handlers are fixed.
+func (c *consuming) verdict(e deed.Received[Fact]) error {
+	dice := hash(e.Group + e.ID)
+	switch {
+	case e.Data.Poison && !c.job.Fixed:
+		return deed.Reject(errors.New(poisoned))
+	case dice%1000 == 1 && e.Attempt == 1:
+		panic("torture: a handler panics at its first attempt")
+	case dice%100 == 0 && e.Attempt == 1:
+		return errTransient
+	}
+	return nil
+}
+
+// plain has no effect but the record of it.
+func (c *consuming) plain(ctx context.Context, e deed.Received[Fact]) error {
+	if err := c.verdict(e); err != nil {
+		return err
+	}
+	if hash(e.ID)%uint64(c.job.Load.SlowIn) == 0 {
+		return pause(ctx, c.job.Load.Slow)
+	}
+	return nil
+}
+
+// effect adds the event to its key's ledger, and a line to the list of what was
+// applied. Neither has anything that would keep a second one out.
+func (c *consuming) effect(ctx context.Context, tx *sql.Tx, e deed.Received[Fact]) error {
+	f := e.Data
+	_, err := tx.ExecContext(ctx, `INSERT INTO ledger (key, last_kv, events, total) VALUES (?, ?, 1, ?)
+		ON CONFLICT (key) DO UPDATE SET last_kv = excluded.last_kv, events = events + 1, total = total + excluded.total`,
+		f.Key, f.KV, f.Amount)
+	if err != nil {
+		return err
+	}
+	if err := pause(ctx, c.job.Load.Dwell); err != nil {
+		return err
+	}
+	op := seen(Effect, e.ID, e.Key, e.Event.Data)
+	_, err = tx.ExecContext(ctx, `INSERT INTO applied (event_id, key, kv, crc, proc, wall) VALUES (?, ?, ?, ?, ?, ?)`,
+		op.ID, op.Key, op.KV, op.Sum, c.job.proc(), time.Now().UnixNano())
+	if err != nil {
+		return err
+	}
+	return c.verdict(e) // with the effect written, so that it has to be undone
+}
+
+// partitionOf reads the partition of a position such as "3-1042".
+func partitionOf(position string) int {
+	var part int
+	fmt.Sscanf(position, "%d-", &part)
+	return part
+}

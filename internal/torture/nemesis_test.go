@@ -1,0 +1,103 @@
+package torture
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fakeNemesis notes what it is asked to do.
+type fakeNemesis struct {
+	log  *[]string
+	fail bool
+}
+
+func (f fakeNemesis) Describe() string { return "nothing" }
+
+func (f fakeNemesis) Start(target string) error {
+	*f.log = append(*f.log, "harm "+target)
+	if f.fail {
+		return errors.New("no harm done")
+	}
+	return nil
+}
+
+func (f fakeNemesis) Stop(target string) error {
+	*f.log = append(*f.log, "heal "+target)
+	return nil
+}
+
+func someFaults(n Nemesis) []Fault {
+	return []Fault{
+		{Name: "kill", Nemesis: n, Targets: []string{"a", "b"}, Weight: 2, Max: time.Second},
+		{Name: "pause", Nemesis: n, Targets: []string{"a", "b", "c"}, Weight: 1, Min: time.Second, Max: 2 * time.Second},
+	}
+}
+
+func TestAPlanFollowsFromItsSeed(t *testing.T) {
+	faults := someFaults(fakeNemesis{})
+	plan := func(seed uint64) []Step { return Plan(seed, time.Minute, 500*time.Millisecond, faults) }
+	if !slices.Equal(plan(1), plan(1)) {
+		t.Error("one seed gave two schedules")
+	}
+	if slices.Equal(plan(1), plan(2)) {
+		t.Error("two seeds gave one schedule")
+	}
+	kinds, until := map[string]int{}, map[string]time.Duration{}
+	for _, s := range plan(1) {
+		kinds[s.Fault]++
+		if s.At < until[s.Target] {
+			t.Errorf("%v begins before %v, when the last one on its target is over", s, until[s.Target])
+		}
+		until[s.Target] = s.At + s.For
+	}
+	if kinds["kill"] < 10 || kinds["pause"] < 5 {
+		t.Errorf("a minute has %v", kinds)
+	}
+}
+
+func TestACampaignHealsWhatItHarmed(t *testing.T) {
+	steps := []Step{
+		{At: 0, For: time.Hour, Fault: "kill", Target: "a"},
+		{At: time.Millisecond, For: time.Millisecond, Fault: "kill", Target: "b"},
+		{At: time.Hour, Fault: "kill", Target: "c"},
+	}
+	var log []string
+	c := newCampaign(t, fakeNemesis{log: &log})
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	err := c.run(ctx, steps, func() error {
+		if slices.Contains(log, "heal b") {
+			cancel(enough)
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) {
+		t.Errorf("run returned %v", err)
+	}
+	if got, want := strings.Join(log, ", "), "harm a, harm b, heal b, heal a"; got != want {
+		t.Errorf("it did: %s; want: %s", got, want)
+	}
+}
+
+func TestACampaignEndsWhenANemesisFails(t *testing.T) {
+	var log []string
+	c := newCampaign(t, fakeNemesis{log: &log, fail: true})
+	err := c.run(t.Context(), []Step{{Fault: "kill", Target: "a"}, {At: time.Hour, Fault: "kill", Target: "b"}},
+		func() error { return nil })
+	if err == nil || err.Error() != "no harm done" {
+		t.Errorf("run returned %v", err)
+	}
+}
+
+func newCampaign(t *testing.T, n Nemesis) *campaign {
+	rec, err := NewRecorder(t.TempDir(), "harness.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { rec.Close() })
+	return &campaign{faults: map[string]Fault{"kill": {Nemesis: n}}, rec: rec, say: t.Logf, counts: map[string]int{}}
+}

@@ -1,0 +1,255 @@
+package torture
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/engine"
+)
+
+// Config says what to torture, how, and for how long. The zero value of a field
+// is its default.
+type Config struct {
+	URL  string // the bus; empty means a SQLite file in Dir
+	Dir  string // for the processes' records and databases; must exist and be empty
+	Seed uint64
+	For  time.Duration // how long faults go on; 15 s
+
+	Publishers int           // 8
+	Consumers  int           // 3
+	Lease      time.Duration // 1 s
+	Gap        time.Duration // between faults, on average; 400 ms
+	Stuck      time.Duration // a drain without any progress for so long has failed; 1 min
+	Load       Load
+	// Faults returns the faults of the run. Nil means [DefaultFaults].
+	Faults func(c *Cluster) []Fault
+
+	Command []string // a binary that calls Worker, with its arguments
+	Env     []string // for the workers, beside the environment of this process
+	// Say hears what happens, a line at a time.
+	Say func(format string, args ...any)
+}
+
+func (c Config) withDefaults() Config {
+	c.URL = cmp.Or(c.URL, "sqlite:"+c.Dir+"/bus.db")
+	c.For = cmp.Or(c.For, 15*time.Second)
+	c.Publishers = cmp.Or(c.Publishers, 8)
+	c.Consumers = cmp.Or(c.Consumers, 3)
+	c.Lease = cmp.Or(c.Lease, time.Second)
+	c.Gap = cmp.Or(c.Gap, 400*time.Millisecond)
+	c.Stuck = cmp.Or(c.Stuck, time.Minute)
+	c.Load = c.Load.withDefaults()
+	if c.Faults == nil {
+		c.Faults = DefaultFaults
+	}
+	if c.Say == nil {
+		c.Say = func(string, ...any) {}
+	}
+	return c
+}
+
+// Cluster is the processes of a run.
+type Cluster struct {
+	config     Config
+	processes  map[string]*Process
+	Publishers []string
+	Consumers  []string
+}
+
+// DefaultFaults kill and freeze publishers and consumers, and let consumers leave
+// and come back. Consumers are chosen
+// more often than their number says, since they have more to lose.
+func DefaultFaults(c *Cluster) []Fault {
+	return []Fault{
+		c.KillFault(c.Consumers, 4), c.KillFault(c.Publishers, 4),
+		c.PauseFault(c.Consumers, 2), c.PauseFault(c.Publishers, 1),
+		c.LeaveFault(c.Consumers, 1),
+	}
+}
+
+// LeaveFault ends the targets cleanly and starts them again within two seconds.
+func (c *Cluster) LeaveFault(targets []string, weight int) Fault {
+	return Fault{Name: "leave", Nemesis: leave{c.processes}, Targets: targets, Weight: weight, Max: 2 * time.Second}
+}
+
+// KillFault kills the targets and starts them again within a second.
+func (c *Cluster) KillFault(targets []string, weight int) Fault {
+	return Fault{Name: "kill", Nemesis: kill{c.processes}, Targets: targets, Weight: weight, Max: time.Second}
+}
+
+// PauseFault freezes the targets for one and a half to three leases.
+func (c *Cluster) PauseFault(targets []string, weight int) Fault {
+	lease := c.config.Lease
+	return Fault{
+		Name: "pause", Nemesis: freeze{c.processes}, Targets: targets, Weight: weight, Min: 3 * lease / 2, Max: 3 * lease,
+	}
+}
+
+// Run tortures the bus and returns what came of it. An error means that the run
+// itself failed: a worker ended by itself, or nothing moved any more. Broken
+// promises are in the result.
+func Run(ctx context.Context, config Config) (*Result, error) {
+	config = config.withDefaults()
+	r := &run{config: config, cluster: newCluster(config)}
+	defer r.cluster.killAll()
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	defer r.close()
+	if err := r.torture(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.settle(ctx); err != nil {
+		return nil, err
+	}
+	history, err := r.history(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return newResult(config, r, history), nil
+}
+
+func newCluster(config Config) *Cluster {
+	c := &Cluster{config: config, processes: map[string]*Process{}}
+	add := func(role string, n int) (names []string) {
+		for slot := range n {
+			job := Job{
+				Role: role, Name: fmt.Sprintf("%s-%d", role, slot), Slot: slot, Dir: config.Dir, URL: config.URL,
+				Lease: config.Lease, Seed: config.Seed, Load: config.Load,
+			}
+			c.processes[job.Name] = NewProcess(config.Command, config.Env, job)
+			names = append(names, job.Name)
+		}
+		return names
+	}
+	c.Publishers = add("publisher", config.Publishers)
+	c.Consumers = add("consumer", config.Consumers)
+	return c
+}
+
+func (c *Cluster) some(names []string) []*Process {
+	ps := make([]*Process, len(names))
+	for i, name := range names {
+		ps[i] = c.processes[name]
+	}
+	return ps
+}
+
+func (c *Cluster) startAll() error {
+	for _, name := range slices.Sorted(maps.Keys(c.processes)) {
+		if err := c.processes[name].Start(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check returns an error when a worker ended by itself.
+func (c *Cluster) check() error {
+	for _, p := range c.processes {
+		if err := p.Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Cluster) killAll() {
+	for _, p := range c.processes {
+		p.Kill()
+	}
+}
+
+// run is one run in progress.
+type run struct {
+	config   Config
+	cluster  *Cluster
+	bus      *deed.Bus
+	rec      *Recorder
+	campaign *campaign
+	letters  int           // in the side log before the redrive
+	catchUp  time.Duration // from the last fault healed to lag 0
+}
+
+// prepare creates what the workers share, so that their first moments are not a
+// race for it.
+func (r *run) prepare(ctx context.Context) error {
+	if err := createEffects(r.config.Dir); err != nil {
+		return err
+	}
+	bus, err := engine.Open(ctx, r.config.URL, &deed.Options{Source: "/torture"})
+	if err != nil {
+		return err
+	}
+	r.bus = bus
+	r.rec, err = NewRecorder(r.config.Dir, "harness.1")
+	return err
+}
+
+func (r *run) close() {
+	r.rec.Close()
+	r.bus.Close()
+}
+
+// torture starts everything and carries out the schedule.
+func (r *run) torture(ctx context.Context) error {
+	faults := r.config.Faults(r.cluster)
+	byName := map[string]Fault{}
+	for _, f := range faults {
+		byName[f.Name] = f
+		r.config.Say("fault %s (weight %d): %s, of %v", f.Name, f.Weight, f.Nemesis.Describe(), f.Targets)
+	}
+	steps := Plan(r.config.Seed, r.config.For, r.config.Gap, faults)
+	r.config.Say("seed %d: %d faults in %v", r.config.Seed, len(steps), r.config.For)
+	if err := r.cluster.startAll(); err != nil {
+		return err
+	}
+	r.campaign = &campaign{faults: byName, rec: r.rec, say: r.config.Say, counts: map[string]int{}}
+	return r.campaign.run(ctx, steps, r.cluster.check)
+}
+
+// settle brings everything to rest: publishers finish, the groups drain, the dead
+// letters are redriven to fixed handlers.
+func (r *run) settle(ctx context.Context) error {
+	r.config.Say("faults are over")
+	healed := time.Now()
+	limited, cancel := context.WithTimeout(ctx, 2*stubborn)
+	defer cancel()
+	if err := stopAll(limited, r.cluster.some(r.cluster.Publishers)); err != nil {
+		return err
+	}
+	r.config.Say("publishers have finished")
+	letters, err := r.drain(ctx)
+	if err != nil {
+		return err
+	}
+	r.catchUp, r.letters = time.Since(healed), len(letters)
+	r.rec.Record(letterOps(Letter, letters)...)
+	r.config.Say("drained after %v, with %d dead letters and events parked behind them", r.catchUp, len(letters))
+
+	for _, p := range r.cluster.some(r.cluster.Consumers) {
+		if err := p.Stop(limited); err != nil {
+			return err
+		}
+		p.Edit(func(j *Job) { j.Fixed = true })
+		if err := p.Start(); err != nil {
+			return err
+		}
+	}
+	if err := r.redrive(ctx, letters); err != nil {
+		return err
+	}
+	letters, err = r.drain(ctx)
+	if err != nil {
+		return err
+	}
+	r.rec.Record(letterOps(Left, letters)...)
+	limited, cancel = context.WithTimeout(ctx, stubborn)
+	defer cancel()
+	return stopAll(limited, r.cluster.some(r.cluster.Consumers))
+}
