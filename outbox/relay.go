@@ -49,10 +49,8 @@ type relay struct {
 // database is logged and tried again; Run returns an error only when the outbox
 // cannot be used at all, or the bus was closed.
 func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
-	if err := o.prepare(ctx); err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	// Not with ctx: even a Run that was stopped before it began makes its last pass.
+	if err := o.prepare(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("outbox: run: %w", err)
 	}
 	r := &relay{
