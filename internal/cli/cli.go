@@ -7,7 +7,10 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -98,8 +101,9 @@ func (a *app) open(ctx context.Context, mode openMode) (*deed.Bus, error) {
 		NoCreate: bool(mode),
 		Logger:   slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
-	if err != nil && mode == toRead && isNotFound(err) {
-		return nil, hint(err, "deed pub and deed topics create make it; -u or "+urlVariable+" names another")
+	if err != nil && mode == toRead && errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: no database there (deed pub and deed topics create make it; -u or %s names another)",
+			a.url, urlVariable)
 	}
 	return b, err
 }

@@ -27,17 +27,16 @@ func parseFrom(flag, s string) (deed.From, error) {
 	return deed.FromTime(t), nil
 }
 
-// isCursor tells a position, "3-1042", or several joined by commas, from a time,
-// whose first number is a year.
+// isCursor tells a position, "3-1042", or several joined by commas, from a time:
+// what starts with a year is no partition.
 func isCursor(s string) bool {
 	for part := range strings.SplitSeq(s, ",") {
 		partition, position, ok := strings.Cut(part, "-")
-		if _, err := strconv.ParseUint(partition, 10, 16); !ok || err != nil || position == "" {
+		if n, err := strconv.Atoi(partition); !ok || err != nil || n < 0 || n >= 1000 || position == "" {
 			return false
 		}
 	}
-	_, err := parseTime(s)
-	return err != nil
+	return true
 }
 
 // parseTime reads RFC 3339, a date, or a time before now: "-24h", "-7d".
