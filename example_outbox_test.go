@@ -119,8 +119,12 @@ func ExampleBus_Run() {
 		log.Fatal(err)
 	}
 	box := outbox.New(sqldb.SQLite(sqlDB), "/orders", nil)
+	mustPublish(ctx, bus, OrderCreated{OrderID: "o-1"})
 	audit := deed.Subscribe("audit", nil,
-		deed.On(Created, func(context.Context, deed.Received[OrderCreated]) error { return nil }))
+		deed.On(Created, func(context.Context, deed.Received[OrderCreated]) error {
+			signalled() // somebody asks the service to stop while it is at work
+			return nil
+		}))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
@@ -137,7 +141,6 @@ func ExampleBus_Run() {
 		}
 		stopRun() // 2. handlers finish, then the relay makes a last pass
 	})
-	go signalled() // somebody asks the service to stop
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		log.Fatal(err)
 	}
