@@ -60,6 +60,9 @@ func (s *Subscription) Run(ctx context.Context, b *Bus) error {
 	g.work.L, g.suspectWork.L = &g.mu, &g.mu
 	if err := g.join(); err != nil {
 		g.leave()
+		if ctx.Err() != nil { // asked to stop before it had begun
+			return nil
+		}
 		return fmt.Errorf("deed: group %s: %w", s.group, err)
 	}
 	if err := g.loop(stop, cancel); err != nil {
