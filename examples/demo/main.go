@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -66,7 +67,9 @@ func earthquakes(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	bus, err := engine.Open(ctx, "sqlite:"+filepath.Join(dir, "demo.db"), nil)
+	bus, err := engine.Open(ctx, "sqlite:"+filepath.Join(dir, "demo.db"), &deed.Options{
+		Logger: slog.New(slog.DiscardHandler), // it would report the dead letters, of which the story tells
+	})
 	if err != nil {
 		return err
 	}
