@@ -114,7 +114,7 @@ func New(conn driver.Conn, opts *Options) (*Bus, error) {
 		return nil, fmt.Errorf("deed: open %s: %w", b.features.Engine, err)
 	}
 	if b.opts.Durability == 0 {
-		b.log.Debug("deed: engine opened", "engine", b.features.Engine, "durability", b.features.Durability.String())
+		b.log.Info("deed: engine opened", "engine", b.features.Engine, "durability", b.features.Durability.String())
 	}
 	b.publisher = newPublisher(b)
 	return b, nil

@@ -21,7 +21,8 @@ type groupRun struct {
 	sub  *Subscription
 	bus  *Bus
 	log  *slog.Logger
-	ctx  context.Context // Run's: its end starts the drain
+	// The contexts live as long as Run, whose parts share them.
+	ctx  context.Context // its end starts the drain
 	hctx context.Context // of the handlers: outlives ctx until the drain deadline
 
 	topics []*topicRun

@@ -113,6 +113,9 @@ func (t *topicRun) refetch() {
 
 // apply takes over what Receive returned.
 func (t *topicRun) apply(ctx context.Context, got driver.Received) {
+	for _, i := range got.Lost {
+		t.lose(i)
+	}
 	for _, c := range got.Granted {
 		t.grant(ctx, c)
 	}
@@ -131,12 +134,6 @@ func (t *topicRun) apply(ctx context.Context, got driver.Received) {
 	for _, i := range got.Wanted {
 		if p := t.parts[i]; p != nil && !p.wanted {
 			t.yield(p)
-		}
-	}
-	for _, i := range got.Lost {
-		if p := t.parts[i]; p != nil {
-			t.log.Warn("deed: a partition was lost", "partition", i, "epoch", p.claim.Epoch)
-			p.drop(ErrClaimLost)
 		}
 	}
 }
@@ -179,17 +176,19 @@ func (t *topicRun) grant(ctx context.Context, c driver.Claim) {
 }
 
 func (t *topicRun) takeOver(ctx context.Context, c driver.Claim) (*partition, error) {
-	p := newPartition(t, c)
 	marks, err := t.side.Marks(ctx, c)
 	if err != nil {
 		return nil, err
 	}
+	parked, partial, err := t.parkedKeys(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	p := newPartition(t, c)
+	p.parked, p.partial = parked, partial
 	p.attempts = make(map[string]driver.Mark, len(marks))
 	for _, m := range marks {
 		p.attempts[m.Position] = m
-	}
-	if p.parked, p.partial, err = t.parkedKeys(ctx, c); err != nil {
-		return nil, err
 	}
 	t.log.Debug("deed: partition taken over",
 		"partition", c.Partition, "epoch", c.Epoch, "position", c.Position, "suspect", c.Suspect, "parked", len(p.parked))

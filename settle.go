@@ -47,7 +47,7 @@ func (t *topicRun) settle(ctx context.Context, positions bool) error {
 			err = t.startDue(ctx, p)
 		}
 		if errors.Is(err, driver.ErrFenced) {
-			t.lose(p)
+			t.lose(p.claim.Partition)
 			continue
 		}
 		errs = append(errs, err, t.reload(ctx, p))
@@ -70,11 +70,11 @@ func (t *topicRun) partitions() []*partition {
 }
 
 // lose gives up a partition that the engine says is somebody else's.
-func (t *topicRun) lose(p *partition) {
+func (t *topicRun) lose(partition int) {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()
-	if !p.gone {
-		t.log.Warn("deed: a partition was lost", "partition", p.claim.Partition, "epoch", p.claim.Epoch)
+	if p := t.parts[partition]; p != nil {
+		t.log.Warn("deed: a partition was lost", "partition", partition, "epoch", p.claim.Epoch)
 		p.drop(ErrClaimLost)
 	}
 }
@@ -108,16 +108,15 @@ func (t *topicRun) settlePositions(ctx context.Context, leaving bool) error {
 	if err != nil {
 		return err
 	}
+	for _, i := range lost {
+		t.lose(i)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i, s := range settlements {
 		p := parts[i]
 		switch {
 		case slices.Contains(lost, s.Partition):
-			if !p.gone {
-				t.log.Warn("deed: a partition was lost", "partition", s.Partition, "epoch", s.Epoch)
-				p.drop(ErrClaimLost)
-			}
 		case s.Release:
 			p.drop(ErrClaimLost)
 		default:

@@ -124,16 +124,17 @@ type Fetch struct {
 	Full   []int // partitions without room: fetch nothing from these
 }
 
-// Received is what Receive returns. Claims come before the deliveries that they
-// allow: a delivery's partition has been Granted in this or an earlier Received.
+// Received is what Receive returns. Its fields happened in this order: a partition
+// that is Lost and Granted was claimed again, and deliveries come after the claims
+// that allow them.
 type Received struct {
-	Granted []Claim
+	// Lost partitions belong to this member no longer.
+	Lost       []int
+	Granted    []Claim
+	Deliveries []Delivery // per partition in order of position, without gaps
 	// Wanted partitions should move to another member: handle what was fetched,
 	// then Settle with Release. Nothing more is fetched from them.
 	Wanted []int
-	// Lost partitions belong to this member no longer.
-	Lost       []int
-	Deliveries []Delivery // per partition in order of position, without gaps
 }
 
 // Settlement reports the progress of one claimed partition.
