@@ -75,20 +75,29 @@ func OnBatch[T any](
 ) deed.Handler {
 	in := open(db)
 	return deed.OnBatch(t, limit, func(ctx context.Context, events []deed.Received[T]) error {
-		failed := make(deed.BatchError)
-		for {
-			err := batch(ctx, in, events, failed, handle)
-			var some deed.BatchError
-			switch {
-			case err == nil && len(failed) > 0:
-				return failed
-			case err == nil || !errors.As(err, &some):
-				return err
-			case !exclude(events, failed, some):
-				return fmt.Errorf("inbox: the batch handler failed events that it was not given: %w", err)
-			}
-		}
+		return batches(ctx, in, events, handle)
 	})
+}
+
+// batches runs transactions until one commits. Each but the last takes at least one
+// event out.
+func batches[T any](
+	ctx context.Context, in *Inbox, events []deed.Received[T],
+	handle func(ctx context.Context, tx *sql.Tx, events []deed.Received[T]) error,
+) error {
+	failed := make(deed.BatchError)
+	for {
+		err := batch(ctx, in, events, failed, handle)
+		var some deed.BatchError
+		switch {
+		case err == nil && len(failed) > 0:
+			return failed
+		case err == nil || !errors.As(err, &some):
+			return err
+		case !exclude(events, failed, some):
+			return fmt.Errorf("inbox: the batch handler failed events that it was not given: %w", err)
+		}
+	}
 }
 
 // batch handles those events that did not fail and are new. A BatchError that it

@@ -107,11 +107,12 @@ func (db *DB) tryTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx
 			tx.Rollback()
 		}
 	}()
-	if err := fn(ctx, tx); err != nil {
-		return err
+	err = fn(ctx, tx)
+	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) {
+		return context.Cause(ctx) // the caller has lost the right to do this
 	}
-	if ctx.Err() != nil { // the caller has lost the right to do this
-		return context.Cause(ctx)
+	if err != nil {
+		return err
 	}
 	done = true
 	return tx.Commit()
