@@ -1,0 +1,59 @@
+package drivertest
+
+import "github.com/deedgo/deed/driver"
+
+var featuresChecks = []Check{
+	{
+		Name:    "features-are-implemented",
+		Promise: "What Features promises has the interfaces that it takes.",
+		Why:     "Package deed believes Features at start-up and would fail at the first use.",
+		Run:     checkFeatures,
+	},
+	{
+		Name:    "features-never-change",
+		Promise: "Features gives one answer, on every connection.",
+		Why:     "A promise checked at start-up must hold as long as the program runs.",
+		Run: func(t T, e *Env) {
+			if again := e.conn.Features(); again != e.features {
+				t.Errorf("Features is %+v, was %+v", again, e.features)
+			}
+			if other := e.open().Features(); other != e.features {
+				t.Errorf("Features of another connection is %+v, want %+v", other, e.features)
+			}
+		},
+	},
+}
+
+func checkFeatures(t T, e *Env) {
+	f := e.features
+	if f.Engine == "" {
+		t.Errorf("Features.Engine is empty: errors and documents need its name")
+	}
+	if f.Durability < driver.Memory || f.Durability > driver.Quorum {
+		t.Errorf("Features.Durability is %v, want memory, process, power or quorum", f.Durability)
+	}
+	if f.MaxEventBytes < 0 {
+		t.Errorf("Features.MaxEventBytes is %d, want 0 or more", f.MaxEventBytes)
+	}
+	_, hasGroups := driver.As[driver.Groups](e.conn)
+	_, hasBrowser := driver.As[driver.Browser](e.conn)
+	_, hasSideLog := driver.As[driver.SideLog](e.conn)
+	_, hasLetters := driver.As[driver.Letters](e.conn)
+	for _, x := range []struct {
+		promise string
+		made    bool
+		takes   string
+		has     bool
+	}{
+		{"Lag", f.Lag, "driver.Groups", hasGroups},
+		{"Browse", f.Browse, "driver.Browser", hasBrowser},
+		{"SideLog", f.SideLog, "driver.SideLog", hasSideLog},
+		{"SideLog", f.SideLog, "driver.Letters", hasLetters},
+		{"SideLog", f.SideLog, "Features.Fenced", f.Fenced},
+		{"Fenced", f.Fenced, "Features.Groups", f.Groups},
+	} {
+		if x.made && !x.has {
+			t.Errorf("Features.%s is promised without %s", x.promise, x.takes)
+		}
+	}
+}
