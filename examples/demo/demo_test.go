@@ -58,7 +58,9 @@ func TestDemo(t *testing.T) {
 }
 
 func TestBands(t *testing.T) {
-	for mag, want := range map[float64]string{-0.8: "<0", 0: "0-1", 0.99: "0-1", 1: "1-2", 4.99: "4-5", 5: "5+", 9.5: "5+"} {
+	for mag, want := range map[float64]string{
+		-0.8: "<0", 0: "0-1", 0.99: "0-1", 1: "1-2", 4.99: "4-5", 5: "5+", 9.5: "5+",
+	} {
 		if got := bands[bandOf(mag)].name; got != want {
 			t.Errorf("magnitude %v is in %s, want %s", mag, got, want)
 		}
@@ -66,8 +68,10 @@ func TestBands(t *testing.T) {
 }
 
 func TestBar(t *testing.T) {
-	for n, want := range map[int]string{0: "▏", 1: "▏", 400: strings.Repeat("█", barWidth), 200: strings.Repeat("█", barWidth/2),
-		205: strings.Repeat("█", barWidth/2) + "▎"} {
+	for n, want := range map[int]string{
+		0: "▏", 1: "▏", 400: strings.Repeat("█", barWidth), 200: strings.Repeat("█", barWidth/2),
+		205: strings.Repeat("█", barWidth/2) + "▎",
+	} {
 		if got := bar(n, 400); got != want {
 			t.Errorf("%d of 400: %q, want %q", n, got, want)
 		}

@@ -221,7 +221,8 @@ func declares(s ast.Spec, name string) bool {
 	return false
 }
 
-// region returns the lines between two marks "// [name]" or "# [name]".
+// region returns the lines between two marks "// [name]" or "# [name]", without
+// the empty lines at its ends.
 func region(lines []string, name string) []string {
 	first := -1
 	for i, line := range lines {
@@ -229,23 +230,29 @@ func region(lines []string, name string) []string {
 			continue
 		}
 		if first >= 0 {
-			return lines[first+1 : i]
+			return trimEmpty(lines[first+1 : i])
 		}
 		first = i
 	}
 	return nil
 }
 
+func trimEmpty(lines []string) []string {
+	for len(lines) > 0 && strings.TrimSpace(lines[0]) == "" {
+		lines = lines[1:]
+	}
+	for len(lines) > 0 && strings.TrimSpace(lines[len(lines)-1]) == "" {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
+}
+
 // withoutOutput leaves out what an example function is compared with.
 func withoutOutput(lines []string) []string {
 	for i, line := range lines {
 		if trimmed := strings.TrimSpace(line); trimmed == "// Output:" || trimmed == "// Unordered output:" {
-			lines = lines[:i]
-			break
+			return lines[:i]
 		}
-	}
-	for len(lines) > 0 && strings.TrimSpace(lines[len(lines)-1]) == "" {
-		lines = lines[:len(lines)-1]
 	}
 	return lines
 }
@@ -256,7 +263,14 @@ func withoutMarks(lines []string) []string {
 	return slices.DeleteFunc(slices.Clone(lines), mark.MatchString)
 }
 
+// dedent takes away the common indentation, and empty lines at both ends.
 func dedent(lines []string) []string {
+	for len(lines) > 0 && strings.TrimSpace(lines[0]) == "" {
+		lines = lines[1:]
+	}
+	for len(lines) > 0 && strings.TrimSpace(lines[len(lines)-1]) == "" {
+		lines = lines[:len(lines)-1]
+	}
 	depth := -1
 	for _, line := range lines {
 		if strings.TrimSpace(line) == "" {
