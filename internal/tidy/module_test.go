@@ -40,12 +40,7 @@ func TestModule(t *testing.T) {
 // TestBinary builds cmd/deed as users get it: static, without a C compiler.
 func TestBinary(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "deed")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/deed")
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	build(t, binary)
 	info, err := os.Stat(binary)
 	if err != nil {
 		t.Fatal(err)
@@ -56,5 +51,15 @@ func TestBinary(t *testing.T) {
 	}
 	if out, err := exec.Command(binary, "version").CombinedOutput(); err != nil {
 		t.Errorf("deed version: %v\n%s", err, out)
+	}
+}
+
+func build(t *testing.T, binary string) {
+	t.Helper()
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/deed")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
 	}
 }

@@ -1,0 +1,73 @@
+package tidy
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/deedgo/deed/internal/testenv"
+)
+
+// TestGuideSession runs the shell blocks of docs/guides/command-line.md that follow
+// "<!-- run -->", one after the other in one folder, and compares what they print
+// with the block that follows "<!-- prints -->".
+func TestGuideSession(t *testing.T) {
+	shell, err := exec.LookPath("sh")
+	testenv.Require(t, "a POSIX shell, to run the guide", err)
+	const guide = "docs/guides/command-line.md"
+	const data = "earthquakes.ndjson"
+	dir, bin := t.TempDir(), filepath.Join(t.TempDir(), "deed")
+	build(t, bin)
+	feed, err := os.ReadFile(filepath.Join(root, "examples", "data", data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, data), feed, 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	printed := ""
+	blocks := marked(string(texts(t)[guide]))
+	for _, b := range blocks {
+		if b.mark == "prints" {
+			if b.text != printed {
+				t.Errorf("%s: the block before prints\n%s\nwant\n%s", guide, printed, b.text)
+			}
+			continue
+		}
+		cmd := exec.Command(shell, "-eu", "-c", b.text)
+		cmd.Dir = dir
+		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(bin)+string(os.PathListSeparator)+os.Getenv("PATH"))
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s\n%s", guide, err, b.text, stderr.String())
+		}
+		printed = string(out)
+	}
+	if len(blocks) < 8 {
+		t.Errorf("%s has %d blocks to run or compare: are the marks still there?", guide, len(blocks))
+	}
+}
+
+type block struct{ mark, text string }
+
+// marked returns the code blocks behind a mark "<!-- run -->" or "<!-- prints -->".
+func marked(text string) (blocks []block) {
+	lines := strings.SplitAfter(text, "\n")
+	for i := 0; i+1 < len(lines); i++ {
+		mark := strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(lines[i]), "<!-- "), " -->")
+		if mark != "run" && mark != "prints" {
+			continue
+		}
+		var b strings.Builder
+		for i += 2; i < len(lines) && !strings.HasPrefix(lines[i], "```"); i++ {
+			b.WriteString(lines[i])
+		}
+		blocks = append(blocks, block{mark, b.String()})
+	}
+	return blocks
+}
