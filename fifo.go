@@ -1,5 +1,7 @@
 package deed
 
+import "slices"
+
 // fifo is a first-in, first-out queue. Its memory follows what it holds.
 type fifo[T any] struct {
 	items []T
@@ -11,6 +13,9 @@ const fifoSlack = 64 // popped slots that are kept before the rest is moved
 func (f *fifo[T]) len() int   { return len(f.items) - f.first }
 func (f *fifo[T]) at(i int) T { return f.items[f.first+i] }
 func (f *fifo[T]) push(v T)   { f.items = append(f.items, v) }
+
+// insert puts v before the element at index i.
+func (f *fifo[T]) insert(i int, v T) { f.items = slices.Insert(f.items, f.first+i, v) }
 
 func (f *fifo[T]) pop() T {
 	var none T

@@ -18,9 +18,9 @@ import (
 // store progress. All of them share the state below under one mutex, which is
 // never held during I/O or a handler.
 type groupRun struct {
-	sub  *Subscription
-	bus  *Bus
-	log  *slog.Logger
+	sub *Subscription
+	bus *Bus
+	log *slog.Logger
 	// The contexts live as long as Run, whose parts share them.
 	ctx  context.Context // its end starts the drain
 	hctx context.Context // of the handlers: outlives ctx until the drain deadline
@@ -35,6 +35,7 @@ type groupRun struct {
 	stopping    bool
 	running     int   // handlers at work
 	bytes       int   // data of events fetched and not done
+	fetched     int64 // events, ever
 	err         error // why the group cannot go on
 	idle        chan struct{}
 }

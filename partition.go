@@ -70,6 +70,8 @@ func newPartition(t *topicRun, c driver.Claim) *partition {
 func (p *partition) accept(it *item) {
 	g := p.t.g
 	it.p, it.h = p, p.t.handlerFor(it.Type)
+	g.fetched++
+	it.arrival = g.fetched
 	p.window.push(it)
 	g.bytes += len(it.Data)
 	if p.suspects > 0 {

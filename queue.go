@@ -1,6 +1,7 @@
 package deed
 
 import (
+	"sort"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -13,6 +14,7 @@ type item struct {
 	q        *keyQueue
 	h        *handler // nil for a type that the group passes over
 	side     *sideRun // set for a record of the side log
+	arrival  int64    // counts what the group fetched
 	attempts int      // tries that were counted
 	crashes  int      // how often the process ended while it was on trial
 	suspect  bool     // may have ended a process: see suspect.go
@@ -53,11 +55,17 @@ func (g *groupRun) ready(q *keyQueue) {
 	g.enqueue(q)
 }
 
-// enqueue hands q to the workers, as the probe if its partition is paused.
+// enqueue hands q to the workers, as the probe if its partition is paused. A single
+// worker gets the events as they came, so that the watermark stands right behind
+// what it has handled and a clean stop leaves nothing to be handled again.
 func (g *groupRun) enqueue(q *keyQueue) {
 	q.probe = q.p.outage.paused
 	q.p.outage.probeDue = false
-	g.queue.push(q)
+	i := g.queue.len()
+	if g.sub.opts.Parallel == 1 {
+		i = sort.Search(i, func(i int) bool { return g.queue.at(i).at(0).arrival > q.at(0).arrival })
+	}
+	g.queue.insert(i, q)
 	g.work.Signal()
 }
 
