@@ -199,7 +199,7 @@ type leave struct{ processes map[string]*Process }
 func (leave) Describe() string { return "SIGTERM and a clean end, and a new start" }
 
 func (l leave) Start(target string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), stubborn)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return l.processes[target].Stop(ctx)
 }

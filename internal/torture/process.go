@@ -156,7 +156,8 @@ func (p *Process) Kill() error {
 }
 
 // Stop asks the present life to end, thaws it if it has to, and waits. Anything
-// but exit status 0 is an error with what the worker said last.
+// but exit status 0 is an error with what the worker said last. When ctx ends first
+// the life ends with a dump of its goroutines.
 func (p *Process) Stop(ctx context.Context) error {
 	p.mu.Lock()
 	exited := p.exited
@@ -172,10 +173,16 @@ func (p *Process) Stop(ctx context.Context) error {
 	select {
 	case <-exited:
 	case <-ctx.Done():
+		p.Signal(syscall.SIGQUIT) // makes it write down where its goroutines are
+		<-exited
 		return fmt.Errorf("stop %s: %w%s", p.job.Name, context.Cause(ctx), p.lastWords())
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// SIGTERM ends a process that was only just started before it can catch it.
+	if w, ok := p.state.Sys().(syscall.WaitStatus); ok && w.Signaled() && w.Signal() == syscall.SIGTERM {
+		return nil
+	}
 	if !p.state.Success() {
 		return fmt.Errorf("stop %s: %v%s", p.job.Name, p.state, p.lastWords())
 	}
@@ -198,7 +205,7 @@ func (p *Process) lastWords() string {
 	if err != nil || len(b) == 0 {
 		return ""
 	}
-	const enough = 2000
+	const enough = 20_000 // for a few dozen goroutines
 	return "\n" + string(b[max(0, len(b)-enough):])
 }
 

@@ -61,8 +61,11 @@ func holdLeash() {
 	os.Exit(1)
 }
 
-// openBus opens the job's bus and records what the engine grants and settles.
+// openBus opens the job's bus and records what the engine grants and settles. A
+// worker that is asked to end while it starts ends as cleanly as any other, so that
+// ctx's end does not interrupt this.
 func openBus(ctx context.Context, job Job, rec *Recorder) (*deed.Bus, error) {
+	ctx = context.WithoutCancel(ctx)
 	opts := &deed.Options{
 		Source: "/torture/" + job.Name, Lease: job.Lease, Drain: 10 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
