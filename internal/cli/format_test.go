@@ -68,7 +68,7 @@ func TestParseFrom(t *testing.T) {
 func TestNearest(t *testing.T) {
 	names := []string{"orders", "quakes", "payments"}
 	for name, want := range map[string]string{
-		"quaks": "quakes", "Quakes": "quakes", "order": "orders", "zzzz": "", "x": "", "pay": "",
+		"quaks": "quakes", "Quakes": "quakes", "order": "orders", "zzzz": "", "x": "", "pay": "payments",
 	} {
 		if got := nearest(name, names); got != want {
 			t.Errorf("nearest to %q is %q (want %q)", name, got, want)

@@ -9,11 +9,16 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// nearest returns the name that was probably meant, or "" when none is near.
+// nearest returns the name that was probably meant, or "" when none is near: one
+// with few differences, or one that was not typed to its end.
 func nearest(name string, names []string) string {
 	best, least := "", max(len(name)/2, 2)+1
 	for _, n := range names {
-		if d := distance(strings.ToLower(name), strings.ToLower(n)); d < least {
+		d := distance(strings.ToLower(name), strings.ToLower(n))
+		if len(name) > 1 && strings.HasPrefix(n, name) {
+			d = 1
+		}
+		if d < least {
 			best, least = n, d
 		}
 	}

@@ -1,0 +1,4 @@
+package cli_test
+
+// runtimeCountsKiB says in what the system reports the memory of a process.
+const runtimeCountsKiB = true
