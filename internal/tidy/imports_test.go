@@ -38,6 +38,7 @@ var importRules = []struct {
 	{"cmd/deed", []string{std, "internal/cli"}},
 	{"internal/*", []string{all}},
 	{"internal/*/*", []string{all}},
+	{"internal/*/*/*", []string{all}},
 	{"examples/*", []string{all}},
 	{"examples/*/*", []string{all}},
 	{"examples/*/*/*", []string{all}},
