@@ -1,64 +1,18 @@
 package order_test
 
 import (
-	"bufio"
-	"context"
-	"encoding/json"
-	"io"
 	"net/http"
-	"strings"
-	"sync"
 	"testing"
 
+	"github.com/deedgo/deed/examples/orders/events"
 	"github.com/deedgo/deed/examples/orders/order"
-	"github.com/deedgo/deed/examples/orders/service"
+	"github.com/deedgo/deed/examples/orders/service/servicetest"
 )
 
-// start runs the service alone and returns its address.
-func start(t *testing.T) string {
-	t.Helper()
-	ctx, stop := context.WithCancel(t.Context())
-	ready, says := io.Pipe()
-	dir := t.TempDir()
-	var running sync.WaitGroup
-	running.Go(func() {
-		err := order.Run(ctx, service.Config{Bus: "sqlite:" + dir + "/bus.db", Dir: dir, Ready: says})
-		says.CloseWithError(err)
-		if err != nil {
-			t.Errorf("order: %v", err)
-		}
-	})
-	t.Cleanup(func() {
-		stop()
-		running.Wait()
-	})
-	line, err := bufio.NewReader(ready).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(strings.TrimPrefix(line, "ready "))
-}
+const lamps = `{"customer": "c1", "items": [{"sku": "lamp", "quantity": 2}]}`
 
 func TestHTTP(t *testing.T) {
-	url := start(t)
-	call := func(method, path, key, body string) (status int, o order.Order) {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, url+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header.Set("Idempotency-Key", key)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if err := json.NewDecoder(resp.Body).Decode(&o); err != nil {
-			t.Fatalf("%s %s: %v", method, path, err)
-		}
-		return resp.StatusCode, o
-	}
-	lamps := `{"customer": "c1", "items": [{"sku": "lamp", "quantity": 2}]}`
+	s := servicetest.Start(t, order.Run)
 	for _, step := range []struct {
 		name, method, path, key, body string
 		want                          int
@@ -75,12 +29,40 @@ func TestHTTP(t *testing.T) {
 		{"a known order", http.MethodGet, "/orders/a", "", "", http.StatusOK},
 		{"an unknown one", http.MethodGet, "/orders/b", "", "", http.StatusNotFound},
 	} {
-		status, o := call(step.method, step.path, step.key, step.body)
+		var o order.Order
+		status := s.Call(step.method, step.path, step.key, step.body, &o)
 		if status != step.want {
 			t.Errorf("%s: %d, want %d", step.name, status, step.want)
 		}
 		if status < 300 && (o.ID != "a" || o.Total != 7980 || o.Status != "created") {
 			t.Errorf("%s: %+v", step.name, o)
 		}
+	}
+	s.Await("the announcement", func() bool { return s.Events(events.Orders, events.OrderCreated.Name()) > 0 })
+	if n := s.Events(events.Orders, events.OrderCreated.Name()); n != 1 {
+		t.Errorf("one order is announced %d times", n)
+	}
+}
+
+// Inventory's answer is stored and announced, and hearing it twice changes nothing.
+func TestOutcomes(t *testing.T) {
+	s := servicetest.Start(t, order.Run)
+	for _, id := range []string{"yes", "no"} {
+		if status := s.Call(http.MethodPost, "/orders", id, lamps, nil); status != http.StatusCreated {
+			t.Fatalf("order %s: %d", id, status)
+		}
+	}
+	reserved := events.StockReserved.New(events.Reserved{OrderID: "yes"})
+	reserved.ID = "same"
+	s.Publish(reserved, reserved, events.StockRejected.New(events.Rejected{OrderID: "no", Reason: "no lamps"}))
+	s.Await("both outcomes", func() bool {
+		return s.Events(events.Orders, events.OrderConfirmed.Name()) == 1 &&
+			s.Events(events.Orders, events.OrderCancelled.Name()) == 1
+	})
+	var yes, no order.Order
+	s.Call(http.MethodGet, "/orders/yes", "", "", &yes)
+	s.Call(http.MethodGet, "/orders/no", "", "", &no)
+	if yes.Status != "confirmed" || no.Status != "cancelled" || no.Reason != "no lamps" {
+		t.Errorf("orders are %+v and %+v", yes, no)
 	}
 }

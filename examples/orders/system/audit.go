@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 
 	"github.com/deedgo/deed"
-	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/examples/orders/events"
 	"github.com/deedgo/deed/examples/orders/order"
 	"github.com/deedgo/deed/sqldb"
@@ -64,7 +63,7 @@ func audit(ctx context.Context, o Options) (*facts, error) {
 			return nil, fmt.Errorf("audit %s: %w", file.service, err)
 		}
 	}
-	bus, err := engine.Open(ctx, o.Bus, &deed.Options{NoCreate: true})
+	bus, err := look(ctx, o)
 	if err != nil {
 		return nil, err
 	}

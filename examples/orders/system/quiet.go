@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -18,7 +19,7 @@ const lookEvery = 50 * time.Millisecond
 // waitQuiet waits until every order has its outcome in the view, which is the last
 // to hear of it, and no group has anything left to do.
 func waitQuiet(ctx context.Context, o Options, s *services) (err error) {
-	bus, err := engine.Open(ctx, o.Bus, &deed.Options{NoCreate: true})
+	bus, err := look(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -48,6 +49,11 @@ func waitQuiet(ctx context.Context, o Options, s *services) (err error) {
 			return ctx.Err()
 		}
 	}
+}
+
+// look opens the bus only to look at it, and in silence.
+func look(ctx context.Context, o Options) (*deed.Bus, error) {
+	return engine.Open(ctx, o.Bus, &deed.Options{NoCreate: true, Logger: slog.New(slog.DiscardHandler)})
 }
 
 // work is what the groups of a bus have not done.

@@ -61,6 +61,13 @@ func Run(ctx context.Context, o Options) (err error) {
 		o.Bus = "sqlite:" + filepath.Join(o.Dir, "bus.db")
 	}
 	err = run(ctx, o)
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("orders: stopped before the books could be compared")
+		if temporary {
+			err = errors.Join(err, os.RemoveAll(o.Dir))
+		}
+		return err
+	}
 	switch {
 	case err != nil && temporary:
 		err = fmt.Errorf("%w (databases and logs are in %s)", err, o.Dir)
