@@ -30,7 +30,7 @@ type history struct {
 	url  string
 	home *deed.Bus // keeps the store alive
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards rand too
 	last    map[string]int // newest event handled, by key
 	healthy bool
 	keys    int
@@ -45,21 +45,28 @@ func newHistory(t *testing.T, seed uint64) *history {
 	}
 }
 
+// pick returns a random number below n.
+func (h *history) pick(n int) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rand.IntN(n)
+}
+
 func (h *history) run() {
 	var members []*member
 	for step := range 60 {
 		h.publish(step)
-		switch n := h.rand.IntN(10); {
+		switch n := h.pick(10); {
 		case len(members) == 0 || n < 2 && len(members) < 4:
 			members = append(members, h.join())
 		case n < 4:
-			i := h.rand.IntN(len(members))
-			members[i].end(h.rand.IntN(2) == 0)
+			i := h.pick(len(members))
+			members[i].end(h.pick(2) == 0)
 			members = append(members[:i], members[i+1:]...)
 		case n < 6:
 			h.redrive()
 		}
-		time.Sleep(time.Duration(h.rand.IntN(3000)) * time.Millisecond)
+		time.Sleep(time.Duration(h.pick(3000)) * time.Millisecond)
 	}
 	h.mu.Lock()
 	h.healthy = true
@@ -86,7 +93,7 @@ func (h *history) run() {
 }
 
 func (h *history) publish(step int) {
-	for range h.rand.IntN(8) {
+	for range h.pick(8) {
 		h.events++
 		for k := range h.keys {
 			publish(h.t, h.home, note{fmt.Sprint("k", k), h.events})
@@ -151,7 +158,7 @@ func (h *history) join() *member {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	m := &member{conn: conn, bus: bus, cancel: cancel, done: make(chan struct{})}
-	opts := &deed.SubscribeOptions{Retry: deed.Retry{Attempts: 4}, Parallel: 1 + h.rand.IntN(8), MaxCrashes: 100}
+	opts := &deed.SubscribeOptions{Retry: deed.Retry{Attempts: 4}, Parallel: 1 + h.pick(8), MaxCrashes: 100}
 	go func() {
 		defer close(m.done)
 		_ = bus.Run(ctx, deed.Subscribe("g", opts, deed.On(noted, func(ctx context.Context, e deed.Received[note]) error {
