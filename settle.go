@@ -40,7 +40,6 @@ func (t *topicRun) settleLoop(ctx context.Context) {
 // asked to or if a partition waits to be handed over.
 func (t *topicRun) settle(ctx context.Context, positions bool) error {
 	var errs []error
-	handover := false
 	for _, p := range t.partitions() {
 		err := t.flushSide(ctx, p)
 		if err == nil {
@@ -51,12 +50,23 @@ func (t *topicRun) settle(ctx context.Context, positions bool) error {
 			continue
 		}
 		errs = append(errs, err, t.reload(ctx, p))
-		handover = handover || p.wanted
 	}
-	if positions || handover {
+	if positions || t.yielding() {
 		errs = append(errs, t.settlePositions(ctx, false))
 	}
 	return errors.Join(errs...)
+}
+
+// yielding reports whether a partition waits to be handed over.
+func (t *topicRun) yielding() bool {
+	t.g.mu.Lock()
+	defer t.g.mu.Unlock()
+	for _, p := range t.parts {
+		if p.wanted {
+			return true
+		}
+	}
+	return false
 }
 
 func (t *topicRun) partitions() []*partition {
