@@ -20,8 +20,9 @@ type Store interface {
 	// Acquire gives the seat those partitions whose owner and epoch are still as in
 	// takes, each under the next epoch, and returns the claims.
 	Acquire(ctx context.Context, seat string, takes []Take) ([]driver.Claim, error)
-	// Leave removes the seats. What they own is free, and suspect.
-	Leave(ctx context.Context, seats []string) error
+	// Leave removes a seat. What it owns is free, and suspect but for the unused
+	// claims: nobody saw those, so they are as clean as they were when acquired.
+	Leave(ctx context.Context, seat string, unused []driver.Claim) error
 }
 
 // Keeper renews the lease of one member, which is one connection of one process,
@@ -33,6 +34,8 @@ type Keeper struct {
 	stop  context.CancelFunc
 	ctx   context.Context
 	done  sync.WaitGroup
+
+	stepping sync.Mutex // held by step, so that it cannot bring back a seat that leaves
 
 	mu         sync.Mutex
 	running    bool
@@ -66,8 +69,11 @@ func (k *Keeper) Join(name string, lease time.Duration) (*Seat, error) {
 	return s, nil
 }
 
-// Leave removes a seat and what it owns at once.
+// Leave removes a seat at once. The partitions that it did not release are suspect
+// to their next owner, but for those that no News has told of.
 func (k *Keeper) Leave(ctx context.Context, s *Seat) error {
+	k.stepping.Lock()
+	defer k.stepping.Unlock()
 	k.mu.Lock()
 	_, ours := k.seats[s.name]
 	delete(k.seats, s.name)
@@ -75,7 +81,7 @@ func (k *Keeper) Leave(ctx context.Context, s *Seat) error {
 	if !ours {
 		return nil
 	}
-	return k.store.Leave(ctx, []string{s.name})
+	return k.store.Leave(ctx, s.name, s.unseen())
 }
 
 // Nudge says that the store's state may have changed.
@@ -113,6 +119,8 @@ func (k *Keeper) run() {
 // step renews when it is time, brings every seat up to date and returns how long
 // nothing needs to be done.
 func (k *Keeper) step() time.Duration {
+	k.stepping.Lock()
+	defer k.stepping.Unlock()
 	seats, lease := k.snapshot()
 	if len(seats) == 0 {
 		return time.Hour // Join nudges
@@ -131,29 +139,34 @@ func (k *Keeper) step() time.Duration {
 		return min(k.pause(lease, 0), retryPause(lease))
 	}
 	for _, s := range seats {
-		if err := k.refresh(ctx, s, views[s.name]); err != nil {
+		rest, err := k.refresh(ctx, s, views[s.name])
+		if err != nil {
 			return min(k.pause(lease, 0), retryPause(lease))
+		}
+		if rest > 0 && (lapse == 0 || rest < lapse) {
+			lapse = rest
 		}
 	}
 	return k.pause(lease, lapse)
 }
 
-// refresh applies what divide decides about one seat.
-func (k *Keeper) refresh(ctx context.Context, s *Seat, v View) error {
+// refresh applies what divide decides about one seat. It returns how long the seat
+// still takes nothing.
+func (k *Keeper) refresh(ctx context.Context, s *Seat, v View) (rest time.Duration, err error) {
 	d := divide(v, s.name, s.holdings())
 	s.update(v, d)
-	if len(d.take) == 0 {
-		return nil
+	if rest = s.resting(); rest > 0 || len(d.take) == 0 {
+		return rest, nil
 	}
 	claims, err := k.store.Acquire(ctx, s.name, d.take)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	s.grant(claims)
 	if len(claims) < len(d.take) {
 		k.Nudge() // another member was faster: look again
 	}
-	return nil
+	return 0, nil
 }
 
 // renew extends the lease when a third of it has passed. The new lease counts from

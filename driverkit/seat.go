@@ -22,6 +22,7 @@ type Seat struct {
 	granted []driver.Claim
 	wanted  []int
 	lost    []int
+	rest    time.Time // takes nothing before it
 	changed Signal
 }
 
@@ -80,14 +81,35 @@ func (s *Seat) Releasing(p int, epoch int64) {
 	}
 }
 
-// Released says that the release is stored.
+// Released says that the release is stored. Who releases what nobody wanted is
+// about to leave, so the seat takes nothing for a while: it would only have to be
+// handed over again.
 func (s *Seat) Released(p int, epoch int64) {
 	s.mu.Lock()
 	if h, ok := s.held[p]; ok && h.epoch == epoch {
 		delete(s.held, p)
+		if !h.wanted {
+			s.rest = time.Now().Add(s.lease / 3)
+		}
 	}
 	s.mu.Unlock()
 	s.keeper.Nudge()
+}
+
+// resting returns how long the seat takes nothing.
+func (s *Seat) resting() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(0, time.Until(s.rest))
+}
+
+// unseen takes the claims that no News has told of.
+func (s *Seat) unseen() []driver.Claim {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	unseen := s.granted
+	s.granted = nil
+	return unseen
 }
 
 // Kept says that the release was not stored.

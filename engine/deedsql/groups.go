@@ -78,6 +78,10 @@ func (c *Conn) PauseGroup(ctx context.Context, group, topic string, paused bool)
 	return c.fail("pause group "+group+" on "+topic, err)
 }
 
+// raiseEpochs begins the statement that remembers the epochs of groups to delete.
+const raiseEpochs = "UPDATE deed_epoch SET floor = (SELECT max(floor, coalesce(max(c.epoch), 0)) FROM deed_claim c " +
+	"JOIN deed_group g ON g.id = c.group_id WHERE "
+
 // DeleteGroup implements [driver.Groups].
 func (c *Conn) DeleteGroup(ctx context.Context, group, topic string) error {
 	err := c.write(ctx, 0, func(t *tx) error {
@@ -94,11 +98,16 @@ func (c *Conn) DeleteGroup(ctx context.Context, group, topic string) error {
 		if live > 0 {
 			return driver.ErrBusy
 		}
-		if _, err := t.exec("INSERT INTO deed_dropped (kind, id) VALUES ('group', ?)", id); err != nil {
-			return err
+		for _, query := range []string{
+			raiseEpochs + "g.id = ?)",
+			"INSERT INTO deed_dropped (kind, id) VALUES ('group', ?)",
+			"DELETE FROM deed_group WHERE id = ?",
+		} {
+			if _, err := t.exec(query, id); err != nil {
+				return err
+			}
 		}
-		_, err = t.exec("DELETE FROM deed_group WHERE id = ?", id)
-		return err
+		return nil
 	})
 	if err == nil {
 		err = c.sweepDropped(ctx)

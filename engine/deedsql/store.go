@@ -157,18 +157,20 @@ func (t *tx) acquire(group int64, seat string, take driverkit.Take) (driver.Clai
 }
 
 // Leave implements [driverkit.Store].
-func (s *store) Leave(ctx context.Context, seats []string) error {
-	groups := s.c.groupsOf(seats)
+func (s *store) Leave(ctx context.Context, seat string, unused []driver.Claim) error {
+	group := s.c.groupsOf([]string{seat})[0]
 	return s.c.write(ctx, 0, func(t *tx) error {
-		for i, seat := range seats {
-			if _, err := t.exec("DELETE FROM deed_seat WHERE seat = ?", seat); err != nil {
-				return err
-			}
-			if err := t.regroup(groups[i]); err != nil {
+		for _, c := range unused {
+			_, err := t.exec("UPDATE deed_claim SET seat = '', clean = ? WHERE group_id = ? AND partition = ? AND epoch = ? "+
+				"AND seat = ?", !c.Suspect, group, c.Partition, c.Epoch, seat)
+			if err != nil {
 				return err
 			}
 		}
-		return nil
+		if _, err := t.exec("DELETE FROM deed_seat WHERE seat = ?", seat); err != nil {
+			return err
+		}
+		return t.regroup(group)
 	})
 }
 

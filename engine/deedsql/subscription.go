@@ -89,7 +89,8 @@ func (t *tx) group(topic *topic, name string, from driver.From) (id int64, err e
 		return 0, err
 	}
 	for p, at := range starts {
-		_, err := t.exec("INSERT INTO deed_claim (group_id, partition, position) VALUES (?, ?, ?)", id, p, at)
+		_, err := t.exec("INSERT INTO deed_claim (group_id, partition, position, epoch) SELECT ?, ?, ?, floor FROM deed_epoch",
+			id, p, at)
 		if err != nil {
 			return 0, err
 		}

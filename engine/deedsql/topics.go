@@ -220,6 +220,7 @@ func (c *Conn) DeleteTopic(ctx context.Context, name string) error {
 		t.forget(name, old.id)
 		t.groups = true
 		for _, query := range []string{
+			raiseEpochs + "g.topic_id = ?)",
 			"INSERT INTO deed_dropped (kind, id) SELECT 'group', id FROM deed_group WHERE topic_id = ?",
 			"INSERT INTO deed_dropped (kind, id) VALUES ('topic', ?)",
 			"DELETE FROM deed_group WHERE topic_id = ?",
@@ -243,7 +244,11 @@ func (c *Conn) fail(what string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if !refused(err) {
+	switch {
+	case refused(err):
+	case c.usable() != nil:
+		err = driver.ErrClosed // whatever the closed database said
+	default:
 		err, _ = c.dialect.explain(err)
 	}
 	return fmt.Errorf("deedsql: %s: %w", what, err)
