@@ -124,7 +124,7 @@ type SubscribeOptions struct {
 	// Retry is what happens to an event whose handler failed.
 	Retry Retry
 	// Parallel is how many handlers run at once in this process. Zero means 16.
-	// With 1 the order of each partition is kept, across keys too.
+	// With 1 events are handled as they came, across keys too, but for retries.
 	Parallel int
 	// Timeout cancels a handler's context. Zero means never.
 	Timeout time.Duration
