@@ -19,7 +19,7 @@ type DB struct {
 	sql     *sql.DB
 	dialect Dialect
 	ours    bool // opened by the SQLite library that this package is built with
-	writer  chan struct{}
+	queue   *queue
 
 	mu    sync.Mutex
 	hooks []*func()
@@ -29,7 +29,7 @@ type DB struct {
 // OpenSQLite, but what OpenSQLite sets up is then the caller's to set up.
 func SQLite(db *sql.DB) *DB {
 	_, ours := db.Driver().(*sqlite.Driver)
-	return &DB{sql: db, dialect: DialectSQLite, ours: ours, writer: make(chan struct{}, 1)}
+	return &DB{sql: db, dialect: DialectSQLite, ours: ours, queue: newQueue()}
 }
 
 // SQL returns the wrapped database.
@@ -57,7 +57,8 @@ const busyLimit = 30 * time.Second
 
 // Tx runs fn in a transaction that may write. It takes the write lock before fn
 // starts, so that what fn reads is still true when it writes; transactions of one
-// DB queue for it in order. Fn's error or panic rolls back, and so does the end of
+// DB queue for it in order, and those of several processes on a file beside the
+// database, FILE.lock. Fn's error or panic rolls back, and so does the end of
 // ctx, before or during fn. When other writers are in the way the whole of fn runs
 // again, for up to 30 s: fn may have no effects outside of tx.
 //
@@ -91,12 +92,10 @@ func (db *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) e
 type txKey struct{ db *DB }
 
 func (db *DB) tryTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) (err error) {
-	select {
-	case db.writer <- struct{}{}:
-		defer func() { <-db.writer }()
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := db.queue.enter(ctx, func() string { return db.lockPath(ctx) }); err != nil {
+		return err
 	}
+	defer db.queue.leave()
 	tx, err := db.begin(ctx)
 	if err != nil {
 		return err
@@ -116,6 +115,19 @@ func (db *DB) tryTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx
 	}
 	done = true
 	return tx.Commit()
+}
+
+// lockPath returns the database whose lock file to queue on, "" for none. A database
+// of another SQLite library is not deed's to put files beside.
+func (db *DB) lockPath(ctx context.Context) string {
+	if !db.ours {
+		return ""
+	}
+	file, err := db.File(ctx)
+	if err != nil {
+		return ""
+	}
+	return file
 }
 
 // begin starts a transaction that holds the write lock, whatever the data source

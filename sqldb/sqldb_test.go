@@ -23,7 +23,7 @@ func open(t *testing.T, path string, opts *sqldb.SQLiteOptions) *sql.DB {
 	return db
 }
 
-func exec(t *testing.T, db *sql.DB, query string, args ...any) {
+func mustExec(t *testing.T, db *sql.DB, query string, args ...any) {
 	t.Helper()
 	if _, err := db.Exec(query, args...); err != nil {
 		t.Fatalf("%s: %v", query, err)
@@ -62,7 +62,7 @@ func TestPathsAreTakenLiterally(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a b.db", "what?.db", "no#1.db", "100%.db", "%41.db", "ü&=+;'.db", "file:x.db"} {
 		db := open(t, filepath.Join(dir, name), nil)
-		exec(t, db, "create table t (x)")
+		mustExec(t, db, "create table t (x)")
 		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -103,7 +103,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	rw := open(t, path, nil)
-	exec(t, rw, "create table t (x)")
+	mustExec(t, rw, "create table t (x)")
 	ro := open(t, path, &sqldb.SQLiteOptions{ReadOnly: true})
 	if n := queryInt(t, ro, "select count(*) from t"); n != 0 {
 		t.Errorf("%d rows", n)
@@ -131,8 +131,8 @@ func TestTxSurvivesABusyDatabase(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "a.db")
 			one, two := sqldb.SQLite(openDB(path)), sqldb.SQLite(openDB(path))
-			exec(t, one.SQL(), "create table t (n integer)")
-			exec(t, one.SQL(), "insert into t values (0)")
+			mustExec(t, one.SQL(), "create table t (n integer)")
+			mustExec(t, one.SQL(), "insert into t values (0)")
 			const workers, each = 8, 25
 			var wg sync.WaitGroup
 			for i := range workers {
@@ -169,7 +169,7 @@ func increment(ctx context.Context, db *sqldb.DB) error {
 
 func TestTxRollsBack(t *testing.T) {
 	db := sqldb.SQLite(open(t, filepath.Join(t.TempDir(), "a.db"), nil))
-	exec(t, db.SQL(), "create table t (x)")
+	mustExec(t, db.SQL(), "create table t (x)")
 	commits := 0
 	db.OnCommit(func() { commits++ })
 	insert := func(ctx context.Context, tx *sql.Tx) error {
@@ -238,8 +238,8 @@ func TestOnCommitRemove(t *testing.T) {
 
 func TestIsUnique(t *testing.T) {
 	db := open(t, filepath.Join(t.TempDir(), "a.db"), nil)
-	exec(t, db, "create table t (x primary key, y unique)")
-	exec(t, db, "insert into t values (1, 1)")
+	mustExec(t, db, "create table t (x primary key, y unique)")
+	mustExec(t, db, "insert into t values (1, 1)")
 	for _, q := range []string{"insert into t values (1, 2)", "insert into t values (2, 1)"} {
 		if _, err := db.Exec(q); !sqldb.IsUnique(err) {
 			t.Errorf("%s: %v, want IsUnique", q, err)
