@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -63,21 +64,28 @@ func (d *demo) runUntil(
 	return errors.Join(runErr, err)
 }
 
+// waitUntil looks again and again until the groups stand as wanted. It loses its
+// patience only when nothing moves.
 func (d *demo) waitUntil(ctx context.Context, wanted func(map[string]standing) bool) error {
-	late := time.After(patience)
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
+	var before map[string]standing
+	moved := time.Now()
 	for {
 		standings, err := d.standings(ctx)
 		if err != nil || wanted(standings) {
 			return err
 		}
+		if !maps.Equal(standings, before) {
+			before, moved = standings, time.Now()
+		}
+		if time.Since(moved) > patience {
+			return fmt.Errorf("nothing has moved for %v, the groups stand at %+v", patience, standings)
+		}
 		select {
 		case <-look.C:
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-late:
-			return fmt.Errorf("after %v the groups stand at %+v", patience, standings)
 		}
 	}
 }

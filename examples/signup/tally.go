@@ -45,10 +45,9 @@ func (t *tally) add(group string) {
 	t.changed = make(chan struct{})
 }
 
-// wait returns when each of the groups has handled n events.
+// wait returns when each of the groups has handled n events, and fails when nothing
+// is handled any more.
 func (t *tally) wait(ctx context.Context, n int, groups ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	for {
 		t.mu.Lock()
 		missing, changed := "", t.changed
@@ -63,6 +62,8 @@ func (t *tally) wait(ctx context.Context, n int, groups ...string) error {
 		}
 		select {
 		case <-changed:
+		case <-time.After(patience):
+			return fmt.Errorf("%s, and nothing for %v", missing, patience)
 		case <-ctx.Done():
 			return fmt.Errorf("%s: %w", missing, context.Cause(ctx))
 		}

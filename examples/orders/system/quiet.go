@@ -26,23 +26,28 @@ func waitQuiet(ctx context.Context, o Options, s *services) (err error) {
 	defer func() { err = errors.Join(err, bus.Close()) }()
 	shown := newProgress(o.Out, "outcomes", o.Orders)
 	defer shown.clear()
-	deadline := time.Now().Add(o.Patience)
+	var before work
+	moved := time.Now()
 	for {
-		var view analytics.Summary
-		if _, err := call(ctx, http.MethodGet, s.url(analyticsService)+"/summary", "", nil, &view); err != nil {
-			return err
-		}
-		shown.set(min(view.Confirmed+view.Cancelled, o.Orders))
 		left, err := openWork(ctx, bus)
 		if err != nil {
 			return err
 		}
-		if view.Confirmed+view.Cancelled >= o.Orders && left.lag+left.parked == 0 {
+		var view analytics.Summary
+		if _, err := call(ctx, http.MethodGet, s.url(analyticsService)+"/summary", "", nil, &view); err != nil {
+			return err
+		}
+		left.outcomes = view.Confirmed + view.Cancelled
+		shown.set(min(left.outcomes, o.Orders))
+		if left.outcomes >= o.Orders && left.lag+left.parked == 0 {
 			return nil
 		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("after %v: %d of %d orders have an outcome, lag %d, parked %d",
-				o.Patience, view.Confirmed+view.Cancelled, o.Orders, left.lag, left.parked)
+		if left != before {
+			before, moved = left, time.Now()
+		}
+		if time.Since(moved) > o.Patience {
+			return fmt.Errorf("nothing has moved for %v: %d of %d orders have an outcome, lag %d, parked %d",
+				o.Patience, left.outcomes, o.Orders, left.lag, left.parked)
 		}
 		pause(ctx, lookEvery)
 		if ctx.Err() != nil {
@@ -56,10 +61,10 @@ func look(ctx context.Context, o Options) (*deed.Bus, error) {
 	return engine.Open(ctx, o.Bus, &deed.Options{NoCreate: true, Logger: slog.New(slog.DiscardHandler)})
 }
 
-// work is what the groups of a bus have not done.
+// work is what the groups of a bus have not done, and what they have.
 type work struct {
 	lag, parked, dead int
-	groups            int
+	outcomes          int // orders that the view knows the end of
 }
 
 // openWork adds up all groups.
@@ -73,13 +78,10 @@ func openWork(ctx context.Context, bus *deed.Bus) (work, error) {
 		return work{}, err
 	}
 	var w work
-	seen := make(map[string]bool)
 	for _, l := range lags {
 		w.lag += int(l.Events)
 		w.parked += int(l.Parked)
 		w.dead += int(l.Dead)
-		seen[l.Group] = true
 	}
-	w.groups = len(seen)
 	return w, nil
 }

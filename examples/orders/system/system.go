@@ -19,10 +19,10 @@ type Options struct {
 	// Dir keeps the databases and logs. Empty means a temporary folder, which is
 	// removed when everything adds up.
 	Dir string
-	// Lease is how long a killed service's work waits for it. Zero means 1 s.
+	// Lease is how long a killed service's work waits for it. Zero means 2 s.
 	Lease time.Duration
-	// Patience is how long everything may take to become quiet after the last
-	// order. Zero means a minute.
+	// Patience is how long nothing may move while there is work left. Zero
+	// means a minute.
 	Patience time.Duration
 	Out      io.Writer // nil means os.Stdout
 }
@@ -32,7 +32,7 @@ func (o Options) withDefaults() Options {
 		o.Orders = 300
 	}
 	if o.Lease == 0 {
-		o.Lease = time.Second
+		o.Lease = 2 * time.Second
 	}
 	if o.Patience == 0 {
 		o.Patience = time.Minute

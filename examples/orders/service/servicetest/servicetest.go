@@ -109,7 +109,7 @@ func (s *Service) Events(topic *deed.Topic, typeName string) int {
 }
 
 // patience is how long Await waits.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Await looks again and again until ok is true.
 func (s *Service) Await(what string, ok func() bool) {
