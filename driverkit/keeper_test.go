@@ -189,7 +189,7 @@ func TestKeeperHandsOverAtOnce(t *testing.T) {
 			synctest.Wait()
 			a.listen()
 			b.listen()
-			time.Sleep(time.Millisecond) // virtual
+			pass(time.Millisecond)
 		}
 		if took := time.Since(start); took > 10*time.Millisecond {
 			t.Errorf("the hand-over took %v", took)
@@ -217,12 +217,12 @@ func TestKeeperTakesOverWhenTheLeaseLapses(t *testing.T) {
 		if b.listen(); len(b.claims) != 0 {
 			t.Fatalf("b has %v while the lease of a runs", b.claims)
 		}
-		time.Sleep(lease - time.Millisecond)
+		pass(lease - time.Millisecond)
 		synctest.Wait()
 		if b.listen(); len(b.claims) != 0 {
 			t.Fatalf("b has %v before the lease of a ended", b.claims)
 		}
-		time.Sleep(2 * time.Millisecond)
+		pass(2 * time.Millisecond)
 		synctest.Wait()
 		if b.listen(); len(b.claims) != 4 {
 			t.Fatalf("b has %v after the lease of a ended", b.claims)
@@ -247,12 +247,12 @@ func TestKeeperReportsLossWhenItCannotRenew(t *testing.T) {
 		s.mu.Lock()
 		a.broken = true
 		s.mu.Unlock()
-		time.Sleep(lease * 2 / 3)
+		pass(lease * 2 / 3)
 		if n := a.listen(); n.Any() {
 			t.Errorf("within its lease a hears %+v", n)
 		}
 		changed := a.seat.Changed()
-		time.Sleep(lease)
+		pass(lease)
 		synctest.Wait()
 		select {
 		case <-changed:
@@ -265,7 +265,7 @@ func TestKeeperReportsLossWhenItCannotRenew(t *testing.T) {
 		s.mu.Lock()
 		a.broken = false
 		s.mu.Unlock()
-		time.Sleep(lease)
+		pass(lease)
 		synctest.Wait()
 		a.listen()
 		if len(a.claims) != 2 || a.claims[0].Epoch != 2 {
@@ -309,7 +309,7 @@ func TestLeavingSeatTakesNothing(t *testing.T) {
 		if n := a.listen(); n.Any() {
 			t.Errorf("after releasing all a hears %+v", n)
 		}
-		time.Sleep(lease)
+		pass(lease)
 		synctest.Wait()
 		if n := a.listen(); len(n.Granted) != 4 {
 			t.Errorf("a stayed after all and hears %+v", n)
@@ -326,3 +326,6 @@ func TestLostComesBeforeGrantedAnew(t *testing.T) {
 		t.Errorf("news %+v, then %+v", first, second)
 	}
 }
+
+// pass lets virtual time go by.
+func pass(d time.Duration) { <-time.After(d) }

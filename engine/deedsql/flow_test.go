@@ -10,20 +10,6 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-func open(t testing.TB, path string) *Conn {
-	t.Helper()
-	c, err := Open(t.Context(), "sqlite:"+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return c
-}
-
 func TestPublishReceiveSettle(t *testing.T) {
 	c := open(t, filepath.Join(t.TempDir(), "a.db"))
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
