@@ -109,7 +109,11 @@ func TestMigrateFromSeveralProcesses(t *testing.T) {
 }
 
 // otherLibrary stands for a second SQLite library: a driver of another type.
-type otherLibrary struct{ driver.Driver }
+type otherLibrary string
+
+func (o otherLibrary) Open(name string) (driver.Conn, error)        { return new(sqlite.Driver).Open(name) }
+func (o otherLibrary) Connect(context.Context) (driver.Conn, error) { return o.Open(string(o)) }
+func (o otherLibrary) Driver() driver.Driver                        { return o }
 
 func TestAnotherLibraryOnTheSameFileIsRefused(t *testing.T) {
 	dir := t.TempDir()
@@ -118,14 +122,10 @@ func TestAnotherLibraryOnTheSameFileIsRefused(t *testing.T) {
 	if err := os.Link(path, link); err != nil { // the same file by another name
 		t.Fatal(err)
 	}
-	sql.Register("other-sqlite", otherLibrary{&sqlite.Driver{}})
 	for name, refused := range map[string]bool{path: true, link: true, filepath.Join(dir, "own.db"): false} {
-		db, err := sql.Open("other-sqlite", name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		db := sql.OpenDB(otherLibrary(name))
 		defer db.Close()
-		err = sqldb.SQLite(db).Check(t.Context())
+		err := sqldb.SQLite(db).Check(t.Context())
 		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "two SQLite libraries") {
 			t.Errorf("%s: %v, want refused: %t", name, err, refused)
 		}
