@@ -193,7 +193,7 @@ func lettersOf(b *deed.Bus) (driver.Letters, error) {
 func letterOf(l driver.Letter) Letter {
 	return Letter{
 		ID: l.ID, Group: l.Group, Topic: l.Topic, Event: deed.EventOf(&l.Message),
-		Position: l.Position, StoredAt: l.Stored,
+		Position: fmt.Sprintf("%d-%s", l.Partition, l.Position), StoredAt: l.Stored,
 		Redriven: l.State == driver.Redriven, Aside: l.Aside, Reason: l.Reason, Error: l.Error, Stack: l.Stack,
 		Attempts: l.Attempts, Crashes: l.Crashes, Failed: l.Failed, Run: l.Run,
 	}

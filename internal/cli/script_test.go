@@ -1,6 +1,10 @@
 package cli_test
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,6 +13,9 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/examples/data"
 	"github.com/deedgo/deed/internal/cli"
 )
@@ -25,6 +32,7 @@ func TestMain(m *testing.M) {
 //
 //	earthquakes FILE      writes a week of real events
 //	await FILE REGEXP     waits until the file has a match
+//	reject TOPIC GROUP    runs a group that rejects every event with "rotten": true
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -33,6 +41,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"earthquakes": writeEarthquakes,
 			"await":       await,
+			"reject":      reject,
 		},
 	})
 }
@@ -52,6 +61,48 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if text, ok := awaitMatch(ts.MkAbs(args[0]), re); !ok {
 		ts.Fatalf("%s does not come to match %s:\n%s", filepath.Base(args[0]), args[1], text)
+	}
+}
+
+// reject runs a service in this process until nothing is left for it to handle.
+func reject(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: reject TOPIC GROUP")
+	}
+	bus, err := engine.Open(context.Background(), "sqlite:"+ts.MkAbs("deed.db"), &deed.Options{
+		NoCreate: true, Logger: slog.New(slog.DiscardHandler),
+	})
+	ts.Check(err)
+	defer bus.Close()
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- bus.Run(ctx, deed.Subscribe(args[1], nil,
+			deed.OnAny(deed.NewTopic(args[0], nil), func(_ context.Context, e deed.Received[[]byte]) error {
+				if bytes.Contains(e.Data, []byte(`"rotten": true`)) {
+					return deed.Reject(errors.New("the apple is rotten\n\x1b[31mred"))
+				}
+				return nil
+			})))
+	}()
+	groups, ok := driver.As[driver.Groups](bus.Conn())
+	if !ok {
+		ts.Fatalf("the engine has no groups")
+	}
+	done := eventually(func() bool {
+		lags, err := groups.Lag(ctx, args[1], args[0])
+		ts.Check(err)
+		events := int64(0)
+		for _, l := range lags {
+			events += l.Events
+		}
+		return len(lags) > 0 && events == 0
+	})
+	stop()
+	ts.Check(<-ended)
+	if !done {
+		ts.Fatalf("group %s does not come to an end", args[1])
 	}
 }
 
