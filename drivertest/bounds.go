@@ -146,17 +146,9 @@ func checkReceiveContext(t T, e *Env) {
 	if took := time.Since(start); took > patience/4 {
 		t.Errorf("Receive returned %v after a deadline of %v", took, turn)
 	}
-	const n = 300
+	const n = 200
 	wrote := make(chan error, 1)
-	go func() {
-		for i := range n {
-			if _, err := tryPublish(t.Context(), e.conn, batch(info, 0, numbered(i+1, 1)...)); err != nil {
-				wrote <- err
-				return
-			}
-		}
-		wrote <- nil
-	}()
+	go func() { wrote <- e.trickle(info, n) }()
 	waits := []time.Duration{time.Microsecond, 100 * time.Microsecond, time.Millisecond, turn}
 	calls := 0
 	e.until("all events in spite of interruptions", func() bool {
@@ -165,6 +157,27 @@ func checkReceiveContext(t T, e *Env) {
 		return len(m.got) >= n
 	})
 	e.must("publish", <-wrote)
+}
+
+// trickle publishes n events one by one, with pauses, so that some come just when a
+// Receive ends.
+func (e *Env) trickle(info driver.TopicInfo, n int) error {
+	tick := time.NewTicker(3 * time.Millisecond)
+	defer tick.Stop()
+	for i := range n {
+		if _, err := tryPublish(e.t.Context(), e.conn, batch(info, 0, numbered(i+1, 1)...)); err != nil {
+			return err
+		}
+		if i%4 > 0 {
+			continue
+		}
+		select {
+		case <-tick.C:
+		case <-e.t.Context().Done():
+			return e.t.Context().Err()
+		}
+	}
+	return nil
 }
 
 func checkWakeUp(t T, e *Env) {

@@ -75,8 +75,10 @@ func checkCloseWakes(t T, e *Env) {
 		m.owns(1)
 		ended := make(chan error, 1)
 		go func() {
-			_, err := m.sub.Receive(t.Context(), roomy())
-			ended <- err
+			var err error
+			defer func() { ended <- err }()
+			defer asError(&err)
+			_, err = m.sub.Receive(t.Context(), roomy())
 		}()
 		if what == "connection" {
 			e.must("close", conn.Close())

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -163,14 +164,23 @@ func tryPublish(ctx context.Context, conn driver.Conn, bs ...driver.Batch) ([]dr
 }
 
 // receipts publishes and lets batches fail.
-func receipts(ctx context.Context, conn driver.Conn, bs ...driver.Batch) ([]driver.Receipt, error) {
+func receipts(ctx context.Context, conn driver.Conn, bs ...driver.Batch) (rs []driver.Receipt, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	rs, err := conn.Publish(ctx, bs)
+	defer asError(&err)
+	rs, err = conn.Publish(ctx, bs)
 	if err == nil && len(rs) != len(bs) {
 		err = fmt.Errorf("%d receipts for %d batches", len(rs), len(bs))
 	}
 	return rs, err
+}
+
+// asError is deferred in what checks run in goroutines of their own: there, a panic
+// of the engine would end the program.
+func asError(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+	}
 }
 
 // publishErr appends one batch and returns what became of it.

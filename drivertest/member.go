@@ -90,7 +90,8 @@ func (m *member) note(got driver.Received) {
 		}
 		who := fmt.Sprintf("%s/%s/%d", c.Group, c.Topic, c.Partition)
 		if last := m.e.epochs[who]; c.Epoch <= last {
-			m.e.t.Errorf("partition %d: claim has epoch %d after %d (want a larger one)", c.Partition, c.Epoch, last)
+			m.e.t.Errorf("partition %d: claim has epoch %d after %d (want a larger one, in a new group of an old name "+
+				"too, or a member of the old one passes for its owner)", c.Partition, c.Epoch, last)
 		}
 		m.e.epochs[who] = c.Epoch
 		m.claims[c.Partition] = c

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -165,11 +166,16 @@ func checkTopicDeleted(t T, e *Env) {
 	e.publish(e.conn, batch(info, 0, numbered(1, 3)...))
 	m := e.join(e.conn, info.Name, "group")
 	m.take(3)
+	if e.features.SideLog {
+		log := capability[driver.SideLog](e)
+		e.must("park", log.Park(ctx, m.claims[0], []driver.Parked{parked(m.got[0], driver.Dead)}))
+	}
 	m.release(0, m.got[2].Position)
 	m.close()
 	e.must("delete", topics.DeleteTopic(ctx, info.Name))
 	_, err := topics.Topic(ctx, info.Name)
 	e.wantErr("Topic, after its deletion", err, driver.ErrNotFound)
+	e.wantNoLetters(info.Name)
 
 	anew, err := topics.CreateTopic(ctx, info.Name, driver.TopicSettings{Partitions: 1})
 	e.must("create it anew", err)
@@ -181,6 +187,19 @@ func checkTopicDeleted(t T, e *Env) {
 	m = e.join(e.conn, info.Name, "group")
 	if got := ids(m.take(2)); !slices.Equal(got, []string{"11", "12"}) {
 		t.Errorf("the group of the same name got %v, want 11 and 12", got)
+	}
+}
+
+// wantNoLetters checks that nothing is left in the side logs of a topic.
+func (e *Env) wantNoLetters(topic string) {
+	e.t.Helper()
+	letters, ok := driver.As[driver.Letters](e.conn)
+	if !ok {
+		return
+	}
+	ls, err := letters.List(e.t.Context(), driver.LetterFilter{Topic: topic})
+	if len(ls) > 0 || err != nil && !errors.Is(err, driver.ErrNotFound) {
+		e.t.Errorf("%d letters are left, %v, want none", len(ls), err)
 	}
 }
 

@@ -1,0 +1,80 @@
+package drivertest_test
+
+import (
+	"context"
+	"crypto/rand"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/drivertest"
+	"github.com/deedgo/deed/engine/deedmem"
+)
+
+// run runs the suite on an engine that lies as prepared, in virtual time, and
+// returns the results by name.
+func run(t *testing.T, prepare func(*liar, *counter), freezes bool) map[string]drivertest.Result {
+	t.Helper()
+	results := make(map[string]drivertest.Result)
+	synctest.Test(t, func(t *testing.T) {
+		url := "mem:" + rand.Text()
+		shared := &counter{}
+		h := drivertest.Harness{Open: func(ctx context.Context) (driver.Conn, error) {
+			c, err := deedmem.Open(ctx, url, nil)
+			if err != nil {
+				return nil, err
+			}
+			l := &liar{Conn: c}
+			prepare(l, shared)
+			return l, nil
+		}}
+		h.Freeze = func(c driver.Conn) {
+			if freezes {
+				c.(*liar).Freeze()
+			}
+		}
+		for _, r := range drivertest.RunAll(t.Context(), h, nil) {
+			results[r.Check.Name] = r
+		}
+	})
+	return results
+}
+
+func TestLiesAreCaught(t *testing.T) {
+	for _, lie := range lies {
+		t.Run(lie.name, func(t *testing.T) {
+			results := run(t, lie.prepare, true)
+			for _, name := range strings.Fields(lie.caughtBy) {
+				r, ok := results[name]
+				if !ok {
+					t.Fatalf("there is no check %q", name)
+				}
+				if r.Status != drivertest.Failed {
+					t.Errorf("an engine that %s %s %s", lie.name, r.Status, name)
+				}
+			}
+		})
+	}
+}
+
+func TestHonestyIsNotPunished(t *testing.T) {
+	results := run(t, func(*liar, *counter) {}, true)
+	if len(results) != len(drivertest.Checks()) {
+		t.Errorf("%d results of %d checks", len(results), len(drivertest.Checks()))
+	}
+	for name, r := range results {
+		if r.Status != drivertest.Passed {
+			t.Errorf("%s: %s: %s", name, r.Status, r.Detail)
+		}
+	}
+}
+
+func TestFrozenMembersMustLapse(t *testing.T) {
+	results := run(t, func(*liar, *counter) {}, false)
+	for _, name := range []string{"frozen-member-lapses", "frozen-member-is-seen"} {
+		if r := results[name]; r.Status != drivertest.Failed {
+			t.Errorf("members never lapse, yet %s is %s", name, r.Status)
+		}
+	}
+}
