@@ -107,8 +107,10 @@ func (p *progress) line(line string) bool {
 	}
 	name := testName{e.Package, e.Test}
 	switch e.Action {
-	case "run":
+	case "run", "cont":
 		p.running[name] = time.Now()
+	case "pause": // until the tests that are not parallel are done
+		delete(p.running, name)
 	case "output":
 		p.tail(name).add(e.Output)
 	case "build-output":
