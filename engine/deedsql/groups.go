@@ -180,18 +180,18 @@ func (c *Conn) lag(cl claim, end int64) (driver.PartitionLag, error) {
 		End: position(end), Epoch: cl.epoch, Rate: cl.rate, Status: cl.status,
 	}
 	c.owner(&l, cl)
-	err := c.read.each("SELECT state = 'dead', count(*) FROM deed_letter WHERE group_id = ? AND partition = ? "+
-		"GROUP BY state = 'dead'", []any{cl.groupID, cl.partition}, func(rows *sql.Rows) error {
-		var dead bool
-		var n int64
-		err := rows.Scan(&dead, &n)
-		if dead {
-			l.Dead = n
-		} else {
-			l.Parked = n
-		}
-		return err
-	})
+	err := c.read.each("SELECT state, count(*) FROM deed_letter WHERE group_id = ? AND partition = ? GROUP BY state",
+		[]any{cl.groupID, cl.partition}, func(rows *sql.Rows) error {
+			var state driver.State
+			var n int64
+			err := rows.Scan(&state, &n)
+			if state == driver.Dead {
+				l.Dead = n
+			} else {
+				l.Parked += n
+			}
+			return err
+		})
 	if err != nil {
 		return l, err
 	}
