@@ -19,7 +19,9 @@
 //
 // The handler may run more often than it commits, when the database is busy or the
 // process dies: what it does outside of tx is at least once, and
-// [deed.IdempotencyKey] is for that.
+// [deed.IdempotencyKey] is for that. Events are published through an outbox in tx,
+// not by the bus itself: that would announce what may be rolled back, and where the
+// bus lives in the same SQLite file it would wait for the transaction it is part of.
 //
 // # Tables
 //

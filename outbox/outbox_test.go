@@ -567,6 +567,38 @@ func TestLastPass(t *testing.T) {
 	}
 }
 
+// A database restored from a backup stamps anew: its numbers must not be taken for
+// repeats of what the original sent after the backup.
+func TestRestoredBackupIsNotSwallowed(t *testing.T) {
+	f := setup(t, nil)
+	stop := f.run(f.box, f.bus)
+	f.publish(note{"a", 1}, note{"a", 2})
+	f.eventuallyStored(map[string][]int{"a": {1, 2}})
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	if _, err := f.db.SQL().Exec("vacuum into ?", backup); err != nil {
+		t.Fatal(err)
+	}
+	f.publish(note{"a", 3}, note{"a", 4})
+	f.eventuallyStored(map[string][]int{"a": {1, 2, 3, 4}})
+	stop()
+
+	f.path = backup
+	f.db, f.box = f.open(nil)
+	f.publish(note{"a", 30}, note{"a", 40})
+	f.run(f.box, f.bus)
+	f.eventuallyStored(map[string][]int{"a": {1, 2, 3, 4, 30, 40}})
+}
+
+func TestOneConnectionIsEnough(t *testing.T) {
+	f := setup(t, nil)
+	f.db.SQL().SetMaxOpenConns(1)
+	f.run(f.box, f.bus)
+	f.publish(note{"a", 1})
+	f.publish(note{"a", 2})
+	f.eventuallyStored(map[string][]int{"a": {1, 2}})
+	f.eventuallyPending(0)
+}
+
 func TestTopicSettingsTravel(t *testing.T) {
 	f := setup(t, nil)
 	f.publish(note{"a", 1})

@@ -302,8 +302,8 @@ const (
 	cleanBatch = 500
 )
 
-// clean removes rows that were sent Keep ago, a few at a time, while nothing is in
-// trouble: what an engine that is away has lost is not known yet.
+// clean removes rows that were sent Keep ago, a few at a time, while no partition is
+// in trouble: what an engine that is away has lost is not known yet.
 func (r *relay) clean(ctx context.Context) {
 	query := r.db.Dialect().Rebind("delete from deed_outbox where id in (select id from deed_outbox " +
 		"where state = 'sent' and changed < ? order by changed limit ?)")
@@ -315,7 +315,7 @@ func (r *relay) clean(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for n := cleanBatch; n == cleanBatch && ctx.Err() == nil && !r.troubles.any(); {
+		for n := cleanBatch; n == cleanBatch && ctx.Err() == nil && !r.troubles.partitions(); {
 			err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 				n = 0
 				return affected(&n)(tx.ExecContext(ctx, query, time.Now().Add(-r.opts.Keep).UnixMilli(), cleanBatch))

@@ -84,6 +84,19 @@ func (ts *troubles) add(p place, change func(*trouble)) time.Duration {
 	return time.Until(t.retry)
 }
 
+// again keeps p in trouble but lets it be tried again at once.
+func (ts *troubles) again(p place, change func(*trouble)) {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	t, ok := ts.places[p]
+	if !ok {
+		t = &trouble{}
+		ts.places[p] = t
+	}
+	t.retry = time.Time{}
+	change(t)
+}
+
 func (ts *troubles) clear(p place) {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
@@ -103,10 +116,16 @@ func (ts *troubles) due() bool {
 	return false
 }
 
-func (ts *troubles) any() bool {
+// partitions reports whether any partition is in trouble.
+func (ts *troubles) partitions() bool {
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	return len(ts.places) > 0
+	for p := range ts.places {
+		if p.partition != noPartition {
+			return true
+		}
+	}
+	return false
 }
 
 // list returns the places in trouble.
@@ -118,17 +137,4 @@ func (ts *troubles) list() []place {
 		all = append(all, p)
 	}
 	return all
-}
-
-// again keeps p in trouble but lets it be tried again at once.
-func (ts *troubles) again(p place, change func(*trouble)) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	t, ok := ts.places[p]
-	if !ok {
-		t = &trouble{}
-		ts.places[p] = t
-	}
-	t.retry = time.Time{}
-	change(t)
 }
