@@ -20,7 +20,7 @@ var acceptedChecks = []Check{
 	},
 	{
 		Name:    "large-event",
-		Promise: "An event of the largest size is accepted, a larger one refused.",
+		Promise: "A large event comes back whole; one above the engine's limit is refused.",
 		Why:     "A size that is accepted and then cut or stuck blocks its partition for good.",
 		Needs:   needs(groups),
 		Run:     checkLargeEvent,

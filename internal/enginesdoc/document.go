@@ -1,0 +1,163 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/drivertest"
+	"github.com/deedgo/deed/engine"
+)
+
+// opened is an engine with its promises.
+type opened struct {
+	url      string // as a user writes it
+	features driver.Features
+}
+
+// open opens every engine that needs no server, in dir, and asks what it promises.
+func open(ctx context.Context, dir string) ([]opened, error) {
+	engines := []struct{ shown, url string }{
+		{"mem:", "mem:"},
+		{"sqlite:FILE", "sqlite:" + filepath.Join(dir, "engines.db")},
+	}
+	var out []opened
+	for _, e := range engines {
+		conn, err := engine.OpenConn(ctx, e.url, nil)
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", e.shown, err)
+		}
+		out = append(out, opened{e.shown, conn.Features()})
+		if err := conn.Close(); err != nil {
+			return nil, fmt.Errorf("close %s: %w", e.shown, err)
+		}
+	}
+	return out, nil
+}
+
+// promise is a row of the first table.
+type promise struct {
+	field string // of driver.Features, so that a test notices one that is missing
+	text  string
+	cell  func(driver.Features) string
+}
+
+var promises = []promise{
+	{"Durability", "An accepted event survives", func(f driver.Features) string { return survives[f.Durability] }},
+	{"KeyOrder", "Events of one key come in publish order", yes(func(f driver.Features) bool { return f.KeyOrder })},
+	{"Groups", "Members of a group share a topic", yes(func(f driver.Features) bool { return f.Groups })},
+	{"Fenced", "A member that lost a partition cannot settle it", yes(func(f driver.Features) bool { return f.Fenced })},
+	{"DensePos", "Positions count 1, 2, 3 … without holes", yes(func(f driver.Features) bool { return f.DensePos })},
+	{"Sequence", "A publisher's own retries never duplicate", yes(func(f driver.Features) bool { return f.Sequence })},
+	{"Dedupe", "A topic may have an id window", yes(func(f driver.Features) bool { return f.Dedupe })},
+	{"SideLog", "Parked events and dead letters are kept", yes(func(f driver.Features) bool { return f.SideLog })},
+	{"Lag", "Lag is known in events and seconds", yes(func(f driver.Features) bool { return f.Lag })},
+	{"Browse", "Events can be read without a group, and again", yes(func(f driver.Features) bool { return f.Browse })},
+	{"Delay", "An event can be published for later", yes(func(f driver.Features) bool { return f.Delay })},
+	{"MultiProcess", "Several processes share it", yes(func(f driver.Features) bool { return f.MultiProcess })},
+	{"MaxEventBytes", "Largest event", size},
+}
+
+var survives = map[driver.Class]string{
+	driver.Memory:  "nothing: it ends with the process",
+	driver.Process: "kill -9 of every process",
+	driver.Power:   "a power cut",
+	driver.Quorum:  "the loss of a minority of nodes",
+}
+
+func yes(promised func(driver.Features) bool) func(driver.Features) string {
+	return func(f driver.Features) string {
+		if promised(f) {
+			return "yes"
+		}
+		return "–"
+	}
+}
+
+func size(f driver.Features) string {
+	switch n := f.MaxEventBytes; {
+	case n == 0:
+		return "no limit of its own"
+	case n%(1<<20) == 0:
+		return fmt.Sprintf("%d MiB", n>>20)
+	default:
+		return fmt.Sprintf("%d bytes", n)
+	}
+}
+
+// document writes the page. dir is for the files of engines.
+func document(ctx context.Context, dir string) ([]byte, error) {
+	engines, err := open(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	fmt.Fprint(&b, opening)
+	head(&b, "Promise", engines)
+	for _, p := range promises {
+		row(&b, p.text, engines, func(e opened) string { return p.cell(e.features) })
+	}
+	fmt.Fprint(&b, middle)
+	head(&b, "Check | What is promised | Why it matters", engines)
+	for _, c := range drivertest.Checks() {
+		text := fmt.Sprintf("`%s` | %s | %s", c.Name, c.Promise, c.Why)
+		row(&b, text, engines, func(e opened) string { return runs(c, e.features) })
+	}
+	return b.Bytes(), nil
+}
+
+// runs says whether a check is run on an engine with these features.
+func runs(c drivertest.Check, f driver.Features) string {
+	if c.Needs != nil {
+		if reason := c.Needs(f); reason != "" {
+			return reason
+		}
+	}
+	return "runs"
+}
+
+func head(b *bytes.Buffer, first string, engines []opened) {
+	line := "| " + first + " |"
+	for _, e := range engines {
+		line += " `" + e.url + "` |"
+	}
+	fmt.Fprintln(b, line)
+	for _, c := range line {
+		if c == '|' {
+			fmt.Fprint(b, "|---")
+		}
+	}
+	b.Truncate(b.Len() - len("---"))
+	fmt.Fprintln(b)
+}
+
+func row(b *bytes.Buffer, first string, engines []opened, cell func(opened) string) {
+	fmt.Fprintf(b, "| %s |", first)
+	for _, e := range engines {
+		fmt.Fprintf(b, " %s |", cell(e))
+	}
+	fmt.Fprintln(b)
+}
+
+const opening = `# Engines
+
+<!-- Written by "go run ./internal/enginesdoc" from what the engines say of themselves. Do not edit. -->
+
+An engine is where topics live. The same program runs on any of them by changing one URL. What an engine promises, it
+keeps as it is configured; what it does not promise is refused when a program starts and not when the first event is lost.
+[Guarantees](guarantees.md) says what the promises mean.
+
+`
+
+const middle = "\n" +
+	"`mem:` is for tests and for trying things out: a store in the memory of one process. `mem:NAME` names one that\n" +
+	"several parts of the process share. `sqlite:FILE` is the default: one file, several processes, no server.\n" +
+	`
+## How the promises are checked
+
+Package drivertest holds these checks, which the tests of every engine run. "deed check URL" runs them against an engine
+of yours, on topics that it deletes afterwards. A check that an engine does not owe says which promise it lacks.
+
+`

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/engine"
+)
+
+func TestFileIsUpToDate(t *testing.T) {
+	path, err := target()
+	if err != nil {
+		t.Fatal(err)
+	}
+	have, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := document(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(have, want) {
+		t.Errorf("docs/engines.md is out of date (run: go run ./internal/enginesdoc)")
+	}
+}
+
+func TestEveryPromiseHasARow(t *testing.T) {
+	for field := range reflect.TypeFor[driver.Features]().Fields() {
+		if field.Name == "Engine" || field.Name == "Setting" {
+			continue // the column's head, and advice for one configuration
+		}
+		if !slices.ContainsFunc(promises, func(p promise) bool { return p.field == field.Name }) {
+			t.Errorf("docs/engines.md has no row for Features.%s (add it to promises)", field.Name)
+		}
+	}
+}
+
+func TestEveryEngineHasAColumn(t *testing.T) {
+	engines, err := open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, scheme := range engine.Schemes() {
+		if !slices.ContainsFunc(engines, func(e opened) bool { return strings.HasPrefix(e.url, scheme+":") }) {
+			t.Errorf("docs/engines.md has no column for %s: (add it to open)", scheme)
+		}
+	}
+}
+
+func TestCells(t *testing.T) {
+	strong := driver.Features{Durability: driver.Quorum, Groups: true, MaxEventBytes: 3 << 20}
+	weak := driver.Features{Durability: driver.Memory, MaxEventBytes: 1000}
+	for _, c := range []struct {
+		field        string
+		strong, weak string
+	}{
+		{"Durability", "the loss of a minority of nodes", "nothing: it ends with the process"},
+		{"Groups", "yes", "–"},
+		{"MaxEventBytes", "3 MiB", "1000 bytes"},
+	} {
+		i := slices.IndexFunc(promises, func(p promise) bool { return p.field == c.field })
+		if got := promises[i].cell(strong); got != c.strong {
+			t.Errorf("%s of the strong engine is %q, want %q", c.field, got, c.strong)
+		}
+		if got := promises[i].cell(weak); got != c.weak {
+			t.Errorf("%s of the weak engine is %q, want %q", c.field, got, c.weak)
+		}
+	}
+}
