@@ -10,7 +10,7 @@ import (
 
 func init() { testRoles["patient"] = patient }
 
-const longLease = 500 * time.Millisecond
+const longLease = time.Second
 
 // patient takes ten leases for the first event of each key, and no time for the
 // others.

@@ -193,6 +193,13 @@ func (freeze) Describe() string            { return "SIGSTOP past the lease, and
 func (f freeze) Start(target string) error { return f.processes[target].Signal(syscall.SIGSTOP) }
 func (f freeze) Stop(target string) error  { return f.processes[target].Signal(syscall.SIGCONT) }
 
+// ambush is a freeze at the worst moment: after a member has decided what to settle
+// and before the engine has heard of it.
+type ambush struct{ freeze }
+
+func (ambush) Describe() string            { return "SIGSTOP right before it settles, and SIGCONT past the lease" }
+func (a ambush) Start(target string) error { return a.processes[target].Ambush() }
+
 // leave ends a process cleanly: SIGTERM, the drain, and a new start later.
 type leave struct{ processes map[string]*Process }
 

@@ -3,6 +3,7 @@ package torture
 import (
 	"context"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -46,6 +47,12 @@ func (s *observedSubscription) Receive(ctx context.Context, f driver.Fetch) (dri
 }
 
 func (s *observedSubscription) Settle(ctx context.Context, settlements []driver.Settlement) ([]int, error) {
+	if len(settlements) > 0 && settlements[0].Position != "" && ambushed.CompareAndSwap(true, false) {
+		// The worst moment to be frozen: what is settled next has been decided.
+		if err := syscall.Kill(syscall.Getpid(), syscall.SIGSTOP); err != nil {
+			panic(err)
+		}
+	}
 	since := time.Now().UnixNano()
 	lost, err := s.Subscription.Settle(ctx, settlements)
 	if err != nil {

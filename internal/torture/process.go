@@ -140,6 +140,18 @@ func (p *Process) Signal(sig syscall.Signal) error {
 	return p.cmd.Process.Signal(sig)
 }
 
+// Ambush makes the present life freeze itself right before it settles next, which
+// no signal from outside would hit.
+func (p *Process) Ambush() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running() {
+		return fmt.Errorf("ambush %s: it is not running%s", p.job.Name, p.lastWords())
+	}
+	_, err := p.leash.Write([]byte{0})
+	return err
+}
+
 // Kill ends the present life with SIGKILL, frozen or not, and waits for it.
 func (p *Process) Kill() error {
 	p.mu.Lock()

@@ -68,8 +68,16 @@ func DefaultFaults(c *Cluster) []Fault {
 	return []Fault{
 		c.KillFault(c.Consumers, 4), c.KillFault(c.Publishers, 4),
 		c.PauseFault(c.Consumers, 2), c.PauseFault(c.Publishers, 1),
-		c.LeaveFault(c.Consumers, 1),
+		c.AmbushFault(c.Consumers, 2), c.LeaveFault(c.Consumers, 1),
 	}
+}
+
+// AmbushFault freezes the targets right before they settle, for one and a half to
+// three leases.
+func (c *Cluster) AmbushFault(targets []string, weight int) Fault {
+	f := c.PauseFault(targets, weight)
+	f.Name, f.Nemesis = "ambush", ambush{freeze{c.processes}}
+	return f
 }
 
 // LeaveFault ends the targets cleanly and starts them again within two seconds.

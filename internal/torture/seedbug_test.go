@@ -8,19 +8,23 @@ import (
 	"time"
 )
 
-// Each planted bug, with the checks of which at least one has to see it. The same
-// run without a bug is TestSQLite.
+// Each planted bug, with faults and a load that hit it, and the checks of which at
+// least one has to see it.
 var seedbugs = []struct {
 	name, what string
 	seen       []string
 	fault      func(c *Cluster) []Fault
+	load       Load
 }{
 	{"epoch", "a member that lost its partition settles it all the same", []string{"two_owners", "regress"},
-		func(c *Cluster) []Fault { return []Fault{c.PauseFault(c.Consumers, 1)} }},
+		func(c *Cluster) []Fault { return []Fault{c.AmbushFault(c.Consumers, 1)} },
+		Load{SlowIn: 1000}},
 	{"watermark", "the highest position is committed and not the lowest", []string{"lost", "skip"},
-		func(c *Cluster) []Fault { return []Fault{c.KillFault(c.Consumers, 1)} }},
+		func(c *Cluster) []Fault { return []Fault{c.KillFault(c.Consumers, 1)} },
+		Load{SlowIn: 20, Slow: 300 * time.Millisecond, Rate: 100}},
 	{"inbox", "the inbox's row commits before the effect does", []string{"lost", "skip"},
-		func(c *Cluster) []Fault { return []Fault{c.KillFault(c.Consumers, 1)} }},
+		func(c *Cluster) []Fault { return []Fault{c.KillFault(c.Consumers, 1)} },
+		Load{Dwell: 5 * time.Millisecond, Rate: 100}},
 }
 
 // A test that cannot fail proves nothing: each planted bug has to be caught.
@@ -32,18 +36,21 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 	}
 	for _, bug := range seedbugs {
 		t.Run(bug.name, func(t *testing.T) {
-			// Chance decides whether a fault hits the bug; so far the first seed
-			// always did.
-			const seeds = 3
-			for seed := range uint64(seeds) {
-				result := tortured(t, Config{
-					Seed: seed, For: 6 * time.Second, Faults: bug.fault, Stuck: 5 * time.Second,
-					Publishers: 4, Load: hardLoad, Command: []string{binary}, Env: []string{"DEED_SEEDBUG=" + bug.name},
-				})
-				for _, name := range result.Broken() {
-					if slices.Contains(bug.seen, name) {
-						return
-					}
+			t.Parallel() // they mostly wait
+			config := Config{
+				Seed: 1, For: 5 * time.Second, Gap: 600 * time.Millisecond, Faults: bug.fault, Load: bug.load,
+				Publishers: 4, Stuck: 5 * time.Second, Command: []string{binary},
+			}
+			for _, name := range tortured(t, config).Broken() {
+				t.Errorf("check %s found something without the bug", name)
+			}
+			config.Env = []string{"DEED_SEEDBUG=" + bug.name}
+			// Chance decides whether a fault hits the bug, and it nearly always does.
+			const seeds = 4
+			for config.Seed = range uint64(seeds) {
+				caught := func(name string) bool { return slices.Contains(bug.seen, name) }
+				if slices.ContainsFunc(tortured(t, config).Broken(), caught) {
+					return
 				}
 			}
 			t.Errorf("%d runs did not see that %s", seeds, bug.what)

@@ -38,8 +38,7 @@ func TestSQLite(t *testing.T) {
 	}
 }
 
-// Members that come and go cleanly under load lose nothing and break no order; and
-// since each hands over what it has done, hardly anything is handled twice.
+// Members that come and go cleanly under load lose nothing and break no order.
 func TestMembersComeAndGo(t *testing.T) {
 	result := tortured(t, Config{
 		Seed: rand.Uint64N(1_000_000), For: 6 * time.Second, Gap: 300 * time.Millisecond, Publishers: 4, Consumers: 4,

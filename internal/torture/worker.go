@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -54,11 +54,20 @@ func work(text string, more map[string]Role) error {
 	return nil
 }
 
+// ambushed says that the process has to freeze itself when it settles next.
+var ambushed atomic.Bool
+
 // holdLeash ends the process when its standard input ends, which it does when the
-// harness dies. It lasts as long as the process and nobody waits for it.
+// harness dies, and prepares an ambush for each byte that comes before. It lasts as
+// long as the process and nobody waits for it.
 func holdLeash() {
-	io.Copy(io.Discard, os.Stdin)
-	os.Exit(1)
+	var b [1]byte
+	for {
+		if _, err := os.Stdin.Read(b[:]); err != nil {
+			os.Exit(1)
+		}
+		ambushed.Store(true)
+	}
 }
 
 // openBus opens the job's bus and records what the engine grants and settles. A
