@@ -18,6 +18,8 @@ const (
 	// pollEvery is how often the relay looks for rows of transactions that were not
 	// committed by this process's DB.Tx, which wakes it at once.
 	pollEvery = 20 * time.Millisecond
+	// retryEvery is how often the slow lane looks for places that may be tried again.
+	retryEvery = 100 * time.Millisecond
 	// staleAfter is when rows that another relay has stamped, and not sent, are
 	// taken over.
 	staleAfter = time.Second
@@ -36,6 +38,7 @@ type relay struct {
 	troubles troubles
 	topics   topics
 	wake     chan struct{}
+	poll     *sql.Stmt // asks whether there are new rows
 
 	stamping sync.Mutex // held while stamps are written, in the database and in stamps
 
@@ -53,8 +56,14 @@ func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
 	if err := o.prepare(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("outbox: run: %w", err)
 	}
+	poll, err := o.db.SQL().Prepare(o.db.Dialect().Rebind(
+		"select exists (select 1 from deed_outbox where state = 'new' and not_before <= ?)"))
+	if err != nil {
+		return fmt.Errorf("outbox: run: %w", err)
+	}
+	defer poll.Close()
 	r := &relay{
-		db: o.db, bus: bus, opts: o.opts, log: bus.Options().Logger,
+		db: o.db, poll: poll, bus: bus, opts: o.opts, log: bus.Options().Logger,
 		troubles: troubles{places: make(map[place]*trouble)},
 		wake:     make(chan struct{}, 1),
 		stamps:   make(map[place]*stamp), dirty: make(map[place]bool),
@@ -117,7 +126,7 @@ func (r *relay) start(ctx context.Context) error {
 // slow tries again what is in trouble.
 func (r *relay) slow(ctx context.Context, stop context.CancelCauseFunc) {
 	var delay time.Duration
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(retryEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -176,12 +185,10 @@ func (r *relay) await(ctx context.Context) {
 	}
 }
 
-// waiting reports whether there are new rows: one index look-up, since it is asked
-// fifty times a second.
+// waiting reports whether there are new rows: one index look-up, prepared, since it
+// is asked fifty times a second.
 func (r *relay) waiting(ctx context.Context) (found bool, err error) {
-	err = r.db.SQL().QueryRowContext(ctx, r.db.Dialect().Rebind(
-		"select exists (select 1 from deed_outbox where state = 'new' and not_before <= ?)"),
-		time.Now().UnixMilli()).Scan(&found)
+	err = r.poll.QueryRowContext(ctx, time.Now().UnixMilli()).Scan(&found)
 	return found, err
 }
 

@@ -315,7 +315,7 @@ func (r *relay) clean(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for n := cleanBatch; n == cleanBatch && ctx.Err() == nil && !r.troubles.partitions(); {
+		for n := cleanBatch; n == cleanBatch && ctx.Err() == nil && !r.troubles.partitions() && r.old(ctx); {
 			err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 				n = 0
 				return affected(&n)(tx.ExecContext(ctx, query, time.Now().Add(-r.opts.Keep).UnixMilli(), cleanBatch))
@@ -326,4 +326,11 @@ func (r *relay) clean(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// old reports whether there are rows to remove, without a write transaction.
+func (r *relay) old(ctx context.Context) (found bool) {
+	err := r.db.SQL().QueryRowContext(ctx, r.db.Dialect().Rebind("select exists (select 1 from deed_outbox "+
+		"where state = 'sent' and changed < ?)"), time.Now().Add(-r.opts.Keep).UnixMilli()).Scan(&found)
+	return err == nil && found
 }
