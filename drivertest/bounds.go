@@ -26,7 +26,7 @@ var boundsChecks = []Check{
 	},
 	{
 		Name:    "fetch-full",
-		Promise: "Nothing is fetched from partitions without room; the others go on, and so do those when they have room again.",
+		Promise: "Nothing is fetched from partitions without room, until they have room again; the others go on.",
 		Why:     "One slow partition must neither fill the memory nor stop the rest.",
 		Needs:   needs(groups),
 		Run:     checkFetchFull,
@@ -147,8 +147,7 @@ func checkReceiveContext(t T, e *Env) {
 		t.Errorf("Receive returned %v after a deadline of %v", took, turn)
 	}
 	const n = 200
-	wrote := make(chan error, 1)
-	go func() { wrote <- e.trickle(info, n) }()
+	wrote := e.meanwhile(func() error { return e.trickle(info, n) })
 	waits := []time.Duration{time.Microsecond, 100 * time.Microsecond, time.Millisecond, turn}
 	calls := 0
 	e.until("all events in spite of interruptions", func() bool {
@@ -156,7 +155,7 @@ func checkReceiveContext(t T, e *Env) {
 		calls++
 		return len(m.got) >= n
 	})
-	e.must("publish", <-wrote)
+	e.must("publish", wrote())
 }
 
 // trickle publishes n events one by one, with pauses, so that some come just when a
@@ -193,21 +192,20 @@ func checkWakeUp(t T, e *Env) {
 		var took []time.Duration
 		for i := range tries {
 			m.receive(roomy(), turn/10) // nothing is there
-			accepted := make(chan time.Time, 1)
-			wrote := make(chan error, 1)
-			go func() {
+			var accepted time.Time
+			wrote := e.meanwhile(func() error {
 				_, err := tryPublish(t.Context(), from.conn, batch(info, 0, numbered(i, 1)...))
-				accepted <- time.Now()
-				wrote <- err
-			}()
+				accepted = time.Now()
+				return err
+			})
 			n := len(m.got)
 			e.until("the event", func() bool {
 				m.receive(roomy(), patience/4)
 				return len(m.got) > n
 			})
 			came := time.Now()
-			e.must("publish", <-wrote)
-			took = append(took, came.Sub(<-accepted))
+			e.must("publish", wrote())
+			took = append(took, came.Sub(accepted))
 		}
 		slices.Sort(took)
 		t.Logf("from %s an event came %v after its acceptance (median of %d)", from.name, took[tries/2], tries)

@@ -85,10 +85,10 @@ func checkUnparkEmpty(t T, e *Env) {
 	d.park(3, driver.Waiting)
 	d.park(4, driver.Waiting)
 	d.park(5, driver.Dead)
-	if empty := d.unpark(1, 3, 4); !slices.Equal(without(empty, ""), []string{"b"}) {
+	if empty := d.unpark(1, 3, 4); !slices.Equal(named(empty), []string{"b"}) {
 		t.Errorf("unpark of a's first, b's only and a keyless one names %q as empty, want b", empty)
 	}
-	if empty := d.unpark(1); len(without(empty, "")) > 0 {
+	if empty := d.unpark(1); len(named(empty)) > 0 {
 		t.Errorf("unpark of what is not there names %q as empty", empty)
 	}
 	if empty := d.unpark(2); !slices.Equal(empty, []string{"a"}) {
@@ -97,9 +97,9 @@ func checkUnparkEmpty(t T, e *Env) {
 	d.wantStates("after all that", "5 dead")
 }
 
-// without removes the empty key, which says nothing.
-func without(keys []string, key string) []string {
-	return slices.DeleteFunc(keys, func(k string) bool { return k == key })
+// named leaves out the empty key, which is nobody's.
+func named(keys []string) []string {
+	return slices.DeleteFunc(keys, func(k string) bool { return k == "" })
 }
 
 func checkDeadHolds(t T, e *Env) {

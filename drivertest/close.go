@@ -74,12 +74,11 @@ func checkCloseWakes(t T, e *Env) {
 		m := e.join(conn, info.Name, "group")
 		m.owns(1)
 		ended := make(chan error, 1)
-		go func() {
-			var err error
-			defer func() { ended <- err }()
-			defer asError(&err)
-			_, err = m.sub.Receive(t.Context(), roomy())
-		}()
+		e.meanwhile(func() error {
+			_, err := m.sub.Receive(t.Context(), roomy())
+			ended <- err
+			return nil
+		})
 		if what == "connection" {
 			e.must("close", conn.Close())
 		} else {

@@ -40,10 +40,9 @@ var completeChecks = []Check{
 	},
 }
 
-// write publishes from several goroutines over two connections at once and returns
+// write publishes from several goroutines over the connections at once and returns
 // when all is accepted. Each event's id is unique, its key is its writer.
-func (e *Env) write(info driver.TopicInfo, writers, batches, size int) error {
-	conns := []driver.Conn{e.conn, e.open()}
+func (e *Env) write(conns []driver.Conn, info driver.TopicInfo, writers, batches, size int) error {
 	var wg sync.WaitGroup
 	errs := make(chan error, writers)
 	for w := range writers {
@@ -54,7 +53,7 @@ func (e *Env) write(info driver.TopicInfo, writers, batches, size int) error {
 					ms[i].Key = fmt.Sprintf("writer-%d", w)
 					ms[i].ID = fmt.Sprintf("%d-%d-%d", w, b, i)
 				}
-				_, err := tryPublish(e.t.Context(), conns[w%2], batch(info, (w+b)%info.Partitions, ms...))
+				_, err := tryPublish(e.t.Context(), conns[w%len(conns)], batch(info, (w+b)%info.Partitions, ms...))
 				if err != nil {
 					errs <- err
 					return
@@ -72,10 +71,10 @@ func checkNothingSkipped(t T, e *Env) {
 	const writers, batches, size = 8, 25, 5
 	m := e.join(e.open(), info.Name, "group")
 	m.owns(4)
-	wrote := make(chan error, 1)
-	go func() { wrote <- e.write(info, writers, batches, size) }()
+	conns := []driver.Conn{e.conn, e.open()}
+	wrote := e.meanwhile(func() error { return e.write(conns, info, writers, batches, size) })
 	e.until("all events", func() bool { return len(m.got) >= writers*batches*size }, m)
-	e.must("publish", <-wrote)
+	e.must("publish", wrote())
 	m.quiet("all had come")
 	seen := make(map[string]int)
 	for _, d := range m.got {
@@ -94,7 +93,7 @@ func checkNothingSkipped(t T, e *Env) {
 func checkDensePositions(t T, e *Env) {
 	info := e.topic(driver.TopicSettings{Partitions: 2})
 	const writers, batches, size = 8, 10, 3
-	e.must("publish", e.write(info, writers, batches, size))
+	e.must("publish", e.write([]driver.Conn{e.conn, e.open()}, info, writers, batches, size))
 	b := capability[driver.Browser](e)
 	total := 0
 	for p := range info.Partitions {

@@ -10,7 +10,7 @@ import (
 var dedupeChecks = []Check{
 	{
 		Name:    "dedupe-within-the-window",
-		Promise: "Within a topic's window the same (source, id) is stored once: in a batch, by other calls, connections and partitions.",
+		Promise: "Within a topic's window the same (source, id) is stored once, whoever publishes it to whichever partition.",
 		Why:     "Whoever publishes a file twice, or retries by hand, means the same events.",
 		Needs:   needs(groups, dedupe),
 		Run:     checkDedupe,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -175,8 +176,24 @@ func receipts(ctx context.Context, conn driver.Conn, bs ...driver.Batch) (rs []d
 	return rs, err
 }
 
-// asError is deferred in what checks run in goroutines of their own: there, a panic
-// of the engine would end the program.
+// meanwhile runs f beside the check and returns what waits for its end. The check
+// does not end before f does.
+func (e *Env) meanwhile(f func() error) (wait func() error) {
+	var err error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer asError(&err)
+		err = f()
+	})
+	e.t.Cleanup(wg.Wait)
+	return func() error {
+		wg.Wait()
+		return err
+	}
+}
+
+// asError is deferred in what runs beside a check: there, a panic of the engine
+// would end the program.
 func asError(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())

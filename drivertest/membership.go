@@ -39,7 +39,7 @@ var membershipChecks = []Check{
 	},
 	{
 		Name:    "suspect-after-close",
-		Promise: "A partition whose member closed without releasing it is suspect to the next one, and was not settled further.",
+		Promise: "A partition whose member closed without releasing it is suspect to the next one.",
 		Why:     "What that member was handling may have killed it, and may kill the next.",
 		Needs:   needs(groups),
 		Run: func(t T, e *Env) {

@@ -305,7 +305,8 @@ func checkSideLogApart(t T, e *Env) {
 	if err != nil || len(ls) > 0 {
 		t.Errorf("another group's due are %v, %v, want none", letterIDs(ls), err)
 	}
-	if empty, err := d.log.Unpark(t.Context(), other.claims[0], []string{d.ds[0].Position}); err != nil || len(empty) > 0 {
+	empty, err := d.log.Unpark(t.Context(), other.claims[0], []string{d.ds[0].Position})
+	if err != nil || len(empty) > 0 {
 		t.Errorf("another group's unpark empties %v, %v, want nothing", empty, err)
 	}
 	other.take(1)
@@ -327,7 +328,8 @@ func checkSideLogHandOver(t T, e *Env) {
 	next.owns(1)
 	d.claim = next.claims[0]
 	d.wantDue("at the next owner", "1")
-	if keys, err := d.log.ParkedKeys(t.Context(), d.claim, 10); err != nil || !slices.Equal(sorted(keys), []string{"a", "b"}) {
+	keys, err := d.log.ParkedKeys(t.Context(), d.claim, 10)
+	if err != nil || !slices.Equal(sorted(keys), []string{"a", "b"}) {
 		t.Errorf("parked keys at the next owner are %q, %v, want a and b", keys, err)
 	}
 	d.unpark(1)

@@ -80,7 +80,8 @@ func (g *group) lag(p int) driver.PartitionLag {
 		lag.Oldest = l.at(first).Stored
 	}
 	if lag.Status == "" && r.dropped > 0 {
-		lag.Status = fmt.Sprintf("%d unhandled events were removed after the topic's hold of %v", r.dropped, g.topic.info.Hold)
+		lag.Status = fmt.Sprintf("%d unhandled events were removed after the topic's hold of %v",
+			r.dropped, g.topic.info.Hold)
 	}
 	if m := r.owner; m != nil {
 		lag.Member, lag.Lapses = m.name, now().Add(m.lease)

@@ -146,7 +146,7 @@ const opening = `# Engines
 <!-- Written by "go run ./internal/enginesdoc" from what the engines say of themselves. Do not edit. -->
 
 An engine is where topics live. The same program runs on any of them by changing one URL. What an engine promises, it
-keeps as it is configured; what it does not promise is refused when a program starts and not when the first event is lost.
+keeps as it is configured; what it does not promise is refused when a program starts, not when the first event is lost.
 [Guarantees](guarantees.md) says what the promises mean.
 
 `
