@@ -116,7 +116,8 @@ func behind(t *testing.T, b *deed.Bus) bool {
 
 func TestListShowRedriveDiscard(t *testing.T) {
 	b := openBus(t)
-	publish(t, b, order{"a", 1, false}, order{"a", 2, true}, order{"a", 3, false}, order{"b", 4, true}, order{"c", 5, false})
+	publish(t, b, order{"a", 1, false}, order{"a", 2, true}, order{"a", 3, false},
+		order{"b", 4, true}, order{"c", 5, false})
 	handleUntil(t, b, "g", countLetters(t, b, 2), rejectBad)
 
 	all := letters(t, b, nil)
@@ -127,7 +128,8 @@ func TestListShowRedriveDiscard(t *testing.T) {
 		}
 	}
 	a := letters(t, b, &deadletter.Filter{Key: "a"})
-	if len(a) != 1 || a[0].Error != "order a is bad" || a[0].Event.Type != "orders.created" || a[0].Event.Source != "/test" {
+	if len(a) != 1 || a[0].Error != "order a is bad" || a[0].Event.Type != "orders.created" ||
+		a[0].Event.Source != "/test" {
 		t.Fatalf("of key a: %+v", a)
 	}
 	if l, behind, err := deadletter.Show(t.Context(), b, a[0].ID); err != nil || behind != 1 || l.Event.Key != "a" {
@@ -144,7 +146,8 @@ func TestListShowRedriveDiscard(t *testing.T) {
 	}
 
 	// A redriven event is handled before what waits behind it.
-	if n, err := deadletter.Redrive(t.Context(), b, &deadletter.Filter{Error: regexp.MustCompile("order a")}); err != nil || n != 1 {
+	ofA := &deadletter.Filter{Error: regexp.MustCompile("order a")}
+	if n, err := deadletter.Redrive(t.Context(), b, ofA); err != nil || n != 1 {
 		t.Fatalf("redrive: %d, %v", n, err)
 	}
 	if a = letters(t, b, &deadletter.Filter{Key: "a"}); len(a) != 1 || !a[0].Redriven {
@@ -175,7 +178,8 @@ func TestManyPages(t *testing.T) {
 		publish(t, b, order{fmt.Sprint(i), i, true})
 	}
 	handleUntil(t, b, "g", countLetters(t, b, n), rejectBad)
-	if missing, err := deadletter.Missing(t.Context(), b, []int64{1, n, n + 1}); err != nil || !slices.Equal(missing, []int64{n + 1}) {
+	missing, err := deadletter.Missing(t.Context(), b, []int64{1, n, n + 1})
+	if err != nil || !slices.Equal(missing, []int64{n + 1}) {
 		t.Errorf("missing: %v, %v", missing, err)
 	}
 	if got, err := deadletter.Redrive(t.Context(), b, nil); err != nil || got != n {

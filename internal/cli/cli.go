@@ -97,10 +97,14 @@ const (
 
 // open returns a bus on the engine of --url.
 func (a *app) open(ctx context.Context, mode openMode) (*deed.Bus, error) {
-	b, err := engine.Open(ctx, a.url, &deed.Options{
-		NoCreate: bool(mode),
-		Logger:   slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	return a.openWith(ctx, mode, deed.Options{})
+}
+
+// openWith is open with options of the command's own.
+func (a *app) openWith(ctx context.Context, mode openMode, o deed.Options) (*deed.Bus, error) {
+	o.NoCreate = bool(mode)
+	o.Logger = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	b, err := engine.Open(ctx, a.url, &o)
 	if err != nil && mode == toRead && errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: no database there (deed pub and deed topics create make it; -u or %s names another)",
 			a.url, urlVariable)

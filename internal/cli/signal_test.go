@@ -80,6 +80,34 @@ func TestSubInterrupted(t *testing.T) {
 	}
 }
 
+// A reader that takes nothing does not keep a sub from ending, and the line that it
+// did not take is not acknowledged.
+func TestSubStuckReader(t *testing.T) {
+	t.Parallel()
+	const events = 3000
+	dir := t.TempDir()
+	mustRun(t, dir, generate(events, 10, 100), "pub", "t", "--key", "/key")
+	cmd := deedCmd(dir, nil, "sub", "t", "--group", "g", "--idle", "1s")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out := startPiped(t, cmd)
+	lag := func() string {
+		return finish(t, deedCmd(dir, nil, "lag", "--group", "g", "--max-events", "2900")).stderr
+	}
+	if !eventually(func() bool { return lag() == "" }) {
+		t.Error("nothing is written")
+	}
+	cmd.Process.Signal(os.Interrupt)
+	code, _ := end(t, cmd)
+	result{"", stderr.String(), code, 0}.want(t, 1, `^deed: sub: stdout: its reader takes nothing`)
+	whole, err := io.ReadAll(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := bytes.SplitAfter(whole, []byte("\n"))
+	wroteOnce(t, dir, events, lines[:len(lines)-1])
+}
+
 // wroteOnce fails unless first and what the group gets from now on is each event
 // once.
 func wroteOnce(t *testing.T, dir string, events int, first [][]byte) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,12 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// subInFlight bounds the data that a slow reader leaves waiting in memory.
-const subInFlight = 8 << 20
+const (
+	// subInFlight bounds the data that a slow reader leaves waiting in memory.
+	subInFlight = 8 << 20
+	// subDrain is how long a sub that is to end waits for its reader to take a line.
+	subDrain = 5 * time.Second
+)
 
 type subFlags struct {
 	group, from, typeName string
@@ -67,7 +72,7 @@ func (a *app) sub(cmd *cobra.Command, topic string, f subFlags) error {
 	if err != nil {
 		return err
 	}
-	bus, err := a.open(cmd.Context(), toRead)
+	bus, err := a.openWith(cmd.Context(), toRead, deed.Options{Drain: subDrain})
 	if err != nil {
 		return err
 	}
@@ -94,6 +99,10 @@ func (a *app) sub(cmd *cobra.Command, topic string, f subFlags) error {
 	err = bus.Run(ctx, sub)
 	stop(nil)
 	watcher.Wait()
+	if !w.mu.TryLock() { // by a write that will never end
+		return errors.New("stdout: its reader takes nothing, so the last event was not acknowledged")
+	}
+	defer w.mu.Unlock()
 	if w.failed != nil {
 		return w.failed
 	}
@@ -148,9 +157,11 @@ func (w *subWriter) handle(ctx context.Context, e deed.Received[[]byte]) error {
 // belongs to a dead member, they are still to come.
 func (w *subWriter) stopWhenIdle(ctx context.Context, d time.Duration, orphaned func() bool) {
 	for {
-		w.mu.Lock()
-		rest := d - time.Since(w.idleSince)
-		w.mu.Unlock()
+		rest := d
+		if w.mu.TryLock() { // else it waits for its reader
+			rest -= time.Since(w.idleSince)
+			w.mu.Unlock()
+		}
 		if rest <= 0 {
 			if !orphaned() {
 				w.stop(nil)
@@ -190,14 +201,28 @@ func (a *app) orphaned(ctx context.Context, b *deed.Bus, group, topic string) bo
 
 // writeEvent writes one line: the event as CloudEvents JSON, or its data.
 func writeEvent(w io.Writer, e deed.Event, dataOnly bool) error {
-	line := e.Data
+	line := oneLine(e.Data)
 	if !dataOnly {
 		var err error
-		if line, err = json.Marshal(e); err != nil {
+		// Called directly, since json.Marshal would check and copy the document again.
+		if line, err = e.MarshalJSON(); err != nil {
 			return err
 		}
 	}
 	buf := make([]byte, 0, len(line)+1)
 	_, err := w.Write(append(append(buf, line...), '\n'))
 	return err
+}
+
+// oneLine returns JSON that was written over several lines in one. Other data is
+// left as it is.
+func oneLine(data []byte) []byte {
+	if bytes.IndexByte(data, '\n') < 0 {
+		return data
+	}
+	var line bytes.Buffer
+	if json.Compact(&line, data) != nil {
+		return data
+	}
+	return line.Bytes()
 }
