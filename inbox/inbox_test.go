@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"log/slog"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,172 +12,10 @@ import (
 	"time"
 
 	"github.com/deedgo/deed"
-	"github.com/deedgo/deed/engine/deedmem"
 	"github.com/deedgo/deed/inbox"
 	"github.com/deedgo/deed/outbox"
 	"github.com/deedgo/deed/sqldb"
 )
-
-type payment struct {
-	Account string
-	Amount  int
-}
-
-var (
-	payments = deed.NewTopic("payments", &deed.TopicOptions{Partitions: 2})
-	Paid     = deed.NewType(payments, "payments.paid", 1, func(p payment) string { return p.Account })
-	receipts = deed.NewTopic("receipts", &deed.TopicOptions{Partitions: 2})
-	Booked   = deed.NewType(receipts, "receipts.booked", 1, func(p payment) string { return p.Account })
-)
-
-// fixture is a service with a database and a bus.
-type fixture struct {
-	t    *testing.T
-	path string
-	db   *sqldb.DB
-	bus  *deed.Bus
-}
-
-func setup(t *testing.T) *fixture {
-	t.Helper()
-	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "service.db")}
-	f.db = f.open()
-	for _, q := range []string{
-		"create table balance (account text primary key, amount integer not null)",
-		"create table applied (n integer primary key autoincrement, account text, amount integer)", // shows duplicates
-	} {
-		if _, err := f.db.SQL().Exec(q); err != nil {
-			t.Fatal(err)
-		}
-	}
-	f.bus = newBus(t, "mem:")
-	return f
-}
-
-func (f *fixture) open() *sqldb.DB {
-	f.t.Helper()
-	db, err := sqldb.OpenSQLite(f.path, nil)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.t.Cleanup(func() { db.Close() })
-	return sqldb.SQLite(db)
-}
-
-func newBus(t *testing.T, url string) *deed.Bus {
-	t.Helper()
-	conn, err := deedmem.Open(t.Context(), url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bus, err := deed.New(conn, &deed.Options{
-		Source: "/payments", Logger: slog.New(slog.DiscardHandler), Lease: time.Second, Drain: 5 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { bus.Close() })
-	return bus
-}
-
-// run runs runners on the bus until stop is called.
-func (f *fixture) run(bus *deed.Bus, runners ...deed.Runner) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- bus.Run(ctx, runners...) }()
-	var once sync.Once
-	stop = func() {
-		once.Do(func() {
-			cancel()
-			if err := <-done; err != nil {
-				f.t.Errorf("Run: %v", err)
-			}
-		})
-	}
-	f.t.Cleanup(stop)
-	return stop
-}
-
-// book is a handler's effect, not idempotent on purpose.
-func book(ctx context.Context, tx *sql.Tx, p payment) error {
-	_, err := tx.ExecContext(ctx, "insert into balance (account, amount) values (?, ?) "+
-		"on conflict (account) do update set amount = amount + excluded.amount", p.Account, p.Amount)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, "insert into applied (account, amount) values (?, ?)", p.Account, p.Amount)
-	return err
-}
-
-func (f *fixture) applied() []string {
-	f.t.Helper()
-	rows, err := f.db.SQL().Query("select account || amount from applied order by n")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer rows.Close()
-	var all []string
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			f.t.Fatal(err)
-		}
-		all = append(all, s)
-	}
-	return all
-}
-
-func (f *fixture) count(query string) (n int) {
-	f.t.Helper()
-	if err := f.db.SQL().QueryRow(query).Scan(&n); err != nil {
-		f.t.Fatal(err)
-	}
-	return n
-}
-
-func (f *fixture) publish(ps ...payment) {
-	f.t.Helper()
-	for _, p := range ps {
-		if err := f.bus.Publish(f.t.Context(), Paid.New(p)); err != nil {
-			f.t.Fatal(err)
-		}
-	}
-}
-
-func (f *fixture) eventuallyApplied(want ...string) {
-	f.t.Helper()
-	eventually(f.t, func() string {
-		if got := f.applied(); !slices.Equal(got, want) {
-			return fmt.Sprintf("applied %v, want %v", got, want)
-		}
-		return ""
-	})
-}
-
-func eventually(t *testing.T, check func() string) {
-	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		said := check()
-		if said == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(said)
-		}
-		<-tick.C
-	}
-}
-
-// delivery makes what a handler receives, without a bus.
-func delivery(id string, p payment) deed.Received[payment] {
-	return deed.Received[payment]{
-		Event:    deed.Event{ID: id, Source: "/payments", Type: "payments.paid", Version: 1, Key: p.Account},
-		Data:     p,
-		Delivery: deed.Delivery{Topic: "payments", Group: "books"},
-	}
-}
 
 func TestEffectRowAndOutboxAreOneTransaction(t *testing.T) {
 	f := setup(t)
@@ -452,7 +288,8 @@ func TestOldRowsAreRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 450 { // more than two batches, old
-		_, err := f.db.SQL().Exec("insert into deed_inbox values ('books', '/payments', ?, 0, 'payments', 1)", fmt.Sprint("old", i))
+		_, err := f.db.SQL().Exec("insert into deed_inbox values ('books', '/payments', ?, 0, 'payments', 1)",
+			fmt.Sprint("old", i))
 		if err != nil {
 			t.Fatal(err)
 		}
