@@ -111,6 +111,7 @@ func checkSeek(t T, e *Env) {
 		}{
 			{"before everything", all[0].Stored.Add(-time.Hour), ""},
 			{"in the middle", middle, all[0].Position},
+			{"at the time of the second", all[1].Stored, all[0].Position},
 			{"after everything", all[2].Stored.Add(time.Hour), all[2].Position},
 		} {
 			if got, err := b.Seek(t.Context(), info.Name, p, c.at); err != nil || got != c.want {

@@ -2,6 +2,7 @@ package drivertest
 
 import (
 	"slices"
+	"time"
 
 	"github.com/deedgo/deed/driver"
 )
@@ -73,6 +74,13 @@ func checkBehindNothing(t T, e *Env) {
 	d.park(4, driver.Behind)
 	d.wantDue("without a key there is nothing to be behind", "2", "3", "4")
 	d.unpark(2, 3, 4)
+	// A record that comes late, before one that already waits, goes first.
+	d.park(2, driver.Behind)
+	late := parked(d.ds[0], driver.Waiting)
+	late.After = time.Hour
+	d.parkAll(late)
+	d.wantDue("behind one that came late")
+	d.unpark(1, 2)
 	// All in one call: the first is no reason for the second to wait for ever.
 	d.parkAll(parked(d.ds[0], driver.Behind), parked(d.ds[1], driver.Behind))
 	d.wantStates("both behind", "1 waiting", "2 behind")
