@@ -23,7 +23,7 @@ const killDir = "OUTBOX_TEST_KILL" // the directory in which TestKillHelper is t
 
 const (
 	killKeys  = 5
-	killSize  = 400 // events of each key in the end
+	killSize  = 200 // events of each key in the end
 	killTimes = 4
 )
 
