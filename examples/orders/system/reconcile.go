@@ -55,7 +55,7 @@ func reconcile(w io.Writer, f *facts, t *traffic, mailsRepeated int) error {
 		sign := "="
 		if l.a != l.b {
 			sign = "≠"
-			wrong = append(wrong, fmt.Sprintf("%s: %d, %s: %d", l.left, l.a, l.right, l.b))
+			wrong = append(wrong, strings.TrimSpace(fmt.Sprintf("%s: %d ≠ %d %s", l.left, l.a, l.b, l.right)))
 		}
 		right := fmt.Sprintf("%-8d %s", l.b, l.right)
 		if l.sum != "" {
