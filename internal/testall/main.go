@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -79,18 +80,20 @@ func (r *runner) run(ctx context.Context, packages []string, race bool) error {
 		args = append(args, "-race")
 	}
 	for _, dir := range modules {
-		found, err := hasPackages(ctx, dir)
+		stages, err := findPackages(ctx, dir, packages)
 		if err != nil {
 			return err
 		}
-		if !found {
+		if len(stages) == 0 {
 			continue
 		}
 		r.check(ctx, dir, "go vet", append([]string{"vet"}, packages...))
 		tools := filepath.Join(root, "tools", "go.mod")
 		r.check(ctx, dir, "staticcheck", append([]string{"tool", "-modfile=" + tools, "staticcheck"}, packages...))
-		if err := r.test(ctx, dir, append(args, packages...)); err != nil {
-			return err
+		for _, stage := range stages {
+			if err := r.test(ctx, dir, slices.Concat(args, stage)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -28,13 +27,30 @@ func findModules(root string) ([]string, error) {
 	return dirs, err
 }
 
-// hasPackages reports whether a module holds Go code; tools/ may hold none.
-func hasPackages(ctx context.Context, dir string) (bool, error) {
-	out, err := command(ctx, dir, "list", "-e", "./...").Output()
+// alone is the package whose tests start many processes and watch the clock. Beside
+// other packages' tests it would test those.
+const alone = "/internal/torture"
+
+// findPackages returns a module's packages in the order they are tested: all
+// together, then each that has to be alone. There may be none, as in tools/.
+func findPackages(ctx context.Context, dir string, patterns []string) ([][]string, error) {
+	out, err := command(ctx, dir, append([]string{"list", "-e"}, patterns...)...).Output()
 	if err != nil {
-		return false, fmt.Errorf("go list in %s: %w", dir, err)
+		return nil, fmt.Errorf("go list in %s: %w", dir, err)
 	}
-	return len(bytes.TrimSpace(out)) > 0, nil
+	var together []string
+	var apart [][]string
+	for _, pkg := range strings.Fields(string(out)) {
+		if strings.HasSuffix(pkg, alone) {
+			apart = append(apart, []string{pkg})
+		} else {
+			together = append(together, pkg)
+		}
+	}
+	if len(together) == 0 {
+		return apart, nil
+	}
+	return append([][]string{together}, apart...), nil
 }
 
 func goEnv(ctx context.Context, name string) (string, error) {
