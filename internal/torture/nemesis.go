@@ -1,11 +1,11 @@
 package torture
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -87,59 +87,54 @@ type campaign struct {
 	faults map[string]Fault
 	rec    *Recorder
 	say    func(format string, args ...any)
+
+	mu     sync.Mutex
 	counts map[string]int // how often each fault was started
 }
 
-// action is the start or the end of a step.
-type action struct {
-	at    time.Duration
-	heal  bool
-	step  Step
-	index int // of the step, so that ends come before starts at the same moment
-}
-
 // run carries out the steps and heals all of them, also when ctx ends first or a
-// nemesis fails.
+// nemesis fails. Each target has its own goroutine: one that is slow to end may be
+// waiting for another which is frozen, and that one has to be healed in time.
 func (c *campaign) run(ctx context.Context, steps []Step, check func() error) error {
-	var actions []action
-	for i, s := range steps {
-		actions = append(actions, action{s.At, false, s, i}, action{s.At + s.For, true, s, i})
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	targets := map[string][]Step{}
+	for _, s := range steps {
+		targets[s.Target] = append(targets[s.Target], s)
 	}
-	slices.SortFunc(actions, func(a, b action) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.index, b.index)) })
 	started := time.Now()
-	harmed := map[int]Step{}
-	var err error
-	for _, a := range actions {
-		if err = waitUntil(ctx, started.Add(a.at), check); err != nil {
-			break
-		}
-		if err = c.act(a); err != nil {
-			break
-		}
-		if a.heal {
-			delete(harmed, a.index)
-		} else {
-			harmed[a.index] = a.step
-		}
+	var wg sync.WaitGroup
+	for _, steps := range targets {
+		wg.Go(func() {
+			for _, s := range steps {
+				if err := c.step(ctx, started, s, check); err != nil {
+					stop(err)
+					return
+				}
+			}
+		})
 	}
-	for i, s := range harmed {
-		if e := c.act(action{heal: true, step: s, index: i}); err == nil {
-			err = e
-		}
-	}
-	return err
+	wg.Wait()
+	return context.Cause(ctx)
 }
 
-func (c *campaign) act(a action) error {
-	nemesis := c.faults[a.step.Fault].Nemesis
-	if a.heal {
-		c.rec.Record(Op{Do: Heal, Err: a.step.String()})
-		return nemesis.Stop(a.step.Target)
+// step does the harm of one step when it is time, and heals it when that is over.
+func (c *campaign) step(ctx context.Context, started time.Time, s Step, check func() error) error {
+	if err := waitUntil(ctx, started.Add(s.At), check); err != nil {
+		return err
 	}
-	c.rec.Record(Op{Do: Harm, Err: a.step.String()})
-	c.say("%v", a.step)
-	c.counts[a.step.Fault]++
-	return nemesis.Start(a.step.Target)
+	nemesis := c.faults[s.Fault].Nemesis
+	c.mu.Lock()
+	c.counts[s.Fault]++
+	c.mu.Unlock()
+	c.say("%v", s)
+	c.rec.Record(Op{Do: Harm, Err: s.String()})
+	if err := nemesis.Start(s.Target); err != nil {
+		return err
+	}
+	err := waitUntil(ctx, time.Now().Add(s.For), check)
+	c.rec.Record(Op{Do: Heal, Err: s.String()})
+	return errors.Join(err, nemesis.Stop(s.Target))
 }
 
 // waitUntil waits and looks after the processes meanwhile.
