@@ -248,6 +248,33 @@ func TestBatches(t *testing.T) {
 	})
 }
 
+func TestBatchWaitsBehindWhatCannotBeDecoded(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		bus := openBus(t, "mem:")
+		publish(t, bus, note{"k", 1})
+		bad := deed.NewDraft(notes, deed.Event{Type: "note.taken", Key: "k", Data: []byte("{")})
+		if err := bus.Publish(t.Context(), bad); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, bus, note{"k", 2}, note{"k", 3}, note{"other", 1})
+		var j journal
+		start(t, bus, deed.Subscribe("g", nil, deed.OnBatch(noted, 10,
+			func(ctx context.Context, es []deed.Received[note]) error {
+				for _, e := range es {
+					j.add(e.Data)
+				}
+				return nil
+			})))
+		time.Sleep(time.Second)
+		if got := j.of("k"); !slices.Equal(got, []int{1}) || len(j.of("other")) != 1 {
+			t.Errorf("handled %v of the key", got)
+		}
+		if l := lag(t, bus, "g"); l.Dead != 1 || l.Parked != 2 || l.Events != 0 {
+			t.Errorf("%+v, want 1 dead and 2 parked", l)
+		}
+	})
+}
+
 func TestOutagePausesAndProbes(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		bus := openBus(t, "mem:")

@@ -71,17 +71,27 @@ func OnBatch[T any](t *Type[T], limit int, handle func(ctx context.Context, even
 		}}
 }
 
-// decodeBatch keeps an event that cannot be decoded from failing the others.
+// errBehind keeps an event from being handled before a failed one of its key.
+var errBehind = errors.New("waits behind an event of its key that cannot be decoded")
+
+// decodeBatch keeps an event that cannot be decoded from failing the others, but
+// for those behind it of the same key.
 func decodeBatch[T any](
 	ctx context.Context, t *Type[T], rs []Received[[]byte], handle func(context.Context, []Received[T]) error,
 ) error {
 	events := make([]Received[T], 0, len(rs))
 	index := make([]int, 0, len(rs))
 	failed := BatchError{}
+	held := make(map[string]bool)
 	for i, r := range rs {
+		if r.Key != "" && held[r.Key] {
+			failed[i] = errBehind
+			continue
+		}
 		v, err := t.Decode(r.Event)
 		if err != nil {
 			failed[i] = undecodable(err)
+			held[r.Key] = true
 			continue
 		}
 		events = append(events, Received[T]{Event: r.Event, Data: v, Delivery: r.Delivery})

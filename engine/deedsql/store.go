@@ -134,7 +134,8 @@ func (s *store) Acquire(ctx context.Context, seat string, takes []driverkit.Take
 }
 
 // acquire moves a claim to a seat under the next epoch. An owner that is still
-// named did not release it, so what it was handling is suspect.
+// named did not release it, so what it was handling is suspect, unless the owner is
+// the seat itself: it was late with its lease, and lives.
 func (t *tx) acquire(group int64, seat string, take driverkit.Take) (driver.Claim, bool, error) {
 	var c driver.Claim
 	var at int64
@@ -150,7 +151,7 @@ func (t *tx) acquire(group int64, seat string, take driverkit.Take) (driver.Clai
 	if err != nil {
 		return c, false, err
 	}
-	c.Position, c.Suspect = position(at), !clean
+	c.Position, c.Suspect = position(at), !clean && take.Owner != seat
 	_, err = t.exec("UPDATE deed_claim SET epoch = epoch + 1, seat = ?, clean = 0 WHERE group_id = ? AND partition = ?",
 		seat, group, take.Partition)
 	return c, true, err
