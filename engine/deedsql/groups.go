@@ -158,7 +158,8 @@ type claim struct {
 // claims returns those of the groups and topics named, "" for all, in order.
 func (c *Conn) claims(group, topic string) ([]claim, error) {
 	var claims []claim
-	err := c.read.each("SELECT p.id, p.name, p.partitions, g.id, g.name, g.run, c.partition, c.position, c.epoch, c.rate, "+
+	err := c.read.each("SELECT p.id, p.name, p.partitions, g.id, g.name, g.run, c.partition, c.position, "+
+		"c.epoch, c.rate, "+
 		"c.status, c.seat, coalesce(m.renewed, 0), coalesce(m.expires, 0) FROM deed_claim c "+
 		"JOIN deed_group g ON g.id = c.group_id JOIN deed_topic p ON p.id = g.topic_id "+
 		"LEFT JOIN deed_seat s ON s.seat = c.seat LEFT JOIN deed_member m ON m.member = s.member "+
@@ -217,7 +218,8 @@ func (c *Conn) lag(cl claim, end int64) (driver.PartitionLag, error) {
 // what is handled out of turn within a window.
 func (c *Conn) setAside(cl claim) (n, first int64, err error) {
 	first = cl.position + 1
-	err = c.read.each("SELECT position FROM deed_letter WHERE group_id = ? AND partition = ? AND position > ? AND run = ? "+
+	err = c.read.each("SELECT position FROM deed_letter WHERE group_id = ? AND partition = ? AND position > ? "+
+		"AND run = ? "+
 		"ORDER BY position", []any{cl.groupID, cl.partition, cl.position, cl.run}, func(rows *sql.Rows) error {
 		var at int64
 		err := rows.Scan(&at)

@@ -17,7 +17,8 @@ const (
 	idsAtOnce = 500
 )
 
-const selectLetters = "SELECT l.letter, g.name, p.name, l.partition, l.position, l.run, l.key, l.state, l.aside, l.due, " +
+const selectLetters = "SELECT l.letter, g.name, p.name, l.partition, l.position, l.run, l.key, l.state, " +
+	"l.aside, l.due, " +
 	"l.attempts, l.crashes, l.reason, l.error, l.stack, l.failed_at, l.replay, l.stored_at, l.id, l.source, l.type, " +
 	"l.version, l.time, l.attributes, l.data FROM deed_letter l JOIN deed_group g ON g.id = l.group_id " +
 	"JOIN deed_topic p ON p.id = g.topic_id "
@@ -39,7 +40,8 @@ func scanLetter(rows *sql.Rows) (driver.Letter, error) {
 	var when any
 	var attributes sql.NullString
 	err := rows.Scan(&l.ID, &l.Group, &l.Topic, &l.Partition, &at, &l.Run, &l.Key, &l.State, &l.Aside, &due,
-		&l.Attempts, &l.Crashes, &l.Reason, &l.Error, &l.Stack, &failed, &l.Replay, &stored, &l.Message.ID, &l.Source, &l.Type,
+		&l.Attempts, &l.Crashes, &l.Reason, &l.Error, &l.Stack, &failed, &l.Replay, &stored,
+		&l.Message.ID, &l.Source, &l.Type,
 		&l.Version, &when, &attributes, &l.Data)
 	if err != nil {
 		return l, err
@@ -58,7 +60,8 @@ func (c *Conn) List(ctx context.Context, f driver.LetterFilter) ([]driver.Letter
 		return nil, err
 	}
 	if len(f.IDs) > maxIDs {
-		return nil, c.fail("list dead letters", fmt.Errorf("%w: %d ids (at most %d at once)", driver.ErrRefused, len(f.IDs), maxIDs))
+		err := fmt.Errorf("%w: %d ids (at most %d at once)", driver.ErrRefused, len(f.IDs), maxIDs)
+		return nil, c.fail("list dead letters", err)
 	}
 	conditions, args := []string{"l.letter > ?"}, []any{f.After}
 	add := func(use bool, condition string, values ...any) {
@@ -79,7 +82,8 @@ func (c *Conn) List(ctx context.Context, f driver.LetterFilter) ([]driver.Letter
 	add(len(states) > 0, "l.state IN ("+places(len(states))+")", values(states)...)
 	args = append(args, cmp.Or(f.Limit, maxListed))
 	// Not a prepared statement: there are too many combinations to keep.
-	rows, err := c.db.QueryContext(ctx, selectLetters+"WHERE "+strings.Join(conditions, " AND ")+" ORDER BY l.letter LIMIT ?",
+	where := "WHERE " + strings.Join(conditions, " AND ")
+	rows, err := c.db.QueryContext(ctx, selectLetters+where+" ORDER BY l.letter LIMIT ?",
 		args...)
 	if err != nil {
 		return nil, c.fail("list dead letters", err)
@@ -151,7 +155,8 @@ func (t *tx) discard(ids []int64) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	done, err := t.exec("DELETE FROM deed_letter WHERE state = 'dead' AND letter IN ("+places(idsAtOnce)+")", padded(ids)...)
+	query := "DELETE FROM deed_letter WHERE state = 'dead' AND letter IN (" + places(idsAtOnce) + ")"
+	done, err := t.exec(query, padded(ids)...)
 	if err != nil {
 		return 0, err
 	}

@@ -254,7 +254,9 @@ func TestProcessesHandOver(t *testing.T) {
 		t.Fatalf("a new process wants %v", w)
 	}
 	released := time.Now()
-	lost, err := s.Settle(t.Context(), []driver.Settlement{{Partition: 0, Epoch: 2}, {Partition: 1, Epoch: 2, Release: true}})
+	lost, err := s.Settle(t.Context(), []driver.Settlement{
+		{Partition: 0, Epoch: 2}, {Partition: 1, Epoch: 2, Release: true},
+	})
 	if err != nil || len(lost) > 0 {
 		t.Fatal(lost, err)
 	}

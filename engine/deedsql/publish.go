@@ -117,7 +117,8 @@ func (t *topic) accepts(b *driver.Batch) error {
 	for i := range b.Messages {
 		m := &b.Messages[i]
 		if len(m.Data) > sqliteBytes {
-			return fmt.Errorf("%w: event %s has %d bytes of data (at most %d)", driver.ErrRefused, m.ID, len(m.Data), sqliteBytes)
+			return fmt.Errorf("%w: event %s has %d bytes of data (at most %d)",
+				driver.ErrRefused, m.ID, len(m.Data), sqliteBytes)
 		}
 		if !m.NotBefore.IsZero() {
 			return fmt.Errorf("%w: event %s is delayed, which this engine cannot keep", driver.ErrRefused, m.ID)
@@ -146,7 +147,8 @@ func (t *tx) remember(topic *topic, m *driver.Message) (bool, error) {
 	window := int64(topic.settings.Dedupe)
 	era := t.now / window
 	var before sql.NullInt64
-	err := t.row("SELECT max(stored_at) FROM deed_window WHERE topic_id = ? AND era IN (?, ?, ?) AND source = ? AND id = ?",
+	err := t.row("SELECT max(stored_at) FROM deed_window "+
+		"WHERE topic_id = ? AND era IN (?, ?, ?) AND source = ? AND id = ?",
 		[]any{topic.id, era - 1, era, era + 1, m.Source, m.ID}, &before)
 	if err != nil {
 		return false, err

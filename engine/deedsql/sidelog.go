@@ -59,7 +59,8 @@ func (c *Conn) Park(ctx context.Context, cl driver.Claim, ps []driver.Parked) er
 	})
 }
 
-const parkQuery = "INSERT INTO deed_letter (group_id, partition, position, run, key, state, aside, due, attempts, crashes, " +
+const parkQuery = "INSERT INTO deed_letter (group_id, partition, position, run, key, state, aside, due, " +
+	"attempts, crashes, " +
 	"reason, error, stack, failed_at, replay, stored_at, id, source, type, version, time, attributes, data) " +
 	"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) " +
 	"ON CONFLICT (group_id, partition, position, run) DO UPDATE SET key = excluded.key, state = excluded.state, " +

@@ -204,7 +204,8 @@ func (d *sqliteDialect) explain(err error) (error, bool) {
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
-		return fmt.Errorf("%w: %s: the disk is full (free some space, then go on): %w", driver.ErrNotStored, d.path, err), true
+		return fmt.Errorf("%w: %s: the disk is full (free some space, then go on): %w",
+			driver.ErrNotStored, d.path, err), true
 	case sqlite3.SQLITE_READONLY:
 		return fmt.Errorf("%w: %s cannot be written (check the permissions of the file and its directory): %w",
 			driver.ErrRefused, d.path, err), true

@@ -89,7 +89,8 @@ func (t *tx) group(topic *topic, name string, from driver.From) (id int64, err e
 		return 0, err
 	}
 	for p, at := range starts {
-		_, err := t.exec("INSERT INTO deed_claim (group_id, partition, position, epoch) SELECT ?, ?, ?, floor FROM deed_epoch",
+		_, err := t.exec("INSERT INTO deed_claim (group_id, partition, position, epoch) "+
+			"SELECT ?, ?, ?, floor FROM deed_epoch",
 			id, p, at)
 		if err != nil {
 			return 0, err
@@ -331,7 +332,8 @@ func (t *tx) settle(group int64, seat string, at int64, s driver.Settlement) (bo
 	if !s.Release {
 		return true, nil
 	}
-	_, err = t.exec("UPDATE deed_claim SET seat = '', clean = 1, rate = 0, status = '' WHERE group_id = ? AND partition = ?",
+	_, err = t.exec("UPDATE deed_claim SET seat = '', clean = 1, rate = 0, status = '' "+
+		"WHERE group_id = ? AND partition = ?",
 		group, s.Partition)
 	if err != nil {
 		return false, err

@@ -46,7 +46,8 @@ func sweep(t *tx) error {
 
 // sweepWindows removes rows of eras that no window reaches back to.
 func sweepWindows(t *tx) error {
-	_, err := t.exec("DELETE FROM deed_window WHERE (topic_id, era, source, id) IN (SELECT w.topic_id, w.era, w.source, w.id "+
+	_, err := t.exec("DELETE FROM deed_window WHERE (topic_id, era, source, id) IN "+
+		"(SELECT w.topic_id, w.era, w.source, w.id "+
 		"FROM deed_topic p JOIN deed_window w ON w.topic_id = p.id AND w.era < ? / p.dedupe - 1 WHERE p.dedupe > 0 LIMIT ?)",
 		t.now, sweepRows)
 	return err

@@ -79,7 +79,8 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 }
 
 func (t *tx) createTopic(name string, s driver.TopicSettings, incarnation string) error {
-	_, err := t.exec("INSERT INTO deed_topic (name, partitions, partition_by, dedupe, keep, hold, generation, incarnation, "+
+	_, err := t.exec("INSERT INTO deed_topic (name, partitions, partition_by, dedupe, keep, hold, "+
+		"generation, incarnation, "+
 		"created) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)",
 		name, s.Partitions, s.PartitionBy, int64(s.Dedupe), int64(s.Keep), int64(s.Hold), incarnation, t.now)
 	if err != nil {

@@ -154,7 +154,8 @@ func TestWindowIsExact(t *testing.T) {
 		var r driver.Receipt
 		err := c.write(t.Context(), 1, func(t *tx) (err error) {
 			t.now = at
-			b := driver.Batch{Topic: "orders", Partition: partition, Messages: []driver.Message{{ID: "1", Source: "/s", Type: "t"}}}
+			messages := []driver.Message{{ID: "1", Source: "/s", Type: "t"}}
+			b := driver.Batch{Topic: "orders", Partition: partition, Messages: messages}
 			r, err = t.append(&b)
 			return err
 		})
@@ -166,7 +167,10 @@ func TestWindowIsExact(t *testing.T) {
 	for _, step := range []struct {
 		after time.Duration
 		want  int
-	}{{0, 1}, {0, 0}, {time.Second, 0}, {time.Minute - 1, 0}, {time.Minute, 1}, {2*time.Minute - 1, 0}, {3 * time.Minute, 1}} {
+	}{
+		{0, 1}, {0, 0}, {time.Second, 0}, {time.Minute - 1, 0}, {time.Minute, 1}, {2*time.Minute - 1, 0},
+		{3 * time.Minute, 1},
+	} {
 		if got := store(at+int64(step.after), int(step.after)%2); got != step.want {
 			t.Errorf("%v after the first: stored %d, want %d", step.after, got, step.want)
 		}
