@@ -67,7 +67,8 @@ func TestAnOutageDeadLettersNothing(t *testing.T) {
 		t.Errorf("%d calls during the outage for %d events: the partitions do not pause", n, len(facts))
 	}
 	if letters := s.letters(); len(letters) > 0 {
-		t.Errorf("the side log has %d events during the outage, the first %s: %s", len(letters), letters[0].State, letters[0].Error)
+		t.Errorf("the side log has %d events during the outage, the first %s: %s",
+			len(letters), letters[0].State, letters[0].Error)
 	}
 	if err := os.Remove(down); err != nil {
 		t.Fatal(err)

@@ -91,8 +91,10 @@ func (r *Result) String() string {
 		faults = append(faults, fmt.Sprintf("%s=%d", name, r.Faults[name]))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "engine=%s seed=%d events=%d acked=%d stored=%d info=%d faults{%s} deliveries=%d failures=%d redelivered=%d",
-		r.Engine, r.Seed, r.Events, r.Acked, r.Stored, r.Info, strings.Join(faults, ","), r.Deliveries, r.Failures, r.Redelivered)
+	fmt.Fprintf(&b, "engine=%s seed=%d events=%d acked=%d stored=%d info=%d faults{%s} "+
+		"deliveries=%d failures=%d redelivered=%d",
+		r.Engine, r.Seed, r.Events, r.Acked, r.Stored, r.Info, strings.Join(faults, ","),
+		r.Deliveries, r.Failures, r.Redelivered)
 	for _, c := range Checks {
 		fmt.Fprintf(&b, " %s=%d", c.Name, r.Violations[c.Name])
 	}

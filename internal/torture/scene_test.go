@@ -154,7 +154,9 @@ func (s *scene) wantOrder(facts []Fact) {
 }
 
 // member runs group Plain with one handler until ctx ends.
-func member(ctx context.Context, job Job, opts deed.SubscribeOptions, handle func(context.Context, deed.Received[Fact]) error) error {
+func member(
+	ctx context.Context, job Job, opts deed.SubscribeOptions, handle func(context.Context, deed.Received[Fact]) error,
+) error {
 	rec, err := NewRecorder(job.Dir, job.proc())
 	if err != nil {
 		return err

@@ -30,7 +30,8 @@ var seedbugs = []struct {
 // A test that cannot fail proves nothing: each planted bug has to be caught.
 func TestPlantedBugsAreCaught(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "torture")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", "seedbug", "-o", binary, "./cmd/torture").CombinedOutput()
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "seedbug", "-o", binary, "./cmd/torture")
+	out, err := build.CombinedOutput()
 	if err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
