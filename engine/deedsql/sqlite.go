@@ -19,6 +19,7 @@ import (
 
 const (
 	sqlitePoll  = 15 * time.Millisecond // how soon other processes' commits are noticed
+	sqliteRest  = 40 * time.Millisecond // the same after a second without any, to let the processor sleep
 	sqliteBytes = 64 << 20              // largest data of an event
 )
 
@@ -175,20 +176,26 @@ func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 		return err
 	}
 	defer version.Close()
-	tick := time.NewTicker(sqlitePoll)
-	defer tick.Stop()
+	timer := time.NewTimer(sqlitePoll)
+	defer timer.Stop()
+	active := time.Now()
 	for last := int64(-1); ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-timer.C:
+		}
+		if time.Since(active) < time.Second {
+			timer.Reset(sqlitePoll)
+		} else {
+			timer.Reset(sqliteRest)
 		}
 		var now int64
 		if err := version.QueryRowContext(context.Background()).Scan(&now); err != nil {
 			continue // the readers meet the same error and report it
 		}
 		if now != last {
-			last = now
+			last, active = now, time.Now()
 			changed()
 		}
 	}
