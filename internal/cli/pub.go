@@ -107,12 +107,12 @@ func (a *app) pub(cmd *cobra.Command, topic string, f pubFlags) error {
 		return err
 	}
 	if isTerminal(a.stdin) {
-		a.say("deed: pub: reading JSON lines from the terminal; Ctrl-D ends")
+		a.say("reading JSON lines from the terminal; Ctrl-D ends")
 	}
 	input := a.watch(a.stdin)
 	pub := &publishing{
 		bus: bus, parse: p,
-		bad: func(b badLine) { a.say("%s", errorLine(cmd, b)) },
+		bad: func(b badLine) { input.say(errorLine(cmd, b)) },
 	}
 	err = pub.run(ctx, newLineReader(input, p.maxLine()))
 	input.done(err == nil)
@@ -213,7 +213,7 @@ func (p *publishing) read(ctx context.Context, lines *lineReader) {
 		}
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
-				p.readErr = fmt.Errorf("stdin: line %s: %w", comma(lines.number), err)
+				p.readErr = fmt.Errorf("stdin: line %d: %w", lines.number, err)
 			}
 			return
 		}
@@ -271,14 +271,14 @@ func (p *publishing) publish(ctx context.Context, batch parsed) error {
 func publishFailure(batch parsed, err error) error {
 	var failed *deed.PublishError
 	if !errors.As(err, &failed) {
-		return fmt.Errorf("line %s and after: %w", comma(batch.numbers[0]), err)
+		return fmt.Errorf("line %d and after: %w", batch.numbers[0], err)
 	}
 	bad := slices.Concat(failed.NotStored, failed.Unknown)
 	if len(bad) == 0 {
 		return err
 	}
-	lines := fmt.Sprintf("lines %s to %s: %s not stored",
-		comma(batch.numbers[slices.Min(bad)]), comma(batch.numbers[slices.Max(bad)]), comma(int64(len(failed.NotStored))))
+	lines := fmt.Sprintf("lines %d to %d: %s not stored",
+		batch.numbers[slices.Min(bad)], batch.numbers[slices.Max(bad)], comma(int64(len(failed.NotStored))))
 	if n := len(failed.Unknown); n > 0 {
 		lines += fmt.Sprintf(", %s unknown", comma(int64(n)))
 	}

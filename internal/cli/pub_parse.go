@@ -28,7 +28,7 @@ type badLine struct {
 	err    error
 }
 
-func (b badLine) Error() string { return fmt.Sprintf("line %s: %v", comma(b.number), b.err) }
+func (b badLine) Error() string { return fmt.Sprintf("line %d: %v", b.number, b.err) }
 
 // parser turns lines into drafts.
 type parser struct {

@@ -17,6 +17,7 @@ const reportEvery = 10 * time.Second
 // watched is an input that shows how much of it was read: a bar when stdin is a
 // file and stderr a terminal, now and then a line otherwise.
 type watched struct {
+	app  *app
 	r    io.Reader
 	read atomic.Int64
 
@@ -27,7 +28,7 @@ type watched struct {
 }
 
 func (a *app) watch(r io.Reader) *watched {
-	w := &watched{r: r, stop: make(chan struct{})}
+	w := &watched{app: a, r: r, stop: make(chan struct{})}
 	size := int64(0)
 	if f, ok := r.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
@@ -48,7 +49,7 @@ func (a *app) watch(r io.Reader) *watched {
 		for {
 			select {
 			case <-tick.C:
-				a.say("deed: pub: %s KiB read", comma(w.read.Load()>>10))
+				a.say("%s KiB read", comma(w.read.Load()>>10))
 			case <-w.stop:
 				return
 			}
@@ -64,6 +65,15 @@ func (w *watched) Read(p []byte) (int, error) {
 		w.bar.IncrBy(n)
 	}
 	return n, err
+}
+
+// say writes a line to stderr, above the bar.
+func (w *watched) say(line string) {
+	if w.progress != nil {
+		w.progress.Write([]byte(line + "\n"))
+		return
+	}
+	w.app.say("%s", line)
 }
 
 // done ends the showing.

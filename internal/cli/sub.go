@@ -84,7 +84,7 @@ func (a *app) sub(cmd *cobra.Command, topic string, f subFlags) error {
 	ctx, stop := context.WithCancelCause(cmd.Context())
 	defer stop(nil)
 	w := &subWriter{
-		out: output{a.stdout}, data: f.data, typeName: f.typeName, left: f.count, stop: stop, idleSince: time.Now(),
+		out: output{a.stdout}, data: f.data, typeName: f.typeName, left: f.count, stop: stop,
 	}
 	sub := deed.Subscribe(f.group,
 		&deed.SubscribeOptions{
@@ -154,12 +154,17 @@ func (w *subWriter) handle(ctx context.Context, e deed.Received[[]byte]) error {
 }
 
 // stopWhenIdle ends the run after d without an event. While a partition with events
-// belongs to a dead member, they are still to come.
+// belongs to a dead member, they are still to come, and so they are for a moment
+// after somebody has taken the partition over: then d starts again.
 func (w *subWriter) stopWhenIdle(ctx context.Context, d time.Duration, orphaned func() bool) {
+	since := time.Now()
 	for {
 		rest := d
 		if w.mu.TryLock() { // else it waits for its reader
-			rest -= time.Since(w.idleSince)
+			if w.idleSince.After(since) {
+				since = w.idleSince
+			}
+			rest = d - time.Since(since)
 			w.mu.Unlock()
 		}
 		if rest <= 0 {
@@ -167,7 +172,7 @@ func (w *subWriter) stopWhenIdle(ctx context.Context, d time.Duration, orphaned 
 				w.stop(nil)
 				return
 			}
-			rest = min(d, orphanPoll)
+			since, rest = time.Now(), d
 		}
 		select {
 		case <-time.After(rest):
@@ -176,10 +181,6 @@ func (w *subWriter) stopWhenIdle(ctx context.Context, d time.Duration, orphaned 
 		}
 	}
 }
-
-// orphanPoll is how often an idle member looks whether dead ones still hold
-// partitions.
-const orphanPoll = 200 * time.Millisecond
 
 // orphaned reports whether a partition with events has no living owner.
 func (a *app) orphaned(ctx context.Context, b *deed.Bus, group, topic string) bool {
