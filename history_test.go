@@ -30,7 +30,7 @@ type history struct {
 	url  string
 	home *deed.Bus // keeps the store alive
 
-	mu      sync.Mutex // guards rand too
+	mu      sync.Mutex     // guards rand too
 	last    map[string]int // newest event handled, by key
 	healthy bool
 	keys    int

@@ -143,7 +143,8 @@ func (p *partition) finish(it *item) {
 
 // room reports whether the partition may be fetched from. The caller holds g.mu.
 func (p *partition) room() bool {
-	return !p.wanted && !p.partial && !p.outage.paused && p.window.len() <= windowMax-windowRoom && len(p.parked) < parkedMax
+	return !p.wanted && !p.partial && !p.outage.paused &&
+		p.window.len() <= windowMax-windowRoom && len(p.parked) < parkedMax
 }
 
 // drop gives the partition up: nothing of it starts any more, and what still runs

@@ -97,10 +97,12 @@ func TestGivingUpTellsUnknownFromNotStored(t *testing.T) {
 			failure{lost, false}, failure{lost, false}, failure{lost, false}, failure{lost, true},
 			failure{refused, false}, failure{refused, false}, failure{refused, false}, failure{refused, false})
 		var e *deed.PublishError
-		if err := bus.Publish(t.Context(), noted.New(note{"a", 1})); !errors.As(err, &e) || !slices.Equal(e.Unknown, []int{0}) {
+		err := bus.Publish(t.Context(), noted.New(note{"a", 1}))
+		if !errors.As(err, &e) || !slices.Equal(e.Unknown, []int{0}) {
 			t.Errorf("a lost reply: %v", err)
 		}
-		if err := bus.Publish(t.Context(), noted.New(note{"a", 2})); !errors.As(err, &e) || !slices.Equal(e.NotStored, []int{0}) {
+		err = bus.Publish(t.Context(), noted.New(note{"a", 2}))
+		if !errors.As(err, &e) || !slices.Equal(e.NotStored, []int{0}) {
 			t.Errorf("a full disk: %v", err)
 		}
 		publish(t, bus, note{"a", 3}) // a new producer goes on
@@ -183,7 +185,8 @@ func TestPublishRefusesWhatItCannotKeep(t *testing.T) {
 			`extension "A"`},
 		{"a key that is no text", bus, deed.NewDraft(notes, deed.Event{Type: "t", Key: "\xff"}), "not UTF-8"},
 		{"a value that cannot be encoded", bus, badCodec.New(func() {}), "bad: encode: json"},
-		{"other settings", bus, deed.NewDraft(deed.NewTopic("notes", &deed.TopicOptions{Partitions: 3}), deed.Event{Type: "t"}),
+		{"other settings", bus,
+			deed.NewDraft(deed.NewTopic("notes", &deed.TopicOptions{Partitions: 3}), deed.Event{Type: "t"}),
 			"partitions is 16, this program declares 3"},
 	}
 	publish(t, bus, note{"a", 1})

@@ -51,13 +51,14 @@ type Handler struct {
 // On handles the events of one type, one at a time per key, different keys in
 // parallel.
 func On[T any](t *Type[T], handle func(ctx context.Context, e Received[T]) error) Handler {
-	return Handler{topic: t.topic, typeName: t.name, version: t.version, one: func(ctx context.Context, r Received[[]byte]) error {
+	one := func(ctx context.Context, r Received[[]byte]) error {
 		v, err := t.Decode(r.Event)
 		if err != nil {
 			return undecodable(err)
 		}
 		return handle(ctx, Received[T]{Event: r.Event, Data: v, Delivery: r.Delivery})
-	}}
+	}
+	return Handler{topic: t.topic, typeName: t.name, version: t.version, one: one}
 }
 
 // OnBatch handles up to limit events of one type at once, from any keys, each

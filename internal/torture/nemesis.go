@@ -38,7 +38,8 @@ type Step struct {
 
 // String writes the step on a line of the schedule.
 func (s Step) String() string {
-	return fmt.Sprintf("%8s %-5s %s for %s", s.At.Round(time.Millisecond), s.Fault, s.Target, s.For.Round(time.Millisecond))
+	at, lasts := s.At.Round(time.Millisecond), s.For.Round(time.Millisecond)
+	return fmt.Sprintf("%8s %-5s %s for %s", at, s.Fault, s.Target, lasts)
 }
 
 // Plan draws a schedule from a seed: a step about every gap until the end, each on
