@@ -106,12 +106,6 @@ func (j *journal) of(key string) []int {
 	return ns
 }
 
-func (j *journal) len() int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return len(j.seen)
-}
-
 // lag sums a group's standing over all partitions.
 func lag(t *testing.T, bus *deed.Bus, group string) (sum driver.PartitionLag) {
 	t.Helper()

@@ -2,8 +2,6 @@ package deed
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,17 +15,6 @@ type Cursor string
 
 // position renders the public form of an engine's position: "3-1042".
 func position(partition int, p string) string { return strconv.Itoa(partition) + "-" + p }
-
-// cursorOf renders a cursor.
-func cursorOf(positions map[int]string) Cursor {
-	var parts []string
-	for _, partition := range slices.Sorted(maps.Keys(positions)) {
-		if positions[partition] != "" {
-			parts = append(parts, position(partition, positions[partition]))
-		}
-	}
-	return Cursor(strings.Join(parts, ","))
-}
 
 // parse reads the cursor.
 func (c Cursor) parse() (map[int]string, error) {

@@ -88,7 +88,8 @@ func (w *writer) do(ctx context.Context, events int, run func(*tx) error) error 
 		}
 	}
 	w.running.Lock()
-	w.running.Unlock() //nolint:staticcheck // a barrier, see running
+	//lint:ignore SA2001 a barrier, see running
+	w.running.Unlock()
 	select {
 	case <-j.done:
 		return j.err
