@@ -36,8 +36,6 @@ var importRules = []struct {
 	{"inbox", []string{std, ".", "driver", "sqldb"}},
 	{"deadletter", []string{std, ".", "driver"}},
 	{"cmd/deed", []string{std, "internal/cli"}},
-	{"bench", []string{all}},
-	{"bench/*", []string{all}},
 	{"internal/*", []string{all}},
 	{"internal/*/*", []string{all}},
 	{"internal/*/*/*", []string{all}},
