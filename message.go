@@ -10,7 +10,8 @@ import (
 // message turns e into what engines store.
 func (e *Event) message() driver.Message {
 	m := driver.Message{
-		ID: e.ID, Source: e.Source, Type: e.Type, Version: max(e.Version, 1), Key: e.Key, Time: e.Time, Data: e.Data,
+		ID: e.ID, Source: e.Source, Type: e.Type, Version: max(e.Version, 1), Key: e.Key, Time: e.Time,
+		ContentType: e.ContentType, Data: e.Data,
 	}
 	n := len(e.Extensions)
 	for _, a := range e.attributes() {
@@ -38,7 +39,8 @@ func EventOf(m *driver.Message) Event { return eventOf(m) }
 // eventOf turns what an engine stored back into an Event.
 func eventOf(m *driver.Message) Event {
 	e := Event{
-		ID: m.ID, Source: m.Source, Type: m.Type, Version: max(m.Version, 1), Key: m.Key, Time: m.Time, Data: m.Data,
+		ID: m.ID, Source: m.Source, Type: m.Type, Version: max(m.Version, 1), Key: m.Key, Time: m.Time,
+		ContentType: m.ContentType, Data: m.Data,
 	}
 	known := 0
 	if len(m.Attributes) > 0 {
@@ -66,10 +68,9 @@ type attribute struct {
 }
 
 // attributes lists the fields that engines keep among their Attributes.
-func (e *Event) attributes() [7]attribute {
+func (e *Event) attributes() [6]attribute {
 	return [...]attribute{
 		{attrSubject, &e.Subject},
-		{attrContentType, &e.ContentType},
 		{attrSchema, &e.Schema},
 		{attrCorrelationID, &e.CorrelationID},
 		{attrCausationID, &e.CausationID},

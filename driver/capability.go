@@ -9,13 +9,15 @@ import (
 // package deed finds them with [As]. Each is one idea. Methods are safe for
 // concurrent use.
 
-// TopicSettings are fixed for a generation of a topic, but for Keep and Hold.
+// TopicSettings are fixed for a generation of a topic, but for Keep, Hold and
+// MaxBytes.
 type TopicSettings struct {
 	Partitions  int           // 0 means DefaultPartitions
 	PartitionBy string        // "key" (also "") or "type"
 	Dedupe      time.Duration // id window by (source, id); 0 means none
 	Keep        time.Duration // nothing younger is removed; 0 means DefaultKeep
 	Hold        time.Duration // how long a slow group holds events; 0 means for ever
+	MaxBytes    int64         // of data stored; above it publishing is ErrFull, 0 means no bound
 }
 
 // Defaults of TopicSettings.
@@ -28,10 +30,13 @@ const (
 type TopicInfo struct {
 	Name string
 	TopicSettings
-	Generation  int
+	Generation  int    // grows with every creation under the name, and never repeats
 	Incarnation string // which life of the log positions belong to
 	Created     time.Time
-	Events      int64 // stored now
+	Events      int64     // stored now
+	Bytes       int64     // of their data
+	Scheduled   int64     // delayed events that wait for their time
+	NextDue     time.Time // when the first of these is due; zero when none
 }
 
 // Topics is implemented by engines that create and describe topics.
@@ -43,7 +48,7 @@ type Topics interface {
 	Topic(ctx context.Context, name string) (TopicInfo, error)
 	// Topics lists all, by name.
 	Topics(ctx context.Context) ([]TopicInfo, error)
-	// SetTopic changes Dedupe, Keep and Hold; a changed Partitions or PartitionBy
+	// SetTopic changes Dedupe, Keep, Hold and MaxBytes; a changed Partitions or PartitionBy
 	// is ErrRefused.
 	SetTopic(ctx context.Context, name string, s TopicSettings) error
 	// DeleteTopic removes a topic with its events, groups and dead letters.
@@ -76,6 +81,8 @@ type GroupInfo struct {
 	LastSeen     time.Time
 	Paused       bool
 	Run          int
+	Unsafe       []string // types whose handlers are not replay-safe, as last declared
+	Dropped      int64    // events that Hold removed before the group had handled them
 }
 
 // Groups is implemented by engines that can tell about groups.
@@ -89,6 +96,32 @@ type Groups interface {
 	DeleteGroup(ctx context.Context, group, topic string) error
 	// PauseGroup stops or resumes fetching for all members.
 	PauseGroup(ctx context.Context, group, topic string, paused bool) error
+}
+
+// Reset says how a group's position is set.
+type Reset struct {
+	To    From
+	Quiet bool // replays go to replay-safe handlers only
+	// Fence takes the partitions away from running members, under a new epoch;
+	// without it running members are ErrBusy.
+	Fence bool
+}
+
+// Resetter is implemented by engines that can set a group back, or forward.
+type Resetter interface {
+	// ResetGroup sets the group's position on every partition of the topic in one
+	// step, and starts its next run. From then on a delivery at or below the highest
+	// position that the group ever had committed there is a Replay; its parked and
+	// dead events stay.
+	ResetGroup(ctx context.Context, group, topic string, r Reset) error
+}
+
+// Sweeper is implemented by engines whose retention has to be run.
+type Sweeper interface {
+	// Sweep removes, in small steps, what Keep no longer asks for and every group
+	// has handled, and what Hold gives up; the last event of a partition stays. It
+	// returns how many events went.
+	Sweep(ctx context.Context, topic string) (removed int64, err error)
 }
 
 // Page says which events of one partition to browse.
@@ -141,6 +174,7 @@ type Letter struct {
 	Error    string
 	Stack    string
 	Failed   time.Time // when it last failed
+	Edits    []Edit    // oldest first
 }
 
 // Parked is one event for [SideLog.Park]. After replaces Letter.Due, so that one
@@ -165,7 +199,8 @@ type SideLog interface {
 	// Behind while no earlier record of its key remains becomes Waiting, due now,
 	// in the same atomic step, so that nothing is left behind for ever.
 	Park(ctx context.Context, c Claim, ps []Parked) error
-	// Unpark removes records that were handled and makes the next record of each
+	// Unpark removes records that were handled, the oldest run's that is not dead
+	// where several runs parked a position, and makes the next record of each
 	// key Waiting, due now. It returns the keys of which nothing is left.
 	Unpark(ctx context.Context, c Claim, positions []string) (empty []string, err error)
 	// Due returns the first record of at most limit keys that may be tried now:
@@ -202,6 +237,21 @@ type Letters interface {
 	Redrive(ctx context.Context, ids []int64) (int, error)
 	// Discard removes dead letters for good; what waits behind them goes on.
 	Discard(ctx context.Context, ids []int64) (int, error)
+}
+
+// LetterEditor is implemented by engines whose dead letters can be corrected.
+type LetterEditor interface {
+	// Edit replaces the data of a dead letter. Who, why and the data before are kept
+	// in the letter's Edits.
+	Edit(ctx context.Context, id int64, e Edit) error
+}
+
+// Edit is a change of a dead letter's data.
+type Edit struct {
+	At   time.Time // set by the engine
+	By   string
+	Why  string
+	Data []byte // what to put in its place; in Letter.Edits: what it was before
 }
 
 // As finds capability T on c or on anything that c wraps. A wrapper opts in to

@@ -48,6 +48,10 @@ var (
 	// A failed Publish that wraps none of ErrNotStored, ErrGap, ErrRefused and
 	// ErrClosed leaves the outcome unknown.
 	ErrNotStored = errors.New("not stored")
+	// ErrFull means that the topic is at its MaxBytes and that a group holds what it
+	// could drop. Nothing was stored; the text names the group. Trying again helps
+	// when that group gets on.
+	ErrFull = errors.New("the topic is full")
 	// ErrBusy means that the group has members, which the call does not accept.
 	ErrBusy = errors.New("the group has running members")
 )
@@ -60,8 +64,11 @@ type Message struct {
 	Version int       // of the type, from 1
 	Key     string    // what order is kept by; "" means no order
 	Time    time.Time // when it happened; zero when unknown
+	// ContentType is the media type of Data, CloudEvents' datacontenttype; "" means
+	// JSON.
+	ContentType string
 	// Attributes holds every other CloudEvents attribute by its lower-case name:
-	// subject, datacontenttype, dataschema and extensions. Nil is allowed.
+	// subject, dataschema and extensions. Nil is allowed.
 	Attributes map[string]string
 	Data       []byte    // not retained after Publish returns
 	NotBefore  time.Time // zero means now; needs Features.Delay
@@ -70,7 +77,7 @@ type Message struct {
 // Batch is what one producer appends to one partition: all of it or nothing.
 type Batch struct {
 	Topic      string
-	Generation int // the generation the partition was chosen for
+	Generation int // the one that the partition was chosen for; of another topic life it is ErrRefused, 0 is not checked
 	Partition  int
 	// Producer and Seq make an append idempotent. Seq numbers the first message;
 	// the others follow. Sequences of one (Producer, Topic, Partition) are
@@ -114,6 +121,9 @@ type Claim struct {
 	// handling may have killed it.
 	Suspect bool
 	Run     int // how often the group was reset on this topic
+	// Quiet says that the last reset was: deliveries marked Replay go to replay-safe
+	// handlers only.
+	Quiet bool
 }
 
 // Fetch says how much Receive may return. Package deed never asks for more than
@@ -165,6 +175,9 @@ type SubscribeSpec struct {
 	Group string
 	From  From
 	Lease time.Duration // how long a silent member keeps its partitions
+	// Unsafe names the types, "" for any, whose handlers are not replay-safe. It is
+	// remembered with the group, for whoever resets it.
+	Unsafe []string
 }
 
 // Conn is a connection to an engine. Its methods are safe for concurrent use.

@@ -41,6 +41,8 @@ type Features struct {
 	Lag          bool // lag is known in events and seconds
 	Browse       bool // events can be read without a group, and again
 	Delay        bool // Message.NotBefore is kept
+	Reset        bool // a group can be set back, and replays are told apart
+	Retention    bool // Keep, Hold and MaxBytes are kept
 	MultiProcess bool // several processes share it
 
 	MaxEventBytes int // largest Data; 0 means no limit of the engine's own

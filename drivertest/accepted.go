@@ -76,6 +76,7 @@ func oddities() []driver.Message {
 		"before epoch": func(m *driver.Message) { m.Time = time.Date(1899, 12, 31, 23, 59, 59, 999999999, time.UTC) },
 		"zone":         func(m *driver.Message) { m.Time = m.Time.In(time.FixedZone("east", 5*3600+1800)) },
 		"version":      func(m *driver.Message) { m.Version = 1 << 20 },
+		"content type": func(m *driver.Message) { m.ContentType = "text/plain; charset=utf-8" },
 		"no key":       func(m *driver.Message) { m.Key = "" },
 		"utf-8 key":    func(m *driver.Message) { m.Key = "ключ/鍵/🔑 %:{}'\"\\\n\t" },
 		"long key":     func(m *driver.Message) { m.Key = strings.Repeat("k", 1000) },
@@ -83,7 +84,7 @@ func oddities() []driver.Message {
 		"odd type":     func(m *driver.Message) { m.Type = "com.example.Ünïted/v1'; drop" },
 		"attributes": func(m *driver.Message) {
 			m.Attributes = map[string]string{
-				"subject": "a/b c", "datacontenttype": "application/json", "dataschema": "https://example.com/s?x=1#y",
+				"subject": "a/b c", "dataschema": "https://example.com/s?x=1#y",
 				"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
 				"ext":         "né \"quoted\", \\ and\nlines", "empty": "", "digits1": "007",
 			}
@@ -133,6 +134,9 @@ func sameMessage(t T, got, want *driver.Message) {
 	}
 	if !bytes.Equal(got.Data, want.Data) {
 		t.Errorf("event %q: data is %s, want %s", want.ID, brief(got.Data), brief(want.Data))
+	}
+	if got.ContentType != want.ContentType {
+		t.Errorf("event %q: content type %q, want %q", want.ID, got.ContentType, want.ContentType)
 	}
 	if !maps.Equal(got.Attributes, want.Attributes) {
 		t.Errorf("event %q: attributes %q, want %q", want.ID, got.Attributes, want.Attributes)

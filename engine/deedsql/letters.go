@@ -50,8 +50,7 @@ func scanLetter(rows *sql.Rows) (driver.Letter, error) {
 	if l.Time, err = parseTime(when); err != nil {
 		return l, err
 	}
-	l.Attributes, err = parseAttributes(attributes.String)
-	return l, err
+	return l, parseAttributes(&l.Message, attributes.String)
 }
 
 // List implements [driver.Letters].

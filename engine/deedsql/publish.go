@@ -186,7 +186,7 @@ func insertQuery(rows int) string {
 
 func (b *rowBuffer) add(st *statements, topic int64, partition int, position, stored int64, m *driver.Message) error {
 	b.args = append(b.args, topic, partition, position, stored, m.ID, m.Source, m.Type, m.Version, m.Key,
-		timeValue(m.Time), attributesValue(m.Attributes), m.Data)
+		timeValue(m.Time), attributesValue(m), m.Data)
 	if len(b.args) < insertRows*logColumns {
 		return nil
 	}

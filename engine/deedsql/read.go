@@ -59,8 +59,7 @@ func scanEvent(rows *sql.Rows, d *driver.Delivery) error {
 	if d.Time, err = parseTime(when); err != nil {
 		return err
 	}
-	d.Attributes, err = parseAttributes(attributes.String)
-	return err
+	return parseAttributes(&d.Message, attributes.String)
 }
 
 // seek returns the position before the first event stored at or after when. Times

@@ -74,27 +74,40 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// attributesValue is a JSON object with sorted names, null when there are none.
-func attributesValue(m map[string]string) any {
-	if len(m) == 0 {
+// contentType is the name that the content type has among the stored attributes.
+const contentType = "datacontenttype"
+
+// attributesValue is a JSON object with the content type and the attributes by
+// sorted name, null when there are none.
+func attributesValue(m *driver.Message) any {
+	if len(m.Attributes) == 0 && m.ContentType == "" {
 		return nil
 	}
-	names := make([]string, 0, len(m))
-	for name := range m {
+	names := make([]string, 0, len(m.Attributes))
+	for name := range m.Attributes {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	b := make([]byte, 0, 128)
-	b = append(b, '{')
-	for i, name := range names {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendJSON(b, name)
-		b = append(b, ':')
-		b = appendJSON(b, m[name])
+	if m.ContentType != "" {
+		b = appendMember(b, contentType, m.ContentType)
+	}
+	for _, name := range names {
+		b = appendMember(b, name, m.Attributes[name])
 	}
 	return string(append(b, '}'))
+}
+
+// appendMember appends a member to a JSON object that is not closed yet.
+func appendMember(b []byte, name, value string) []byte {
+	before := byte('{')
+	if len(b) > 0 {
+		before = ','
+	}
+	b = append(b, before)
+	b = appendJSON(b, name)
+	b = append(b, ':')
+	return appendJSON(b, value)
 }
 
 // appendJSON appends s as a JSON string; plain ASCII, the usual case, as it is.
@@ -114,13 +127,16 @@ func appendJSON(b []byte, s string) []byte {
 }
 
 // parseAttributes reads what attributesValue wrote.
-func parseAttributes(s string) (map[string]string, error) {
+func parseAttributes(m *driver.Message, s string) error {
 	if s == "" {
-		return nil, nil
+		return nil
 	}
-	var m map[string]string
-	if err := json.Unmarshal([]byte(s), &m); err != nil {
-		return nil, fmt.Errorf("the stored attributes are damaged: %w", err)
+	if err := json.Unmarshal([]byte(s), &m.Attributes); err != nil {
+		return fmt.Errorf("the stored attributes are damaged: %w", err)
 	}
-	return m, nil
+	m.ContentType = m.Attributes[contentType]
+	if delete(m.Attributes, contentType); len(m.Attributes) == 0 {
+		m.Attributes = nil
+	}
+	return nil
 }

@@ -56,6 +56,8 @@ var promises = []promise{
 	{"Lag", "Lag is known in events and seconds", yes(func(f driver.Features) bool { return f.Lag })},
 	{"Browse", "Events can be read without a group, and again", yes(func(f driver.Features) bool { return f.Browse })},
 	{"Delay", "An event can be published for later", yes(func(f driver.Features) bool { return f.Delay })},
+	{"Retention", "Old events go, within the topic's bounds and never before their groups", yes(func(f driver.Features) bool { return f.Retention })},
+	{"Reset", "A group can be set back, and replays are told apart", yes(func(f driver.Features) bool { return f.Reset })},
 	{"MultiProcess", "Several processes share it", yes(func(f driver.Features) bool { return f.MultiProcess })},
 	{"MaxEventBytes", "Largest event", size},
 }
