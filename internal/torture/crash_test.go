@@ -93,7 +93,7 @@ func TestTwentyKillsDeadLetterNothing(t *testing.T) {
 	t.Parallel()
 	const kills = 20
 	s := newScene(t)
-	facts := s.publish(100, keysNamed("k", 40)...)
+	facts := s.publish(60, keysNamed("k", 40)...)
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 1))
 	t.Logf("seed %d", seed)

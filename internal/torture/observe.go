@@ -47,11 +47,8 @@ func (s *observedSubscription) Receive(ctx context.Context, f driver.Fetch) (dri
 }
 
 func (s *observedSubscription) Settle(ctx context.Context, settlements []driver.Settlement) ([]int, error) {
-	if len(settlements) > 0 && settlements[0].Position != "" && ambushed.CompareAndSwap(true, false) {
-		// The worst moment to be frozen: what is settled next has been decided.
-		if err := syscall.Kill(syscall.Getpid(), syscall.SIGSTOP); err != nil {
-			panic(err)
-		}
+	if len(settlements) > 0 && settlements[0].Position != "" {
+		springAmbush()
 	}
 	since := time.Now().UnixNano()
 	lost, err := s.Subscription.Settle(ctx, settlements)
@@ -70,6 +67,18 @@ func (s *observedSubscription) Settle(ctx context.Context, settlements []driver.
 		s.rec.Record(ops...)
 	}
 	return lost, nil
+}
+
+// springAmbush freezes the process if there is an ambush. It is the worst moment:
+// what is settled next has been decided.
+func springAmbush() {
+	until := ambushUntil.Swap(0)
+	if time.Now().UnixNano() >= until {
+		return
+	}
+	if err := syscall.Kill(syscall.Getpid(), syscall.SIGSTOP); err != nil {
+		panic(err)
+	}
 }
 
 var _ driver.Conn = (*observedConn)(nil)

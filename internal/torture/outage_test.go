@@ -44,7 +44,7 @@ func TestAnOutageDeadLettersNothing(t *testing.T) {
 	if err := os.WriteFile(down, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	facts := s.publish(5, keysNamed("k", 400)...) // some 50 keys a partition
+	facts := s.publish(3, keysNamed("k", 300)...) // some 40 keys a partition
 	p := s.worker("caller", "caller", 2*time.Second, map[string]string{"down": down})
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

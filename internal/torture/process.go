@@ -2,6 +2,7 @@ package torture
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -141,15 +142,15 @@ func (p *Process) Signal(sig syscall.Signal) error {
 }
 
 // Ambush makes the present life freeze itself right before it settles next, which
-// no signal from outside would hit.
+// no signal from outside would hit. It is called off after half a lease, so that
+// nothing freezes when nobody is there any more to thaw it.
 func (p *Process) Ambush() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.running() {
 		return fmt.Errorf("ambush %s: it is not running%s", p.job.Name, p.lastWords())
 	}
-	_, err := p.leash.Write([]byte{0})
-	return err
+	return binary.Write(p.leash, binary.LittleEndian, time.Now().Add(p.job.Lease/2).UnixNano())
 }
 
 // Kill ends the present life with SIGKILL, frozen or not, and waits for it.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/deedgo/deed"
@@ -225,6 +226,11 @@ func (r *run) torture(ctx context.Context) error {
 // letters are redriven to fixed handlers.
 func (r *run) settle(ctx context.Context) error {
 	r.config.Say("faults are over")
+	for _, p := range r.cluster.processes {
+		if err := p.Signal(syscall.SIGCONT); err != nil {
+			return err
+		}
+	}
 	healed := time.Now()
 	limited, cancel := context.WithTimeout(ctx, 2*stubborn)
 	defer cancel()

@@ -2,6 +2,7 @@ package torture
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -54,19 +55,20 @@ func work(text string, more map[string]Role) error {
 	return nil
 }
 
-// ambushed says that the process has to freeze itself when it settles next.
-var ambushed atomic.Bool
+// ambushUntil is when an ambush is called off, in Unix nanoseconds: until then the
+// process freezes itself when it is about to settle.
+var ambushUntil atomic.Int64
 
 // holdLeash ends the process when its standard input ends, which it does when the
-// harness dies, and prepares an ambush for each byte that comes before. It lasts as
-// long as the process and nobody waits for it.
+// harness dies, and takes the times of ambushes from there. It lasts as long as the
+// process and nobody waits for it.
 func holdLeash() {
-	var b [1]byte
 	for {
-		if _, err := os.Stdin.Read(b[:]); err != nil {
+		var until int64
+		if err := binary.Read(os.Stdin, binary.LittleEndian, &until); err != nil {
 			os.Exit(1)
 		}
-		ambushed.Store(true)
+		ambushUntil.Store(until)
 	}
 }
 
