@@ -15,6 +15,13 @@ import (
 	"testing"
 )
 
+// memory is what a process may take, whatever passes through it: largeInput does
+// not fit.
+const (
+	memory     = 100 << 20
+	largeInput = 128 << 20
+)
+
 // repeat is an endless line.
 type repeat byte
 

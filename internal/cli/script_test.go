@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"testing"
@@ -17,14 +19,24 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/examples/data"
-	"github.com/deedgo/deed/internal/cli"
 )
 
-// TestMain lets scripts and tests run this binary as deed.
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"deed": func() { os.Exit(cli.Main()) },
-	})
+// TestMain builds deed as users get it, for scripts and tests to run: what the race
+// detector adds to time and memory would hide what they measure.
+func TestMain(m *testing.M) { os.Exit(withDeed(m)) }
+
+func withDeed(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "deed-test-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	build := exec.Command("go", "build", "-race=false", "-o", filepath.Join(dir, "deed"), "../../cmd/deed")
+	if out, err := build.CombinedOutput(); err != nil {
+		log.Fatalf("go build: %v\n%s", err, out)
+	}
+	os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	return m.Run()
 }
 
 // TestScripts runs testdata/*.txtar: each is a session of a shell that reads like
