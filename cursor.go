@@ -2,6 +2,8 @@ package deed
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +17,15 @@ type Cursor string
 
 // position renders the public form of an engine's position: "3-1042".
 func position(partition int, p string) string { return strconv.Itoa(partition) + "-" + p }
+
+// cursorOf renders positions by partition.
+func cursorOf(positions map[int]string) Cursor {
+	parts := make([]string, 0, len(positions))
+	for _, partition := range slices.Sorted(maps.Keys(positions)) {
+		parts = append(parts, position(partition, positions[partition]))
+	}
+	return Cursor(strings.Join(parts, ","))
+}
 
 // parse reads the cursor.
 func (c Cursor) parse() (map[int]string, error) {

@@ -144,7 +144,7 @@ func (g *groupRun) joinTopic(topic *Topic, from driver.From, side driver.SideLog
 		return nil, err
 	}
 	sub, err := g.bus.conn.Subscribe(g.ctx, driver.SubscribeSpec{
-		Topic: topic.name, Group: g.sub.group, From: from, Lease: g.bus.opts.Lease,
+		Topic: topic.name, Group: g.sub.group, From: from, Lease: g.bus.opts.Lease, Unsafe: g.sub.unsafe(topic.name),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("topic %s: %w", topic.name, err)
@@ -156,6 +156,17 @@ func (g *groupRun) joinTopic(topic *Topic, from driver.From, side driver.SideLog
 	}
 	g.topics = append(g.topics, t)
 	return t, nil
+}
+
+// unsafe names the types of a topic whose handlers are not replay-safe.
+func (s *Subscription) unsafe(topic string) []string {
+	var types []string
+	for _, h := range s.handlers {
+		if h.topic.name == topic && !h.replaySafe {
+			types = append(types, h.typeName)
+		}
+	}
+	return types
 }
 
 // wrap puts the middleware around a handler, the bus's outermost.
@@ -319,7 +330,7 @@ func (g *groupRun) run(items []*item) (err error) {
 		if h.batch != nil {
 			return h.call(ctx, e)
 		}
-		return h.call(withHandling(ctx, e.Event, g.sub.group), e)
+		return h.call(&handling{Context: ctx, event: &e.Event, group: g.sub.group, quiet: e.Quiet}, e)
 	}
 	batch := make([]Received[[]byte], len(items))
 	for i, it := range items {
@@ -359,7 +370,7 @@ func (g *groupRun) received(it *item) Received[[]byte] {
 	e := eventOf(&it.Message)
 	return Received[[]byte]{Event: e, Data: e.Data, Delivery: Delivery{
 		Topic: it.p.t.name, Group: g.sub.group, Position: position(it.Partition, it.Position), Stored: it.Stored,
-		Attempt: it.attempts + 1, Replay: it.Replay, Run: it.p.claim.Run,
+		Attempt: it.attempts + 1, Replay: it.Replay, Quiet: it.Replay && it.p.claim.Quiet, Run: it.p.claim.Run,
 	}}
 }
 

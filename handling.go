@@ -6,24 +6,50 @@ import (
 	"encoding/hex"
 )
 
-// handling is what a handler's context knows about the event being handled.
+// handling is a handler's context: it knows the event being handled.
 type handling struct {
-	event Event
-	group string
+	context.Context
+	event     *Event
+	group     string
+	quiet     bool
+	rehearsal bool
 }
 
 type handlingKey struct{}
 
-func withHandling(ctx context.Context, e Event, group string) context.Context {
-	return context.WithValue(ctx, handlingKey{}, &handling{e, group})
+func (h *handling) Value(key any) any {
+	if key == (handlingKey{}) {
+		return h
+	}
+	return h.Context.Value(key)
+}
+
+func handlingOf(ctx context.Context) *handling {
+	h, _ := ctx.Value(handlingKey{}).(*handling)
+	return h
 }
 
 // Handling returns the event whose handler ctx belongs to.
 func Handling(ctx context.Context) (Event, bool) {
-	if h, ok := ctx.Value(handlingKey{}).(*handling); ok {
-		return h.event, true
+	if h := handlingOf(ctx); h != nil {
+		return *h.event, true
 	}
 	return Event{}, false
+}
+
+// Quiet reports whether ctx belongs to a handler that sees an event again after a
+// quiet reset. Publish and outboxes are silent then; other effects are up to the
+// handler, which was declared [ReplaySafe].
+func Quiet(ctx context.Context) bool {
+	h := handlingOf(ctx)
+	return h != nil && h.quiet
+}
+
+// Rehearsal reports whether ctx belongs to a handler that is only tried out, see
+// [Subscription.Rehearse]: whatever it does has to be undone.
+func Rehearsal(ctx context.Context) bool {
+	h := handlingOf(ctx)
+	return h != nil && h.rehearsal
 }
 
 // IdempotencyKey returns a key for a call that a handler makes to another system:
@@ -31,8 +57,8 @@ func Handling(ctx context.Context) (Event, bool) {
 // the event. Step tells several calls of one handler apart. Outside a handler the
 // key is empty.
 func IdempotencyKey(ctx context.Context, step string) string {
-	h, ok := ctx.Value(handlingKey{}).(*handling)
-	if !ok {
+	h := handlingOf(ctx)
+	if h == nil {
 		return ""
 	}
 	return h.group + "/" + h.event.Source + "/" + h.event.ID + "/" + step
@@ -40,10 +66,11 @@ func IdempotencyKey(ctx context.Context, step string) string {
 
 // inherit fills correlation, causation and trace from the event being handled.
 func (e *Event) inherit(ctx context.Context) {
-	parent, ok := Handling(ctx)
-	if !ok {
+	h := handlingOf(ctx)
+	if h == nil {
 		return
 	}
+	parent := h.event
 	if e.CorrelationID == "" {
 		if e.CorrelationID = parent.CorrelationID; e.CorrelationID == "" {
 			e.CorrelationID = parent.ID

@@ -86,6 +86,9 @@ func (p *partition) accept(it *item) {
 	case it.h == nil:
 		p.t.passed++
 		p.finish(it)
+	case it.Replay && p.claim.Quiet && !it.h.replaySafe:
+		p.t.quieted++
+		p.finish(it)
 	case p.isParked(it.Key):
 		p.parkBehind(it)
 	default:

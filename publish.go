@@ -12,6 +12,7 @@ import (
 // Publish announces drafts and returns when they are durable. Those of one key are
 // stored in the order given. On failure a *PublishError tells which drafts are
 // surely not stored and which are unknown; deed's own retries never store twice.
+// In a handler that sees an event again after a quiet reset nothing is announced.
 func (b *Bus) Publish(ctx context.Context, drafts ...Draft) error {
 	_, err := b.PublishReceipt(ctx, drafts...)
 	return err
@@ -21,11 +22,30 @@ func (b *Bus) Publish(ctx context.Context, drafts ...Draft) error {
 type Receipt struct {
 	Stored     int // stored by this call
 	Duplicates int // inside the topic's dedupe window, and not stored again
+
+	last map[string]map[int]string // by topic and partition
+}
+
+// Cursor returns where on a topic the drafts lie, for [Bus.WaitFor]. It is empty
+// for a topic that nothing was stored on.
+func (r Receipt) Cursor(topic string) Cursor { return cursorOf(r.last[topic]) }
+
+func (r *Receipt) passed(topic string, partition int, position string) {
+	if position == "" {
+		return
+	}
+	if r.last == nil {
+		r.last = make(map[string]map[int]string)
+	}
+	if r.last[topic] == nil {
+		r.last[topic] = make(map[int]string)
+	}
+	r.last[topic][partition] = position
 }
 
 // PublishReceipt is Publish for callers who want to know about duplicates.
 func (b *Bus) PublishReceipt(ctx context.Context, drafts ...Draft) (Receipt, error) {
-	if len(drafts) == 0 {
+	if len(drafts) == 0 || Quiet(ctx) {
 		return Receipt{}, nil
 	}
 	parts, err := b.split(ctx, drafts)

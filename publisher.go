@@ -121,6 +121,7 @@ func (r *request) outcome() (Receipt, error) {
 		if p.receipt.Err == nil {
 			sum.Stored += p.receipt.Stored
 			sum.Duplicates += len(p.messages) - p.receipt.Stored
+			sum.passed(p.info.Name, p.partition, p.receipt.Last)
 			continue
 		}
 		if failed == nil {
@@ -140,7 +141,7 @@ func (r *request) outcome() (Receipt, error) {
 
 func surelyNotStored(err error) bool {
 	for _, s := range [...]error{
-		driver.ErrNotStored, driver.ErrRefused, driver.ErrGap, driver.ErrClosed, driver.ErrNotFound,
+		driver.ErrNotStored, driver.ErrRefused, driver.ErrGap, driver.ErrClosed, driver.ErrNotFound, driver.ErrFull,
 	} {
 		if errors.Is(err, s) {
 			return true
@@ -315,7 +316,9 @@ func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*r
 
 // mayPass reports whether trying again can help.
 func mayPass(err error) bool {
-	for _, s := range [...]error{driver.ErrRefused, driver.ErrGap, driver.ErrClosed, driver.ErrNotFound} {
+	for _, s := range [...]error{
+		driver.ErrRefused, driver.ErrGap, driver.ErrClosed, driver.ErrNotFound, driver.ErrFull,
+	} {
 		if errors.Is(err, s) {
 			return false
 		}

@@ -24,6 +24,7 @@ type topicRun struct {
 	// Guarded by the group's mutex.
 	parts     map[int]*partition
 	passed    int                // events of types without a handler
+	quieted   int                // replayed events that a quiet reset keeps from their handlers
 	interrupt context.CancelFunc // ends the Receive in progress
 	starved   bool               // the Receive in progress leaves something out for want of room
 }

@@ -182,4 +182,7 @@ func (t *topicRun) leave() {
 	if t.passed > 0 {
 		t.log.Info("deed: events of types without a handler were passed over", "events", t.passed)
 	}
+	if t.quieted > 0 {
+		t.log.Info("deed: replayed events were kept from handlers that are not replay-safe", "events", t.quieted)
+	}
 }

@@ -27,6 +27,9 @@ type Delivery struct {
 	Attempt int
 	// Replay says that the group had handled the event before it was reset.
 	Replay bool
+	// Quiet says that the reset was to leave effects alone: the outbox and Publish
+	// are silent, and an inbox handler's effect is not repeated.
+	Quiet bool
 	// Run counts the group's resets on the topic.
 	Run int
 }
@@ -46,6 +49,24 @@ type Handler struct {
 	one      HandlerFunc
 	batch    func(ctx context.Context, events []Received[[]byte]) error
 	maxBatch int
+
+	replaySafe bool
+	rehearsed  bool
+}
+
+// ReplaySafe declares that h may handle again what the group had handled before it
+// was reset, because it only repeats what it did: it keeps a view, a cache, a count
+// by id. After a quiet reset only such handlers see replayed events.
+func ReplaySafe(h Handler) Handler {
+	h.replaySafe = true
+	return h
+}
+
+// Rehearsed declares that h undoes everything it did when it is called for a
+// rehearsal, see [Rehearsal]. Package inbox makes such handlers.
+func Rehearsed(h Handler) Handler {
+	h.rehearsed = true
+	return h
 }
 
 // On handles the events of one type, one at a time per key, different keys in

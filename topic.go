@@ -29,6 +29,9 @@ type TopicOptions struct {
 	Keep time.Duration
 	// Hold is how long events wait for a slow group. Zero means for ever.
 	Hold time.Duration
+	// MaxBytes bounds the data that the topic stores. Above it Publish fails and
+	// names the group that holds events back. Zero means no bound.
+	MaxBytes int64
 }
 
 // Values of TopicOptions.PartitionBy: order is kept per key, or per type.
@@ -55,7 +58,7 @@ func (t *Topic) Options() TopicOptions { return t.opts }
 func (t *Topic) settings() driver.TopicSettings {
 	return driver.TopicSettings{
 		Partitions: t.opts.Partitions, PartitionBy: t.opts.PartitionBy,
-		Dedupe: t.opts.Dedupe, Keep: t.opts.Keep, Hold: t.opts.Hold,
+		Dedupe: t.opts.Dedupe, Keep: t.opts.Keep, Hold: t.opts.Hold, MaxBytes: t.opts.MaxBytes,
 	}
 }
 

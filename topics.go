@@ -85,6 +85,9 @@ func (b *Bus) canKeep(t *Topic) error {
 	if t.opts.Dedupe > 0 && !b.features.Dedupe {
 		return fmt.Errorf("topic %s: %s has no id window (unset TopicOptions.Dedupe)", t.name, b.features.Engine)
 	}
+	if t.opts.MaxBytes > 0 && !b.features.Retention {
+		return fmt.Errorf("topic %s: %s does not bound topics (unset TopicOptions.MaxBytes)", t.name, b.features.Engine)
+	}
 	return nil
 }
 
@@ -105,6 +108,8 @@ func (t *Topic) compare(info driver.TopicInfo) error {
 		return t.differs("keep", o.Keep, info.Keep)
 	case o.Hold != 0 && o.Hold != info.Hold:
 		return t.differs("hold", o.Hold, info.Hold)
+	case o.MaxBytes != 0 && o.MaxBytes != info.MaxBytes:
+		return t.differs("max_bytes", o.MaxBytes, info.MaxBytes)
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package inbox
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -88,9 +89,10 @@ type receipt struct {
 
 // receiptOf returns the receipt of a delivery. Runs count for replays only: what a
 // group meets for the first time may be redelivered across a reset, and is the same.
+// A quiet replay is the same as well, so that its effect is not repeated.
 func receiptOf(e deed.Event, d deed.Delivery) receipt {
 	r := receipt{group: d.Group, topic: d.Topic, source: e.Source, id: e.ID}
-	if d.Replay {
+	if d.Replay && !d.Quiet {
 		r.run = d.Run
 	}
 	return r
@@ -101,13 +103,23 @@ func (in *Inbox) do(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx
 	if err := in.prepare(ctx); err != nil {
 		return err
 	}
-	return in.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := in.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if err := fn(ctx, tx); err != nil {
 			return err
 		}
+		if deed.Rehearsal(ctx) {
+			return errRehearsed
+		}
 		return in.clean(ctx, tx)
 	})
+	if errors.Is(err, errRehearsed) {
+		return nil
+	}
+	return err
 }
+
+// errRehearsed rolls back what a handler did that was only tried out.
+var errRehearsed = errors.New("rehearsed")
 
 const insertReceipt = `insert into deed_inbox (group_name, source, id, run, topic, handled)
 values (?, ?, ?, ?, ?, ?) on conflict do nothing`

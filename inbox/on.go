@@ -16,9 +16,9 @@ func On[T any](
 	db Database, t *deed.Type[T], handle func(ctx context.Context, tx *sql.Tx, e deed.Received[T]) error,
 ) deed.Handler {
 	in := open(db)
-	return deed.On(t, func(ctx context.Context, e deed.Received[T]) error {
+	return deed.Rehearsed(deed.On(t, func(ctx context.Context, e deed.Received[T]) error {
 		return once(ctx, in, e, handle)
-	})
+	}))
 }
 
 // OnAny handles all events of a topic that no other handler of the subscription is
@@ -27,9 +27,9 @@ func OnAny(
 	db Database, t *deed.Topic, handle func(ctx context.Context, tx *sql.Tx, e deed.Received[[]byte]) error,
 ) deed.Handler {
 	in := open(db)
-	return deed.OnAny(t, func(ctx context.Context, e deed.Received[[]byte]) error {
+	return deed.Rehearsed(deed.OnAny(t, func(ctx context.Context, e deed.Received[[]byte]) error {
 		return once(ctx, in, e, handle)
-	})
+	}))
 }
 
 func once[T any](
@@ -74,9 +74,9 @@ func OnBatch[T any](
 	handle func(ctx context.Context, tx *sql.Tx, events []deed.Received[T]) error,
 ) deed.Handler {
 	in := open(db)
-	return deed.OnBatch(t, limit, func(ctx context.Context, events []deed.Received[T]) error {
+	return deed.Rehearsed(deed.OnBatch(t, limit, func(ctx context.Context, events []deed.Received[T]) error {
 		return batches(ctx, in, events, handle)
-	})
+	}))
 }
 
 // batches runs transactions until one commits. Each but the last takes at least one
