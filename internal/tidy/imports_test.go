@@ -35,6 +35,8 @@ var importRules = []struct {
 	{"outbox", []string{std, ".", "driver", "sqldb"}},
 	{"inbox", []string{std, ".", "driver", "sqldb"}},
 	{"deadletter", []string{std, ".", "driver"}},
+	{"deedproto", []string{std, ".", "google.golang.org/protobuf"}},
+	{"deedtest", []string{std, ".", "driver", "deadletter", "engine/deedmem", "engine/deedsql"}},
 	{"cmd/deed", []string{std, "internal/cli"}},
 	{"internal/*", []string{all}},
 	{"internal/*/*", []string{all}},
@@ -47,7 +49,8 @@ var importRules = []struct {
 // notInBinary must never be linked into cmd/deed.
 var notInBinary = []string{
 	"testing", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/rogpeppe/go-internal/testscript",
-	module + "/internal/testenv", module + "/internal/tidy", module + "/internal/torture", module + "/examples",
+	module + "/deedtest", module + "/examples",
+	module + "/internal/testenv", module + "/internal/tidy", module + "/internal/torture",
 }
 
 type listed struct {
@@ -120,6 +123,11 @@ func TestImportRulesCatch(t *testing.T) {
 		{"outbox", module + "/inbox", false, false},
 		{"inbox", module, false, true},
 		{"drivertest", "testing", true, false},
+		{"deedproto", "google.golang.org/protobuf/proto", false, true},
+		{".", "google.golang.org/protobuf/proto", false, false},
+		{".", module + "/deedproto", false, false},
+		{"deedtest", module + "/engine/deedmem", false, true},
+		{"deedtest", module + "/outbox", false, false},
 		{"internal/cli", module + "/engine", false, true},
 	} {
 		if got := mayImport(importRuleOf(c.from), c.from, c.to, c.standard); got != c.want {
