@@ -34,7 +34,7 @@ func (l Load) withDefaults() Load {
 	l.Lanes = cmp.Or(l.Lanes, 2)
 	l.Batch = cmp.Or(l.Batch, 16)
 	l.Rate = cmp.Or(l.Rate, 200)
-	l.Backlog = cmp.Or(l.Backlog, 1000)
+	l.Backlog = cmp.Or(l.Backlog, 500)
 	l.SlowIn = cmp.Or(l.SlowIn, 100)
 	l.Slow = cmp.Or(l.Slow, 50*time.Millisecond)
 	return l
