@@ -70,8 +70,10 @@ func (e *Event) validate() error {
 	case e.Type == "":
 		return fmt.Errorf("attribute type is empty")
 	}
-	if _, err := url.Parse(e.Source); err != nil {
-		return fmt.Errorf("attribute source is no URI-reference: %q", e.Source)
+	if !isPath(e.Source) {
+		if _, err := url.Parse(e.Source); err != nil {
+			return fmt.Errorf("attribute source is no URI-reference: %q", e.Source)
+		}
 	}
 	if e.Version < 0 {
 		return fmt.Errorf("attribute typeversion is negative: %d", e.Version)
@@ -92,6 +94,19 @@ func (e *Event) validate() error {
 		}
 	}
 	return nil
+}
+
+// isPath reports whether s is a URI-reference of unreserved characters and slashes,
+// as sources mostly are, which saves parsing it.
+func isPath(s string) bool {
+	for _, c := range []byte(s) {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '/', c == '-', c == '.', c == '_', c == '~':
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func validAttribute(name string) bool {

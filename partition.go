@@ -140,6 +140,10 @@ func (p *partition) finish(it *item) {
 		moved = true
 	}
 	if moved {
+		if !p.t.moved {
+			p.t.moved = true
+			p.t.wake()
+		}
 		p.t.refetch()
 	}
 }

@@ -26,6 +26,7 @@ type topicRun struct {
 	passed    int                // events of types without a handler
 	quieted   int                // replayed events that a quiet reset keeps from their handlers
 	interrupt context.CancelFunc // ends the Receive in progress
+	moved     bool               // a watermark has moved since positions were settled
 	starved   bool               // the Receive in progress leaves something out for want of room
 }
 

@@ -14,19 +14,25 @@ import (
 const settleEvery = 100 * time.Millisecond
 
 // settleLoop stores what happened on a topic until ctx ends: parked events at once,
-// positions ten times a second.
+// positions at once after a quiet time and ten times a second under load.
 func (t *topicRun) settleLoop(ctx context.Context) {
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
 	failing := false
+	var settled time.Time
 	for {
-		positions := false
+		due := false
 		select {
 		case <-t.kick:
 		case <-tick.C:
-			positions = true
+			due = true
 		case <-ctx.Done():
 			return
+		}
+		positions := due || time.Since(settled) >= settleEvery
+		if positions {
+			settled = time.Now()
+			tick.Reset(settleEvery)
 		}
 		err := t.settle(ctx, positions)
 		if err != nil && !failing && ctx.Err() == nil {
@@ -97,6 +103,7 @@ func (t *topicRun) settlePositions(ctx context.Context, leaving bool) error {
 	var parts []*partition
 	now := time.Now()
 	g.mu.Lock()
+	t.moved = false
 	for _, p := range t.parts {
 		s := driver.Settlement{
 			Partition: p.claim.Partition, Epoch: p.claim.Epoch, Rate: p.measure(now), Status: p.status,
