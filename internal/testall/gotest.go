@@ -145,14 +145,10 @@ func (p *progress) endPackage(e testEvent) {
 	c := p.counts(e.Package)
 	name := testName{pkg: e.Package}
 	verdict := map[string]string{"pass": "ok", "fail": "FAIL", "skip": "-"}[e.Action]
-	if e.Action == "fail" && c.failed == 0 { // it did not build, or its process ended
-		c.failed = 1
-		text := p.tail(testName{pkg: e.FailedBuild}).text() + p.tail(name).text()
-		for unfinished := range p.running {
-			if unfinished.pkg == e.Package {
-				text += "still running: " + unfinished.test + "\n" + p.tail(unfinished).text()
-			}
-		}
+	unfinished := p.unfinished(e.Package)
+	if e.Action == "fail" && (c.failed == 0 || unfinished != "") { // it did not build, or its process ended
+		c.failed++
+		text := p.tail(testName{pkg: e.FailedBuild}).text() + p.tail(name).text() + unfinished
 		p.failures = append(p.failures, e.Package+"\n"+text)
 	}
 	p.passed += c.passed
@@ -168,6 +164,19 @@ func (p *progress) endPackage(e testEvent) {
 		fmt.Fprintln(p.out)
 	}
 	delete(p.output, name)
+}
+
+// unfinished forgets the tests of a package that ended without them, and returns
+// what they said.
+func (p *progress) unfinished(pkg string) (text string) {
+	for name := range p.running {
+		if name.pkg == pkg {
+			text += "still running: " + name.test + "\n" + p.tail(name).text()
+			delete(p.running, name)
+			delete(p.output, name)
+		}
+	}
+	return text
 }
 
 // stillRunning names the tests that have been running longest.
