@@ -49,14 +49,16 @@ type Conn struct {
 	closing  sync.Once
 	closeErr error
 
-	anywhere driverkit.Signal // another connection may have committed
+	anywhere  driverkit.Signal // another connection may have committed
+	scheduled driverkit.Signal // an event was delayed here
 
 	mu       sync.Mutex
 	closed   bool
 	topics   map[int64]*driverkit.Signal // an event was stored on the topic, by id
 	seats    map[string]int64            // group id by own seat
 	lastSeat int
-	changes  int64 // sum over the groups of own seats, as last seen
+	changes  int64          // sum over the groups of own seats, as last seen
+	moving   map[int64]bool // topics whose delayed events this connection moves, by id
 }
 
 // Open opens the database that url names: "sqlite:orders.db". A nil opts means
@@ -174,6 +176,9 @@ func (c *Conn) committed(t *tx) {
 	c.mu.Unlock()
 	for _, s := range wake {
 		s.Notify()
+	}
+	for id := range t.delayed {
+		c.moves(id)
 	}
 	if t.groups {
 		c.keeper.Nudge()

@@ -76,6 +76,7 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 		return r, nil
 	}
 	stored := max(t.now, h.stored)
+	now := 0 // messages that are not delayed
 	for i := range messages {
 		m := &messages[i]
 		if topic.settings.Dedupe > 0 {
@@ -87,13 +88,25 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 				continue
 			}
 		}
+		if !m.NotBefore.IsZero() && m.NotBefore.After(t.time) {
+			if err := t.schedule(topic.id, partition, h, m); err != nil {
+				return r, err
+			}
+			r.Stored++
+			continue
+		}
 		h.position++
 		if err := t.rows.add(t.statements, topic.id, partition, h.position, stored, m); err != nil {
 			return r, err
 		}
+		h.bytes += int64(len(m.Data))
+		now++
 		r.Stored++
 	}
-	if r.Stored > 0 {
+	if h.scheduled > 0 {
+		t.delayed[topic.id] = true
+	}
+	if now > 0 {
 		h.stored, h.dirty = stored, true
 		r.Last = position(h.position)
 		t.published[topic.id] = true
@@ -119,9 +132,6 @@ func (t *topic) accepts(b *driver.Batch) error {
 		if len(m.Data) > sqliteBytes {
 			return fmt.Errorf("%w: event %s has %d bytes of data (at most %d)",
 				driver.ErrRefused, m.ID, len(m.Data), sqliteBytes)
-		}
-		if !m.NotBefore.IsZero() {
-			return fmt.Errorf("%w: event %s is delayed, which this engine cannot keep", driver.ErrRefused, m.ID)
 		}
 	}
 	return nil

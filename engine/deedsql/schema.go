@@ -10,6 +10,7 @@ var sqliteMigrations = []sqldb.Migration{
 	{Name: "topics", SQL: sqliteTopics},
 	{Name: "groups", SQL: sqliteGroups},
 	{Name: "side log", SQL: sqliteSideLog},
+	{Name: "delay, retention, reset", SQL: sqliteTime},
 }
 
 const sqliteTopics = `

@@ -52,6 +52,7 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 		return nil, c.fail(what, err)
 	}
 	c.watch()
+	c.moves(s.topic.id)
 	c.mu.Lock()
 	c.lastSeat++
 	name := fmt.Sprintf("%s/%d", c.member, c.lastSeat)

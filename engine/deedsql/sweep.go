@@ -72,6 +72,7 @@ var dropQueries = map[string][]string{
 	"topic": {
 		"DELETE FROM deed_log WHERE (topic_id, partition, position) IN " +
 			"(SELECT topic_id, partition, position FROM deed_log WHERE topic_id = ? LIMIT ?)",
+		"DELETE FROM deed_due WHERE accepted IN (SELECT accepted FROM deed_due WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_window WHERE (topic_id, era, source, id) IN " +
 			"(SELECT topic_id, era, source, id FROM deed_window WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_producer WHERE (producer, topic_id, partition) IN " +

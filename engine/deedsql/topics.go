@@ -24,20 +24,29 @@ type topic struct {
 	created     int64
 }
 
-const topicColumns = "id, name, partitions, partition_by, dedupe, keep, hold, generation, incarnation, created"
+const topicColumns = "id, name, partitions, partition_by, dedupe, keep, hold, max_bytes, generation, incarnation, created"
 
 func (t *topic) dest() []any {
 	return []any{
 		&t.id, &t.name, &t.settings.Partitions, &t.settings.PartitionBy, &t.settings.Dedupe, &t.settings.Keep,
-		&t.settings.Hold, &t.generation, &t.incarnation, &t.created,
+		&t.settings.Hold, &t.settings.MaxBytes, &t.generation, &t.incarnation, &t.created,
 	}
 }
 
-func (t *topic) info(events int64) driver.TopicInfo {
-	return driver.TopicInfo{
+// describe tells about a topic and what it stores.
+func describe(st *statements, t *topic) (driver.TopicInfo, error) {
+	info := driver.TopicInfo{
 		Name: t.name, TopicSettings: t.settings, Generation: t.generation, Incarnation: t.incarnation,
-		Created: nanoTime(t.created), Events: events,
+		Created: nanoTime(t.created),
 	}
+	err := st.row("SELECT coalesce(sum(position - removed), 0), coalesce(sum(bytes), 0), coalesce(sum(scheduled), 0) "+
+		"FROM deed_head WHERE topic_id = ?", []any{t.id}, &info.Events, &info.Bytes, &info.Scheduled)
+	if err != nil || info.Scheduled == 0 {
+		return info, err
+	}
+	due, err := nextDue(st, t.id)
+	info.NextDue = nanoTime(due)
+	return info, err
 }
 
 // readTopic returns a topic by name, or ErrNotFound.
@@ -48,12 +57,6 @@ func readTopic(st *statements, name string) (*topic, error) {
 		return nil, fmt.Errorf("%w: topic %s", driver.ErrNotFound, name)
 	}
 	return t, err
-}
-
-// countEvents returns how many events a topic stores.
-func countEvents(st *statements, topic int64) (n int64, err error) {
-	err = st.row("SELECT coalesce(sum(position), 0) FROM deed_head WHERE topic_id = ?", []any{topic}, &n)
-	return n, err
 }
 
 // CreateTopic implements [driver.Topics].
@@ -79,10 +82,11 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 }
 
 func (t *tx) createTopic(name string, s driver.TopicSettings, incarnation string) error {
-	_, err := t.exec("INSERT INTO deed_topic (name, partitions, partition_by, dedupe, keep, hold, "+
-		"generation, incarnation, "+
-		"created) VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?)",
-		name, s.Partitions, s.PartitionBy, int64(s.Dedupe), int64(s.Keep), int64(s.Hold), incarnation, t.now)
+	_, err := t.exec("INSERT INTO deed_topic (name, partitions, partition_by, dedupe, keep, hold, max_bytes, "+
+		"generation, incarnation, created) "+
+		"SELECT ?, ?, ?, ?, ?, ?, ?, 1 + coalesce((SELECT generation FROM deed_generation WHERE name = ?), 0), ?, ?",
+		name, s.Partitions, s.PartitionBy, int64(s.Dedupe), int64(s.Keep), int64(s.Hold), s.MaxBytes,
+		name, incarnation, t.now)
 	if err != nil {
 		return err
 	}
@@ -120,8 +124,8 @@ func complete(name string, s driver.TopicSettings) (driver.TopicSettings, error)
 		return refuse("%d partitions (want 1 to %d)", s.Partitions, maxPartitions)
 	case s.PartitionBy != "key" && s.PartitionBy != "type":
 		return refuse("partitioned by %q (want key or type)", s.PartitionBy)
-	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0:
-		return refuse("a duration is negative")
+	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
+		return refuse("a duration or size is negative")
 	case s.Dedupe > 0 && s.Dedupe < time.Millisecond:
 		return refuse("an id window of %v (want 1ms or more)", s.Dedupe)
 	}
@@ -137,8 +141,8 @@ func (c *Conn) Topic(_ context.Context, name string) (driver.TopicInfo, error) {
 	if err != nil {
 		return driver.TopicInfo{}, c.fail("topic "+name, err)
 	}
-	n, err := countEvents(c.read, t.id)
-	return t.info(n), c.fail("topic "+name, err)
+	info, err := describe(c.read, t)
+	return info, c.fail("topic "+name, err)
 }
 
 // Topics implements [driver.Topics].
@@ -157,11 +161,9 @@ func (c *Conn) Topics(context.Context) ([]driver.TopicInfo, error) {
 	}
 	infos := make([]driver.TopicInfo, len(topics))
 	for i, t := range topics {
-		n, err := countEvents(c.read, t.id)
-		if err != nil {
+		if infos[i], err = describe(c.read, t); err != nil {
 			return nil, c.fail("topics", err)
 		}
-		infos[i] = t.info(n)
 	}
 	return infos, nil
 }
@@ -184,8 +186,8 @@ func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings
 		if err := t.rewindow(old, s.Dedupe); err != nil {
 			return err
 		}
-		_, err = t.exec("UPDATE deed_topic SET dedupe = ?, keep = ?, hold = ? WHERE id = ?",
-			int64(s.Dedupe), int64(s.Keep), int64(s.Hold), old.id)
+		_, err = t.exec("UPDATE deed_topic SET dedupe = ?, keep = ?, hold = ?, max_bytes = ? WHERE id = ?",
+			int64(s.Dedupe), int64(s.Keep), int64(s.Hold), s.MaxBytes, old.id)
 		delete(t.topics, name) // later jobs of the transaction read it anew
 		return err
 	})
@@ -225,6 +227,8 @@ func (c *Conn) DeleteTopic(ctx context.Context, name string) error {
 			"INSERT INTO deed_dropped (kind, id) SELECT 'group', id FROM deed_group WHERE topic_id = ?",
 			"INSERT INTO deed_dropped (kind, id) VALUES ('topic', ?)",
 			"DELETE FROM deed_group WHERE topic_id = ?",
+			"INSERT INTO deed_generation (name, generation) SELECT name, generation FROM deed_topic WHERE id = ? " +
+				"ON CONFLICT (name) DO UPDATE SET generation = excluded.generation",
 			"DELETE FROM deed_head WHERE topic_id = ?",
 			"DELETE FROM deed_topic WHERE id = ?",
 		} {

@@ -22,6 +22,7 @@ type tx struct {
 	rows      rowBuffer
 
 	published map[int64]bool // topics that got events
+	delayed   map[int64]bool // topics that have delayed events
 	groups    bool           // seats or claims changed in a way that members act on
 }
 
@@ -32,9 +33,13 @@ type place struct {
 
 // head is the end of a partition.
 type head struct {
-	position int64
-	stored   int64 // never goes back, so that Seek can search
-	dirty    bool
+	position  int64
+	stored    int64 // never goes back, so that Seek can search
+	removed   int64 // positions up to here are gone
+	bytes     int64 // of data in the log
+	scheduled int64 // delayed events
+	dueBytes  int64 // of their data
+	dirty     bool
 }
 
 type producerKey struct {
@@ -51,7 +56,7 @@ func newTx(st *statements, now time.Time) *tx {
 	return &tx{
 		statements: st, time: now, now: now.UnixNano(),
 		topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
-		published: make(map[int64]bool),
+		published: make(map[int64]bool), delayed: make(map[int64]bool),
 	}
 }
 
@@ -74,8 +79,9 @@ func (t *tx) head(p place) (*head, error) {
 		return h, nil
 	}
 	h := &head{}
-	err := t.row("SELECT position, stored_at FROM deed_head WHERE topic_id = ? AND partition = ?",
-		[]any{p.topic, p.partition}, &h.position, &h.stored)
+	err := t.row("SELECT position, stored_at, removed, bytes, scheduled, due_bytes FROM deed_head "+
+		"WHERE topic_id = ? AND partition = ?", []any{p.topic, p.partition},
+		&h.position, &h.stored, &h.removed, &h.bytes, &h.scheduled, &h.dueBytes)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("%w: the topic has no partition %d", driver.ErrRefused, p.partition)
 	}
@@ -112,8 +118,9 @@ func (t *tx) flush() error {
 		if !h.dirty {
 			continue
 		}
-		_, err := t.exec("UPDATE deed_head SET position = ?, stored_at = ? WHERE topic_id = ? AND partition = ?",
-			h.position, h.stored, at.topic, at.partition)
+		_, err := t.exec("UPDATE deed_head SET position = ?, stored_at = ?, removed = ?, bytes = ?, scheduled = ?, "+
+			"due_bytes = ? WHERE topic_id = ? AND partition = ?",
+			h.position, h.stored, h.removed, h.bytes, h.scheduled, h.dueBytes, at.topic, at.partition)
 		if err != nil {
 			return err
 		}
@@ -148,4 +155,5 @@ func (t *tx) forget(name string, id int64) {
 		}
 	}
 	delete(t.published, id)
+	delete(t.delayed, id)
 }

@@ -74,13 +74,16 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// contentType is the name that the content type has among the stored attributes.
-const contentType = "datacontenttype"
+// The names that other fields of a message have among the stored attributes.
+const (
+	contentType = "datacontenttype"
+	notBefore   = "not-before" // no attribute: those have no hyphen
+)
 
-// attributesValue is a JSON object with the content type and the attributes by
-// sorted name, null when there are none.
+// attributesValue is a JSON object with the content type, the time of a delayed event
+// and the attributes by sorted name, null when there are none.
 func attributesValue(m *driver.Message) any {
-	if len(m.Attributes) == 0 && m.ContentType == "" {
+	if len(m.Attributes) == 0 && m.ContentType == "" && m.NotBefore.IsZero() {
 		return nil
 	}
 	names := make([]string, 0, len(m.Attributes))
@@ -91,6 +94,9 @@ func attributesValue(m *driver.Message) any {
 	b := make([]byte, 0, 128)
 	if m.ContentType != "" {
 		b = appendMember(b, contentType, m.ContentType)
+	}
+	if !m.NotBefore.IsZero() {
+		b = appendMember(b, notBefore, m.NotBefore.UTC().Format(time.RFC3339Nano))
 	}
 	for _, name := range names {
 		b = appendMember(b, name, m.Attributes[name])
@@ -133,6 +139,13 @@ func parseAttributes(m *driver.Message, s string) error {
 	}
 	if err := json.Unmarshal([]byte(s), &m.Attributes); err != nil {
 		return fmt.Errorf("the stored attributes are damaged: %w", err)
+	}
+	if s, ok := m.Attributes[notBefore]; ok {
+		var err error
+		if m.NotBefore, err = time.Parse(time.RFC3339Nano, s); err != nil {
+			return fmt.Errorf("the stored attributes are damaged: %w", err)
+		}
+		delete(m.Attributes, notBefore)
 	}
 	m.ContentType = m.Attributes[contentType]
 	if delete(m.Attributes, contentType); len(m.Attributes) == 0 {

@@ -1,0 +1,190 @@
+package deedsql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+const (
+	moveEvents = 2048    // delayed events that one job moves to the log
+	moveBytes  = 8 << 20 // of data, after which it takes no further one
+)
+
+// dueValue is a NotBefore as a column. What nanoseconds do not reach is due at their
+// end, in 2262.
+func dueValue(notBefore time.Time) int64 {
+	if notBefore.Unix() >= math.MaxInt64/nanosPerSecond {
+		return math.MaxInt64
+	}
+	return notBefore.UnixNano()
+}
+
+// schedule keeps an event until it is due. It is accepted, and has no position yet.
+func (t *tx) schedule(topic int64, partition int, h *head, m *driver.Message) error {
+	_, err := t.exec("INSERT INTO deed_due (topic_id, due, partition, accepted_at, id, source, type, version, key, time, "+
+		"attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		topic, dueValue(m.NotBefore), partition, t.now, m.ID, m.Source, m.Type, m.Version, m.Key,
+		timeValue(m.Time), attributesValue(m), m.Data)
+	h.scheduled++
+	h.dueBytes += int64(len(m.Data))
+	h.dirty = true
+	t.delayed[topic] = true
+	return err
+}
+
+// nextDue returns when the first delayed event of a topic is due, 0 when there is
+// none.
+func nextDue(st *statements, topic int64) (due int64, err error) {
+	err = st.row("SELECT due FROM deed_due WHERE topic_id = ? ORDER BY due, accepted LIMIT 1", []any{topic}, &due)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return due, err
+}
+
+// dueEvent is a row of deed_due.
+type dueEvent struct {
+	accepted, due int64
+	driver.Delivery
+}
+
+// move gives the topic's events that are due their positions, in order of due time
+// and then of acceptance, up to a bound.
+func (t *tx) move(topic int64) error {
+	some, err := t.due(topic)
+	if err != nil || len(some) == 0 {
+		return err
+	}
+	for i := range some {
+		e := &some[i]
+		h, err := t.head(place{topic, e.Partition})
+		if err != nil {
+			return err
+		}
+		size := int64(len(e.Data))
+		h.position++
+		h.stored, h.dirty = max(t.now, h.stored), true
+		h.bytes, h.scheduled, h.dueBytes = h.bytes+size, h.scheduled-1, h.dueBytes-size
+		if err := t.rows.add(t.statements, topic, e.Partition, h.position, h.stored, &e.Message); err != nil {
+			return err
+		}
+	}
+	last := some[len(some)-1]
+	t.published[topic] = true
+	_, err = t.exec("DELETE FROM deed_due WHERE topic_id = ? AND (due, accepted) <= (?, ?)", topic, last.due, last.accepted)
+	return err
+}
+
+// due reads the next events to move.
+func (t *tx) due(topic int64) ([]dueEvent, error) {
+	stmt, err := t.get("SELECT accepted, due, partition, id, source, type, version, key, time, attributes, data " +
+		"FROM deed_due WHERE topic_id = ? AND due <= ? ORDER BY due, accepted LIMIT ?")
+	if err != nil {
+		return nil, err
+	}
+	rows, err := stmt.Query(topic, t.now, moveEvents)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var some []dueEvent
+	for bytes := 0; bytes < moveBytes && rows.Next(); {
+		var e dueEvent
+		var when any
+		var attributes sql.NullString
+		err := rows.Scan(&e.accepted, &e.due, &e.Partition, &e.ID, &e.Source, &e.Type, &e.Version, &e.Key,
+			&when, &attributes, &e.Data)
+		if err != nil {
+			return nil, err
+		}
+		if e.Time, err = parseTime(when); err != nil {
+			return nil, err
+		}
+		if err := parseAttributes(&e.Message, attributes.String); err != nil {
+			return nil, err
+		}
+		bytes += len(e.Data)
+		some = append(some, e)
+	}
+	return some, rows.Err()
+}
+
+// moves makes this connection one of those that move a topic's delayed events when
+// they are due. The write transaction keeps them apart.
+func (c *Conn) moves(topic int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	if c.moving == nil {
+		c.moving = make(map[int64]bool)
+		c.done.Go(c.mover)
+	}
+	c.moving[topic] = true
+	c.scheduled.Notify()
+}
+
+// mover waits for the next due time of the topics in c.moving, or for an earlier one
+// to be scheduled here or by another process.
+func (c *Conn) mover() {
+	c.watch()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		here, elsewhere := c.scheduled.Wait(), c.anywhere.Wait()
+		timer.Reset(c.moveAll())
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-timer.C:
+		case <-here:
+		case <-elsewhere:
+		}
+	}
+}
+
+// moveAll moves a part of every topic that has something due and returns how long
+// there is nothing more to do.
+func (c *Conn) moveAll() time.Duration {
+	rest := time.Hour
+	for _, topic := range c.movingTopics() {
+		due, err := nextDue(c.read, topic)
+		if err == nil && due == 0 {
+			continue
+		}
+		if wait := time.Duration(due - c.dialect.now().UnixNano()); err == nil && wait > 0 {
+			rest = min(rest, wait)
+			continue
+		}
+		if err == nil {
+			err = c.write(c.ctx, moveEvents, func(t *tx) error { return t.move(topic) })
+		}
+		switch {
+		case err == nil:
+			rest = 0
+		case errors.Is(err, driver.ErrRefused): // the topic was deleted
+			c.mu.Lock()
+			delete(c.moving, topic)
+			c.mu.Unlock()
+		case !errors.Is(err, context.Canceled):
+			rest = min(rest, time.Second) // a full disk, say: what is due waits
+		}
+	}
+	return rest
+}
+
+func (c *Conn) movingTopics() []int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	topics := make([]int64, 0, len(c.moving))
+	for id := range c.moving {
+		topics = append(topics, id)
+	}
+	return topics
+}

@@ -1,0 +1,184 @@
+package deedsql
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// delayed publishes n events over the partitions of a topic; event i is due after
+// delay(i).
+func delayed(t testing.TB, c *Conn, topic string, partitions, n int, delay func(int) time.Duration) time.Time {
+	t.Helper()
+	now := time.Now()
+	bs := events(topic, partitions, n)
+	for p := range bs {
+		for i := range bs[p].Messages {
+			bs[p].Messages[i].NotBefore = now.Add(delay(i*partitions + p))
+		}
+	}
+	rs, err := c.Publish(t.Context(), bs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rs {
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+	}
+	return now
+}
+
+// collect receives n events.
+func collect(t testing.TB, s driver.Subscription, n int) []driver.Delivery {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var got []driver.Delivery
+	for len(got) < n {
+		r, err := s.Receive(ctx, driver.Fetch{Events: 1000, Bytes: 1 << 20})
+		if err != nil {
+			t.Fatalf("after %d of %d events: %v", len(got), n, err)
+		}
+		got = append(got, r.Deliveries...)
+	}
+	return got
+}
+
+func info(t testing.TB, c *Conn, topic string) driver.TopicInfo {
+	t.Helper()
+	i, err := c.Topic(t.Context(), topic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
+
+// TestManyDueAtOnce delays 20,000 events to one moment and publishes others
+// meanwhile.
+func TestManyDueAtOnce(t *testing.T) {
+	c := open(t, filepath.Join(t.TempDir(), "a.db"))
+	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 4})
+	s := subscribe(t, c, "orders", "g", time.Minute)
+	const n = 20_000
+	// Due within a second, in the opposite order of acceptance.
+	start := delayed(t, c, "orders", 4, n, func(i int) time.Duration {
+		return 2*time.Second - time.Duration(i)*time.Second/n
+	})
+	if i := info(t, c, "orders"); i.Scheduled != n || i.Events != 0 || i.NextDue.Before(start.Add(time.Second)) {
+		t.Fatalf("%d scheduled, %d stored, next due %v after the start", i.Scheduled, i.Events, i.NextDue.Sub(start))
+	}
+	lag, err := c.Lag(t.Context(), "g", "orders")
+	if err != nil || lag[0].Events != 0 {
+		t.Fatalf("lag %+v, %v", lag, err)
+	}
+	publish(t, c, "orders", 1, 10)
+	got := collect(t, s, n+10)
+	last := make(map[int]string)
+	seen := 0
+	for _, d := range got {
+		if d.NotBefore.IsZero() {
+			seen++
+			continue
+		}
+		if before := last[d.Partition]; before != "" && d.ID > before {
+			t.Fatalf("partition %d: %s after %s, which is due later", d.Partition, d.ID, before)
+		}
+		last[d.Partition] = d.ID
+	}
+	if seen != 10 {
+		t.Errorf("%d events came without a delay, want 10", seen)
+	}
+	if i := info(t, c, "orders"); i.Scheduled != 0 || i.Events != n+10 || !i.NextDue.IsZero() || i.Bytes != (n+10)*200 {
+		t.Errorf("at the end: %+v", i)
+	}
+}
+
+// TestDelaySurvivesRestart closes the database between acceptance and due time; who
+// subscribes afterwards moves the events.
+func TestDelaySurvivesRestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	c, err := Open(t.Context(), "sqlite:"+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 1})
+	delayed(t, c, "orders", 1, 3, func(i int) time.Duration { return time.Duration(i) * 100 * time.Millisecond })
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c = open(t, path)
+	got := collect(t, subscribe(t, c, "orders", "g", time.Second), 3)
+	for i, d := range got {
+		if d.Position != fmt.Sprint(i+1) || d.ID != events("orders", 1, 3)[0].Messages[i].ID {
+			t.Errorf("event %d: %s at %s", i, d.ID, d.Position)
+		}
+	}
+}
+
+// TestEarlierElsewhere lets one connection wait for a late event while another one
+// schedules an early one.
+func TestEarlierElsewhere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	a, b := open(t, path), open(t, path)
+	topicOf(t, a, "orders", driver.TopicSettings{Partitions: 1})
+	s := subscribe(t, a, "orders", "g", time.Minute)
+	delayed(t, a, "orders", 1, 1, func(int) time.Duration { return 7 * 24 * time.Hour })
+	delayed(t, b, "orders", 1, 1, func(int) time.Duration { return 50 * time.Millisecond })
+	b.mu.Lock()
+	clear(b.moving) // the other one has to notice
+	b.mu.Unlock()
+	collect(t, s, 1)
+	if i := info(t, a, "orders"); i.Scheduled != 1 || i.Events != 1 {
+		t.Errorf("%d scheduled and %d stored, want 1 and 1", i.Scheduled, i.Events)
+	}
+}
+
+// TestDelayOfADeletedTopic deletes a topic under the mover.
+func TestDelayOfADeletedTopic(t *testing.T) {
+	c := open(t, filepath.Join(t.TempDir(), "a.db"))
+	first := topicOf(t, c, "orders", driver.TopicSettings{Partitions: 1})
+	delayed(t, c, "orders", 1, 10, func(int) time.Duration { return 30 * time.Millisecond })
+	if err := c.DeleteTopic(t.Context(), "orders"); err != nil {
+		t.Fatal(err)
+	}
+	second := topicOf(t, c, "orders", driver.TopicSettings{Partitions: 1})
+	if second.Generation != first.Generation+1 || second.Incarnation == first.Incarnation {
+		t.Errorf("created again: generation %d after %d", second.Generation, first.Generation)
+	}
+	delayed(t, c, "orders", 1, 1, func(int) time.Duration { return time.Millisecond })
+	got := collect(t, subscribe(t, c, "orders", "g", time.Second), 1)
+	if got[0].Position != "1" {
+		t.Errorf("the first event has position %s", got[0].Position)
+	}
+}
+
+// BenchmarkDue measures how many events a second become due.
+func BenchmarkDue(b *testing.B) {
+	c := open(b, filepath.Join(b.TempDir(), "a.db"))
+	topicOf(b, c, "orders", driver.TopicSettings{Partitions: 16})
+	const chunk = 4096
+	at := time.Now().Add(time.Hour)
+	for left := b.N; left > 0; left -= chunk {
+		delayed(b, c, "orders", 16, min(left, chunk), func(int) time.Duration { return time.Until(at) })
+	}
+	id := int64(0)
+	if err := c.db.QueryRow("SELECT id FROM deed_topic").Scan(&id); err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for moved := 0; moved < b.N; moved += moveEvents {
+		err := c.write(b.Context(), moveEvents, func(t *tx) error {
+			t.now = at.Add(time.Hour).UnixNano()
+			return t.move(id)
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}

@@ -1,0 +1,49 @@
+package deedsql
+
+// sqliteTime adds what delay, retention and reset need.
+const sqliteTime = `
+alter table deed_topic add column max_bytes integer not null default 0; -- of data, 0 for no bound
+
+-- The last generation of each deleted topic, so that the next one of the name differs.
+create table deed_generation (
+	name       text    not null primary key,
+	generation integer not null
+) without rowid;
+
+alter table deed_head add column removed   integer not null default 0; -- positions up to here are gone
+alter table deed_head add column bytes     integer not null default 0; -- of data in the log
+alter table deed_head add column scheduled integer not null default 0; -- rows of deed_due, and their data
+alter table deed_head add column due_bytes integer not null default 0;
+update deed_head set bytes = (select coalesce(sum(length(l.data)), 0) from deed_log l
+	where l.topic_id = deed_head.topic_id and l.partition = deed_head.partition);
+
+-- Delayed events. They get a position when they are due.
+create table deed_due (
+	accepted    integer primary key autoincrement, -- in this order
+	topic_id    integer not null,
+	due         integer not null,
+	partition   integer not null,
+	accepted_at integer not null,
+	id          text    not null,
+	source      text    not null,
+	type        text    not null,
+	version     integer not null,
+	key         text    not null,
+	time        integer,
+	attributes  text,
+	data        blob
+);
+create index deed_due_time on deed_due (topic_id, due, accepted);
+
+create index deed_group_topic on deed_group (topic_id);
+alter table deed_group add column quiet  integer not null default 0;  -- the last reset was
+alter table deed_group add column unsafe text    not null default ''; -- JSON array of types, as last declared
+alter table deed_seat  add column unsafe text    not null default '';
+
+alter table deed_claim add column committed integer not null default 0; -- highest position that was settled
+alter table deed_claim add column replay    integer not null default 0; -- committed at the last reset
+alter table deed_claim add column dropped   integer not null default 0; -- events that hold removed unhandled
+update deed_claim set committed = position;
+
+alter table deed_letter add column edits text not null default ''; -- JSON array
+`
