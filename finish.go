@@ -19,10 +19,12 @@ func (g *groupRun) finish(items []*item, err error) {
 			it.p.t.wake()
 		}
 	}
+	if len(items) == 1 {
+		g.verdict(items[0], err)
+		return
+	}
 	var some BatchError
 	switch {
-	case len(items) == 1:
-		g.verdict(items[0], err)
 	case err == nil, errors.As(err, &some):
 		g.finishSome(items, some)
 	default: // one by one, to find out which

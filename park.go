@@ -88,7 +88,7 @@ func (p *partition) unpark(it *item) {
 // record completes what is stored of an event.
 func (op *parkOp) record(t *topicRun) driver.Parked {
 	rec := op.rec
-	rec.Group, rec.Topic, rec.Run, rec.Delivery = t.g.sub.group, t.name, op.it.p.claim.Run, op.it.Delivery
+	rec.Group, rec.Topic, rec.Run, rec.Delivery = t.g.sub.group, t.name, op.it.p.claim.Run, *op.it.Delivery
 	return rec
 }
 
@@ -273,7 +273,7 @@ func (t *topicRun) startRun(ctx context.Context, p *partition, head *driver.Lett
 
 // itemOf turns a record into work. A redriven one starts afresh.
 func (p *partition) itemOf(l *driver.Letter, run *sideRun) *item {
-	it := &item{Delivery: l.Delivery, p: p, h: p.t.handlerFor(l.Type), side: run}
+	it := &item{Delivery: &l.Delivery, p: p, h: p.t.handlerFor(l.Type), side: run}
 	it.Partition = p.claim.Partition
 	if l.State != driver.Redriven {
 		it.attempts, it.crashes = l.Attempts, l.Crashes

@@ -61,32 +61,18 @@ func (b *Bus) PublishReceipt(ctx context.Context, drafts ...Draft) (Receipt, err
 
 // split prepares the drafts and divides them by partition, in order.
 func (b *Bus) split(ctx context.Context, drafts []Draft) ([]*part, error) {
-	type place struct {
-		topic     string
-		partition int
+	parts, place, err := b.place(ctx, drafts)
+	if err != nil {
+		return nil, err
 	}
-	var parts []*part
-	index := make(map[place]*part, 1)
-	spread := b.publisher.spread.Add(1)
 	for i := range drafts {
-		d := &drafts[i]
-		info, err := b.topic(ctx, d.topic)
-		if err != nil {
-			return nil, err
-		}
-		e, err := Prepare(ctx, *d, b.opts.Source)
+		d, p := &drafts[i], place[i]
+		e, err := prepare(ctx, d, b.opts.Source)
 		if err == nil {
 			err = b.admit(&e, d.NotBefore)
 		}
 		if err != nil {
 			return nil, draftError(i, len(drafts), d, err)
-		}
-		at := place{d.topic.name, partitionFor(info, &e, spread)}
-		p := index[at]
-		if p == nil {
-			p = &part{info: info, partition: at.partition}
-			index[at] = p
-			parts = append(parts, p)
 		}
 		m := e.message()
 		m.NotBefore = d.NotBefore
@@ -95,6 +81,38 @@ func (b *Bus) split(ctx context.Context, drafts []Draft) ([]*part, error) {
 		p.bytes += len(m.Data)
 	}
 	return parts, nil
+}
+
+// place finds each draft's part, and makes the parts as large as they will be.
+func (b *Bus) place(ctx context.Context, drafts []Draft) (parts, place []*part, err error) {
+	type at struct {
+		topic     string
+		partition int
+	}
+	index := make(map[at]*part, 1)
+	place = make([]*part, len(drafts))
+	spread := b.publisher.spread.Add(1)
+	for i := range drafts {
+		d := &drafts[i]
+		info, err := b.topic(ctx, d.topic)
+		if err != nil {
+			return nil, nil, err
+		}
+		where := at{d.topic.name, partitionFor(info, &d.Event, spread)}
+		p := index[where]
+		if p == nil {
+			p = &part{info: info, partition: where.partition}
+			index[where] = p
+			parts = append(parts, p)
+		}
+		p.count++
+		place[i] = p
+	}
+	for _, p := range parts {
+		p.messages = make([]driver.Message, 0, p.count)
+		p.drafts = make([]int, 0, p.count)
+	}
+	return parts, place, nil
 }
 
 func draftError(i, n int, d *Draft, err error) error {
@@ -123,6 +141,10 @@ func (b *Bus) admit(e *Event, notBefore time.Time) error {
 // Prepare fills what a draft left empty, as Publish does, encodes its value and
 // checks it: for outboxes, which store events before they are published.
 func Prepare(ctx context.Context, d Draft, source string) (Event, error) {
+	return prepare(ctx, &d, source)
+}
+
+func prepare(ctx context.Context, d *Draft, source string) (Event, error) {
 	e := d.Event
 	if d.encode != nil {
 		data, err := d.encode()

@@ -47,6 +47,7 @@ type part struct {
 	partition int
 	messages  []driver.Message
 	drafts    []int // index of each message among the caller's drafts
+	count     int   // how many messages there will be
 	bytes     int
 
 	receipt driver.Receipt

@@ -9,7 +9,7 @@ import (
 
 // item is one event on its way through a group.
 type item struct {
-	driver.Delivery
+	*driver.Delivery
 	p        *partition
 	q        *keyQueue
 	h        *handler // nil for a type that the group passes over
@@ -20,6 +20,7 @@ type item struct {
 	suspect  bool     // may have ended a process: see suspect.go
 	single   bool     // its batch failed: runs alone
 	done     bool     // handled, parked or dead: the watermark may pass it
+	alone    [1]*item // itself, the usual task
 }
 
 // keyQueue holds a key's events in order. At most one of them is with a worker.
@@ -106,7 +107,8 @@ const batchScan = 256 // ready queues that are looked at for one batch
 // queues. Items of one queue follow each other in order.
 func (g *groupRun) task(q *keyQueue) []*item {
 	head := q.at(0)
-	items := []*item{head}
+	head.alone[0] = head
+	items := head.alone[:]
 	if head.h.maxBatch > 1 && !head.single && !q.probe {
 		items = fill(items, q, 1)
 		for range min(g.queue.len(), batchScan) {

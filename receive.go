@@ -130,7 +130,7 @@ func (t *topicRun) apply(ctx context.Context, got driver.Received) {
 		if p == nil || p.wanted {
 			continue // given up since: the next owner gets it
 		}
-		items[i].Delivery = got.Deliveries[i]
+		items[i].Delivery = &got.Deliveries[i]
 		p.accept(&items[i])
 	}
 	for _, i := range got.Wanted {

@@ -4,13 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"sync"
 	"time"
 )
 
 // NewID returns a UUIDv7 (RFC 9562): unique, and sorted by time to the millisecond.
 func NewID() string {
-	var u [16]byte
-	rand.Read(u[:]) // never fails
+	u := randomBytes()
 	ms := uint64(time.Now().UnixMilli())
 	binary.BigEndian.PutUint64(u[:8], ms<<16|uint64(u[6])<<8|uint64(u[7]))
 	u[6] = 0x70 | u[6]&0x0f
@@ -23,4 +23,24 @@ func NewID() string {
 	hex.Encode(s[24:36], u[10:16])
 	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
 	return string(s[:])
+}
+
+// randomness is read in blocks, since a system call an id would cost more than all
+// the rest of it.
+var randomness struct {
+	sync.Mutex
+	block [1024]byte
+	left  int
+}
+
+func randomBytes() (u [16]byte) {
+	r := &randomness
+	r.Lock()
+	defer r.Unlock()
+	if r.left == 0 {
+		rand.Read(r.block[:]) // never fails
+		r.left = len(r.block)
+	}
+	r.left -= copy(u[:], r.block[r.left-len(u):r.left])
+	return u
 }
