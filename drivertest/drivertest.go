@@ -48,6 +48,8 @@ type Check struct {
 	// Needs returns "" when the promise is the engine's, and else which feature it
 	// lacks. Nil means that every engine owes it.
 	Needs func(driver.Features) string
+	// Takes is Needs for an interface of package driver that no feature tells of.
+	Takes func(driver.Conn) string
 	// Freezes says that the check needs Harness.Freeze.
 	Freezes bool
 	Run     func(T, *Env)
@@ -58,7 +60,8 @@ func Checks() []Check {
 	return slices.Concat(
 		featuresChecks, topicsChecks, acceptedChecks, boundsChecks, completeChecks, startChecks, orderChecks,
 		sequenceChecks, dedupeChecks, membershipChecks, fencingChecks, frozenChecks, sideLogChecks, chainChecks,
-		marksChecks, lettersChecks, groupsChecks, lagChecks, browseChecks, closeChecks,
+		marksChecks, lettersChecks, editChecks, groupsChecks, lagChecks, browseChecks, delayChecks,
+		resetChecks, replayChecks, retentionChecks, closeChecks,
 	)
 }
 
@@ -83,9 +86,7 @@ func Test[TT interface {
 func (c Check) Test(t T, h Harness) (notPromised string) {
 	t.Helper()
 	e := newEnv(t, h)
-	if c.Needs != nil {
-		notPromised = c.Needs(e.features)
-	}
+	notPromised = c.Lacks(e.conn)
 	if notPromised == "" && c.Freezes && h.Freeze == nil {
 		notPromised = "members cannot be frozen here"
 	}
@@ -93,6 +94,17 @@ func (c Check) Test(t T, h Harness) (notPromised string) {
 		c.Run(t, e)
 	}
 	return notPromised
+}
+
+// Lacks returns why the engine does not owe the check, or "".
+func (c Check) Lacks(conn driver.Conn) (reason string) {
+	if c.Needs != nil {
+		reason = c.Needs(conn.Features())
+	}
+	if reason == "" && c.Takes != nil {
+		reason = c.Takes(conn)
+	}
+	return reason
 }
 
 // needs makes a Check.Needs of the features that a promise takes.
@@ -122,4 +134,8 @@ var (
 	sideLog  = feature{func(f driver.Features) bool { return f.SideLog }, "has no side log"}
 	lag      = feature{func(f driver.Features) bool { return f.Lag }, "does not know lag"}
 	browse   = feature{func(f driver.Features) bool { return f.Browse }, "cannot be read without a group"}
+	delay    = feature{func(f driver.Features) bool { return f.Delay }, "delays nothing"}
+
+	reset     = feature{func(f driver.Features) bool { return f.Reset }, "cannot set groups back"}
+	retention = feature{func(f driver.Features) bool { return f.Retention }, "removes nothing by itself"}
 )

@@ -103,15 +103,27 @@ func (e *Env) topic(s driver.TopicSettings) driver.TopicInfo {
 
 // deleteLater deletes the topic after the check, if it is there then.
 func (e *Env) deleteLater(name string) {
-	topics := capability[driver.Topics](e)
 	e.t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(e.t.Context()), patience)
 		defer cancel()
-		err := topics.DeleteTopic(ctx, name)
+		err := capability[driver.Topics](e).DeleteTopic(ctx, name)
+		if errors.Is(err, driver.ErrClosed) { // the check opened the engine anew, and that is closed by now
+			err = e.deleteAnew(ctx, name)
+		}
 		if err != nil && !errors.Is(err, driver.ErrNotFound) && !errors.Is(err, driver.ErrClosed) {
 			e.t.Errorf("delete topic %s: %v", name, err)
 		}
 	})
+}
+
+// deleteAnew deletes a topic over a connection of its own.
+func (e *Env) deleteAnew(ctx context.Context, name string) error {
+	conn, err := e.harness.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return on[driver.Topics](e, conn).DeleteTopic(ctx, name)
 }
 
 // message returns an event with every ordinary field set.

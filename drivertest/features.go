@@ -39,6 +39,7 @@ func checkFeatures(t T, e *Env) {
 	_, hasBrowser := driver.As[driver.Browser](e.conn)
 	_, hasSideLog := driver.As[driver.SideLog](e.conn)
 	_, hasLetters := driver.As[driver.Letters](e.conn)
+	_, hasResetter := driver.As[driver.Resetter](e.conn)
 	for _, x := range []struct {
 		promise string
 		made    bool
@@ -51,6 +52,9 @@ func checkFeatures(t T, e *Env) {
 		{"SideLog", f.SideLog, "driver.Letters", hasLetters},
 		{"SideLog", f.SideLog, "Features.Fenced", f.Fenced},
 		{"Fenced", f.Fenced, "Features.Groups", f.Groups},
+		{"Reset", f.Reset, "driver.Resetter", hasResetter},
+		{"Reset", f.Reset, "Features.Fenced", f.Fenced},
+		{"Reset", f.Reset, "driver.Groups", hasGroups},
 	} {
 		if x.made && !x.has {
 			t.Errorf("Features.%s is promised without %s", x.promise, x.takes)

@@ -24,6 +24,7 @@ type member struct {
 	lost   []int
 	at     map[int]string // last position delivered or claimed
 	got    []driver.Delivery
+	holes  bool // events before the first delivered may be gone, so that positions need not be dense
 }
 
 // join subscribes conn to a group on a topic.
@@ -133,7 +134,7 @@ func (m *member) checkDelivery(d *driver.Delivery) {
 	if d.Position == "" || d.Position == m.at[d.Partition] {
 		t.Errorf("event %s has position %q after %q", d.ID, d.Position, m.at[d.Partition])
 	}
-	if m.e.features.DensePos {
+	if m.e.features.DensePos && !m.holes {
 		last, _ := strconv.Atoi(m.at[d.Partition])
 		if want := strconv.Itoa(last + 1); d.Position != want {
 			t.Errorf("partition %d: event %s has position %q after %q, want %q",

@@ -47,6 +47,19 @@ var topicsChecks = []Check{
 		Why:     "A publisher with an old partition count would break the order of keys.",
 		Run:     checkGeneration,
 	},
+	{
+		Name:    "topic-generation-never-repeats",
+		Promise: "Every creation under a name has a larger generation; a batch for an earlier one is refused, one for 0 is not.",
+		Why:     "A publisher that slept through it all must not write to the topic that took the name.",
+		Run:     checkGenerations,
+	},
+	{
+		Name:    "members-of-a-deleted-topic",
+		Promise: "Members of a deleted topic hear ErrNotFound, and cannot settle the one that takes its name.",
+		Why:     "A service that goes on waiting for what will never come looks healthy.",
+		Needs:   needs(groups),
+		Run:     checkDeletedMembers,
+	},
 }
 
 func checkTopicSettings(t T, e *Env) {
@@ -213,5 +226,68 @@ func checkGeneration(t T, e *Env) {
 	got, err := capability[driver.Topics](e).Topic(context.WithoutCancel(t.Context()), info.Name)
 	if err != nil || got.Events != 0 {
 		t.Errorf("the topic has %d events, %v, want none of what was refused", got.Events, err)
+	}
+}
+
+func checkGenerations(t T, e *Env) {
+	ctx, topics := t.Context(), capability[driver.Topics](e)
+	first := e.topic(driver.TopicSettings{Partitions: 1})
+	last := first
+	for i := range 3 {
+		e.must("delete", on[driver.Topics](e, e.open()).DeleteTopic(ctx, first.Name))
+		anew, err := topics.CreateTopic(ctx, first.Name, driver.TopicSettings{Partitions: i + 2})
+		e.must("create it anew", err)
+		if anew.Generation <= last.Generation || anew.Incarnation == last.Incarnation {
+			t.Errorf("created anew it is generation %d, incarnation %q, after %d, %q: want a larger one and another",
+				anew.Generation, anew.Incarnation, last.Generation, last.Incarnation)
+		}
+		for _, old := range []driver.TopicInfo{first, last} {
+			e.wantErr("a batch for an earlier generation", e.publishErr(batch(old, 0, message("1", ""))), driver.ErrRefused)
+		}
+		unchecked := anew
+		unchecked.Generation = 0
+		e.wantStored("for any generation", e.publish(e.conn, batch(unchecked, 0, message("2", "")))[0], 1)
+		if got := e.describe(anew); got.Events != 1 || got.Generation != anew.Generation {
+			t.Errorf("it has %d events in generation %d, want 1 in %d", got.Events, got.Generation, anew.Generation)
+		}
+		last = anew
+	}
+}
+
+func checkDeletedMembers(t T, e *Env) {
+	ctx, topics := t.Context(), capability[driver.Topics](e)
+	info := e.topic(driver.TopicSettings{Partitions: 1})
+	e.publish(e.conn, batch(info, 0, numbered(1, 3)...))
+	m, idle := e.join(e.open(), info.Name, "group"), e.join(e.open(), info.Name, "another")
+	m.take(3)
+	idle.take(3)
+	waiting := e.meanwhile(func() error {
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		_, err := idle.sub.Receive(ctx, roomy())
+		return err
+	})
+	e.must("delete", topics.DeleteTopic(ctx, info.Name))
+	e.wantErr("the Receive that waited", waiting(), driver.ErrNotFound)
+	e.eventually("Receive is ErrNotFound", func() bool {
+		ctx, cancel := context.WithTimeout(ctx, turn)
+		defer cancel()
+		_, err := m.sub.Receive(ctx, roomy())
+		return errors.Is(err, driver.ErrNotFound)
+	})
+	late := driver.Settlement{Epoch: m.claims[0].Epoch, Position: m.got[1].Position}
+	_, err := m.sub.Settle(ctx, []driver.Settlement{late})
+	e.wantErr("Settle", err, driver.ErrNotFound)
+
+	anew, err := topics.CreateTopic(ctx, info.Name, driver.TopicSettings{Partitions: 1})
+	e.must("create it anew", err)
+	e.publish(e.conn, batch(anew, 0, numbered(11, 3)...))
+	e.joinFrom(e.conn, info.Name, "group", driver.From{}).close()
+	if lost, err := m.sub.Settle(ctx, []driver.Settlement{late}); err == nil && len(lost) == 0 {
+		t.Errorf("a member of the old topic settled the new one")
+	}
+	next := e.join(e.conn, info.Name, "group")
+	if got := ids(next.take(3)); !slices.Equal(got, []string{"11", "12", "13"}) {
+		t.Errorf("the new topic's group got %v, want 11 to 13", got)
 	}
 }

@@ -95,7 +95,7 @@ func (s *store) append(b *driver.Batch, block []byte, at time.Time) driver.Recei
 // check reports what makes a batch unacceptable to the topic.
 func (t *topic) check(b *driver.Batch) error {
 	name := t.info.Name
-	if b.Generation != t.info.Generation {
+	if b.Generation != 0 && b.Generation != t.info.Generation {
 		return fmt.Errorf("mem: topic %q is at generation %d, the batch at %d (describe the topic again): %w",
 			name, t.info.Generation, b.Generation, driver.ErrRefused)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 type opened struct {
 	url      string // as a user writes it
 	features driver.Features
+	lacks    map[string]string // by check, why it is not run
 }
 
 // open opens every engine that needs no server, in dir, and asks what it promises.
@@ -29,7 +31,11 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", e.shown, err)
 		}
-		out = append(out, opened{e.shown, conn.Features()})
+		o := opened{e.shown, conn.Features(), make(map[string]string)}
+		for _, c := range drivertest.Checks() {
+			o.lacks[c.Name] = c.Lacks(conn)
+		}
+		out = append(out, o)
 		if err := conn.Close(); err != nil {
 			return nil, fmt.Errorf("close %s: %w", e.shown, err)
 		}
@@ -105,19 +111,9 @@ func document(ctx context.Context, dir string) ([]byte, error) {
 	head(&b, "Check | What is promised | Why it matters", engines)
 	for _, c := range drivertest.Checks() {
 		text := fmt.Sprintf("`%s` | %s | %s", c.Name, c.Promise, c.Why)
-		row(&b, text, engines, func(e opened) string { return runs(c, e.features) })
+		row(&b, text, engines, func(e opened) string { return cmp.Or(e.lacks[c.Name], "runs") })
 	}
 	return b.Bytes(), nil
-}
-
-// runs says whether a check is run on an engine with these features.
-func runs(c drivertest.Check, f driver.Features) string {
-	if c.Needs != nil {
-		if reason := c.Needs(f); reason != "" {
-			return reason
-		}
-	}
-	return "runs"
 }
 
 func head(b *bytes.Buffer, first string, engines []opened) {
