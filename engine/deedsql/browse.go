@@ -44,11 +44,13 @@ func (c *Conn) Seek(_ context.Context, topic string, partition int, when time.Ti
 	if err != nil {
 		return "", c.fail(what, err)
 	}
-	ends, err := c.ends(t)
+	var removed, end int64
+	err = c.read.row("SELECT removed, position FROM deed_head WHERE topic_id = ? AND partition = ?",
+		[]any{t.id, partition}, &removed, &end)
 	if err != nil {
 		return "", c.fail(what, err)
 	}
-	at, err := seek(c.read, t.id, partition, ends[partition], when)
+	at, err := seek(c.read, t.id, partition, removed, end, when)
 	return position(at), c.fail(what, err)
 }
 

@@ -16,12 +16,15 @@ import (
 )
 
 var (
-	_ driver.Conn    = (*Conn)(nil)
-	_ driver.Topics  = (*Conn)(nil)
-	_ driver.Groups  = (*Conn)(nil)
-	_ driver.Browser = (*Conn)(nil)
-	_ driver.SideLog = (*Conn)(nil)
-	_ driver.Letters = (*Conn)(nil)
+	_ driver.Conn         = (*Conn)(nil)
+	_ driver.Topics       = (*Conn)(nil)
+	_ driver.Groups       = (*Conn)(nil)
+	_ driver.Resetter     = (*Conn)(nil)
+	_ driver.Sweeper      = (*Conn)(nil)
+	_ driver.Browser      = (*Conn)(nil)
+	_ driver.SideLog      = (*Conn)(nil)
+	_ driver.Letters      = (*Conn)(nil)
+	_ driver.LetterEditor = (*Conn)(nil)
 )
 
 // Options configure Open. The zero value is the default.
@@ -55,10 +58,16 @@ type Conn struct {
 	mu       sync.Mutex
 	closed   bool
 	topics   map[int64]*driverkit.Signal // an event was stored on the topic, by id
-	seats    map[string]int64            // group id by own seat
+	seats    map[string]ownSeat          // by name
 	lastSeat int
 	changes  int64          // sum over the groups of own seats, as last seen
 	moving   map[int64]bool // topics whose delayed events this connection moves, by id
+}
+
+// ownSeat is what a seat of this connection is for.
+type ownSeat struct {
+	group  int64
+	unsafe string // JSON array of types
 }
 
 // Open opens the database that url names: "sqlite:orders.db". A nil opts means
@@ -77,7 +86,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	}
 	c := &Conn{
 		dialect: d, db: d.db, read: newStatements(d.db), member: memberName(),
-		topics: make(map[int64]*driverkit.Signal), seats: make(map[string]int64),
+		topics: make(map[int64]*driverkit.Signal), seats: make(map[string]ownSeat),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.keeper = driverkit.NewKeeper(&store{c})
@@ -152,6 +161,14 @@ func (c *Conn) write(ctx context.Context, events int, run func(*tx) error) error
 		return fmt.Errorf("%w: opened read-only", driver.ErrRefused)
 	}
 	return c.writer.do(ctx, events, run)
+}
+
+// beat runs a job that keeps a member alive, before what is queued.
+func (c *Conn) beat(ctx context.Context, run func(*tx) error) error {
+	if c.writer == nil {
+		return fmt.Errorf("%w: opened read-only", driver.ErrRefused)
+	}
+	return c.writer.doFirst(ctx, run)
 }
 
 // usable reports ErrClosed after Close.

@@ -26,10 +26,12 @@ func dueValue(notBefore time.Time) int64 {
 
 // schedule keeps an event until it is due. It is accepted, and has no position yet.
 func (t *tx) schedule(topic int64, partition int, h *head, m *driver.Message) error {
+	rest := *m
+	rest.NotBefore = time.Time{} // has a column here
 	_, err := t.exec("INSERT INTO deed_due (topic_id, due, partition, accepted_at, id, source, type, version, key, time, "+
 		"attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		topic, dueValue(m.NotBefore), partition, t.now, m.ID, m.Source, m.Type, m.Version, m.Key,
-		timeValue(m.Time), attributesValue(m), m.Data)
+		timeValue(m.Time), attributesValue(&rest), m.Data)
 	h.scheduled++
 	h.dueBytes += int64(len(m.Data))
 	h.dirty = true
@@ -74,6 +76,7 @@ func (t *tx) move(topic int64) error {
 			return err
 		}
 	}
+	t.stored += len(some)
 	last := some[len(some)-1]
 	t.published[topic] = true
 	_, err = t.exec("DELETE FROM deed_due WHERE topic_id = ? AND (due, accepted) <= (?, ?)", topic, last.due, last.accepted)
@@ -108,6 +111,7 @@ func (t *tx) due(topic int64) ([]dueEvent, error) {
 		if err := parseAttributes(&e.Message, attributes.String); err != nil {
 			return nil, err
 		}
+		e.NotBefore = nanoTime(e.due)
 		bytes += len(e.Data)
 		some = append(some, e)
 	}

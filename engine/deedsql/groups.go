@@ -28,11 +28,12 @@ func (c *Conn) Groups(context.Context) ([]driver.GroupInfo, error) {
 	}
 	var infos []driver.GroupInfo
 	var ids []int64
-	err := c.read.each("SELECT g.id, g.name, p.name, g.created, g.last_seen, g.paused, g.run FROM deed_group g "+
+	err := c.read.each("SELECT g.id, g.name, p.name, g.created, g.last_seen, g.paused, g.run, "+
+		"(SELECT coalesce(sum(dropped), 0) FROM deed_claim WHERE group_id = g.id) FROM deed_group g "+
 		"JOIN deed_topic p ON p.id = g.topic_id ORDER BY g.name, p.name", nil, func(rows *sql.Rows) error {
 		var g driver.GroupInfo
 		var id, created, seen int64
-		err := rows.Scan(&id, &g.Group, &g.Topic, &created, &seen, &g.Paused, &g.Run)
+		err := rows.Scan(&id, &g.Group, &g.Topic, &created, &seen, &g.Paused, &g.Run, &g.Dropped)
 		g.Created, g.LastSeen = nanoTime(created), nanoTime(seen)
 		infos, ids = append(infos, g), append(ids, id)
 		return err
@@ -42,18 +43,42 @@ func (c *Conn) Groups(context.Context) ([]driver.GroupInfo, error) {
 	}
 	now := c.dialect.now().UnixNano()
 	for i, id := range ids {
-		err := c.read.each("SELECT s.seat FROM deed_seat s JOIN deed_member m ON m.member = s.member "+
-			"WHERE s.group_id = ? AND m.expires > ? ORDER BY s.seat", []any{id, now}, func(rows *sql.Rows) error {
-			var seat string
-			err := rows.Scan(&seat)
-			infos[i].Members = append(infos[i].Members, memberOf(seat))
-			return err
-		})
-		if err != nil {
+		if infos[i].Members, err = c.read.members(id, now); err != nil {
+			return nil, c.fail("groups", err)
+		}
+		if infos[i].Unsafe, err = c.read.unsafeTypes(id, now); err != nil {
 			return nil, c.fail("groups", err)
 		}
 	}
 	return infos, nil
+}
+
+// members returns a group's members with a live lease.
+func (s *statements) members(group, now int64) (members []string, err error) {
+	err = s.each("SELECT s.seat FROM deed_seat s JOIN deed_member m ON m.member = s.member "+
+		"WHERE s.group_id = ? AND m.expires > ? ORDER BY s.seat", []any{group, now}, func(rows *sql.Rows) error {
+		var seat string
+		err := rows.Scan(&seat)
+		members = append(members, memberOf(seat))
+		return err
+	})
+	return members, err
+}
+
+// unsafeTypes returns what the live members of a group declared, and the last one to
+// join, who may be gone.
+func (s *statements) unsafeTypes(group, now int64) ([]string, error) {
+	var types []string
+	err := s.each("SELECT DISTINCT u.value FROM deed_seat s JOIN deed_member m ON m.member = s.member "+
+		"JOIN json_each(s.unsafe) u WHERE s.group_id = ? AND m.expires > ? UNION "+
+		"SELECT u.value FROM deed_group g JOIN json_each(g.unsafe) u WHERE g.id = ? ORDER BY 1",
+		[]any{group, now, group}, func(rows *sql.Rows) error {
+			var name string
+			err := rows.Scan(&name)
+			types = append(types, name)
+			return err
+		})
+	return types, err
 }
 
 // memberOf returns what people know a seat's process by: host/pid.
@@ -89,14 +114,12 @@ func (c *Conn) DeleteGroup(ctx context.Context, group, topic string) error {
 		if err != nil {
 			return err
 		}
-		var live int
-		err = t.row("SELECT count(*) FROM deed_seat s JOIN deed_member m ON m.member = s.member "+
-			"WHERE s.group_id = ? AND m.expires > ?", []any{id, t.now}, &live)
+		members, err := t.members(id, t.now)
 		if err != nil {
 			return err
 		}
-		if live > 0 {
-			return driver.ErrBusy
+		if len(members) > 0 {
+			return fmt.Errorf("%w: %s (stop them first)", driver.ErrBusy, strings.Join(members, ", "))
 		}
 		for _, query := range []string{
 			raiseEpochs + "g.id = ?)",
@@ -151,6 +174,7 @@ type claim struct {
 	epoch            int64
 	rate             float64
 	status           string
+	dropped          int64
 	seat             string
 	renewed, expires int64 // of the seat's member, 0 when it is gone
 }
@@ -160,14 +184,14 @@ func (c *Conn) claims(group, topic string) ([]claim, error) {
 	var claims []claim
 	err := c.read.each("SELECT p.id, p.name, p.partitions, g.id, g.name, g.run, c.partition, c.position, "+
 		"c.epoch, c.rate, "+
-		"c.status, c.seat, coalesce(m.renewed, 0), coalesce(m.expires, 0) FROM deed_claim c "+
+		"c.status, c.dropped, c.seat, coalesce(m.renewed, 0), coalesce(m.expires, 0) FROM deed_claim c "+
 		"JOIN deed_group g ON g.id = c.group_id JOIN deed_topic p ON p.id = g.topic_id "+
 		"LEFT JOIN deed_seat s ON s.seat = c.seat LEFT JOIN deed_member m ON m.member = s.member "+
 		"WHERE (? = '' OR g.name = ?) AND (? = '' OR p.name = ?) ORDER BY g.name, p.name, c.partition",
 		[]any{group, group, topic, topic}, func(rows *sql.Rows) error {
 			var l claim
 			err := rows.Scan(&l.topic.id, &l.topic.name, &l.topic.settings.Partitions, &l.groupID, &l.group, &l.run,
-				&l.partition, &l.position, &l.epoch, &l.rate, &l.status, &l.seat, &l.renewed, &l.expires)
+				&l.partition, &l.position, &l.epoch, &l.rate, &l.status, &l.dropped, &l.seat, &l.renewed, &l.expires)
 			claims = append(claims, l)
 			return err
 		})
@@ -179,6 +203,9 @@ func (c *Conn) lag(cl claim, end int64) (driver.PartitionLag, error) {
 	l := driver.PartitionLag{
 		Group: cl.group, Topic: cl.topic.name, Partition: cl.partition, Position: position(cl.position),
 		End: position(end), Epoch: cl.epoch, Rate: cl.rate, Status: cl.status,
+	}
+	if cl.dropped > 0 {
+		l.Status = strings.TrimPrefix(fmt.Sprintf("%s; hold dropped %d events", l.Status, cl.dropped), "; ")
 	}
 	c.owner(&l, cl)
 	err := c.read.each("SELECT state, count(*) FROM deed_letter WHERE group_id = ? AND partition = ? GROUP BY state",

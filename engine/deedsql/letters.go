@@ -20,7 +20,7 @@ const (
 const selectLetters = "SELECT l.letter, g.name, p.name, l.partition, l.position, l.run, l.key, l.state, " +
 	"l.aside, l.due, " +
 	"l.attempts, l.crashes, l.reason, l.error, l.stack, l.failed_at, l.replay, l.stored_at, l.id, l.source, l.type, " +
-	"l.version, l.time, l.attributes, l.data FROM deed_letter l JOIN deed_group g ON g.id = l.group_id " +
+	"l.version, l.time, l.attributes, l.data, l.edits FROM deed_letter l JOIN deed_group g ON g.id = l.group_id " +
 	"JOIN deed_topic p ON p.id = g.topic_id "
 
 // letters returns the records that the rest of a query selects.
@@ -39,15 +39,19 @@ func scanLetter(rows *sql.Rows) (driver.Letter, error) {
 	var at, due, failed, stored int64
 	var when any
 	var attributes sql.NullString
+	var edits string
 	err := rows.Scan(&l.ID, &l.Group, &l.Topic, &l.Partition, &at, &l.Run, &l.Key, &l.State, &l.Aside, &due,
 		&l.Attempts, &l.Crashes, &l.Reason, &l.Error, &l.Stack, &failed, &l.Replay, &stored,
 		&l.Message.ID, &l.Source, &l.Type,
-		&l.Version, &when, &attributes, &l.Data)
+		&l.Version, &when, &attributes, &l.Data, &edits)
 	if err != nil {
 		return l, err
 	}
 	l.Position, l.Due, l.Failed, l.Stored = position(at), nanoTime(due), nanoTime(failed), nanoTime(stored)
 	if l.Time, err = parseTime(when); err != nil {
+		return l, err
+	}
+	if l.Edits, err = parseEdits(edits); err != nil {
 		return l, err
 	}
 	return l, parseAttributes(&l.Message, attributes.String)

@@ -62,6 +62,9 @@ func (t *tx) append(b *driver.Batch) (driver.Receipt, error) {
 	if err != nil {
 		return refuse(err)
 	}
+	if err := t.makeRoom(topic, messages); err != nil {
+		return refuse(err)
+	}
 	r, err := t.store(topic, b.Partition, h, messages)
 	if err == nil && p != nil && len(messages) > 0 {
 		p.last, p.dirty = b.Seq+int64(len(b.Messages))-1, true
@@ -108,6 +111,7 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 	}
 	if now > 0 {
 		h.stored, h.dirty = stored, true
+		t.stored += now
 		r.Last = position(h.position)
 		t.published[topic.id] = true
 	}

@@ -2,6 +2,7 @@ package deedsql
 
 import (
 	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -62,16 +63,17 @@ func scanEvent(rows *sql.Rows, d *driver.Delivery) error {
 	return parseAttributes(&d.Message, attributes.String)
 }
 
-// seek returns the position before the first event stored at or after when. Times
-// of storing never go back within a partition, so it searches by halves.
-func seek(st *statements, topic int64, partition int, end int64, when time.Time) (int64, error) {
-	low, high := int64(0), end // everything up to low is older, everything above high is not
+// seek returns the position before the first event stored at or after when, among
+// those above removed. Times of storing never go back within a partition, so it
+// searches by halves. What goes meanwhile is among the oldest.
+func seek(st *statements, topic int64, partition int, removed, end int64, when time.Time) (int64, error) {
+	low, high := removed, end // everything up to low is older, everything above high is not
 	for low < high {
 		middle := low + (high-low+1)/2
 		var stored int64
 		err := st.row("SELECT stored_at FROM deed_log WHERE topic_id = ? AND partition = ? AND position = ?",
 			[]any{topic, partition, middle}, &stored)
-		if err != nil {
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return 0, err
 		}
 		if stored < when.UnixNano() {

@@ -37,13 +37,13 @@ create index deed_due_time on deed_due (topic_id, due, accepted);
 
 create index deed_group_topic on deed_group (topic_id);
 alter table deed_group add column quiet  integer not null default 0;  -- the last reset was
-alter table deed_group add column unsafe text    not null default ''; -- JSON array of types, as last declared
-alter table deed_seat  add column unsafe text    not null default '';
+alter table deed_group add column unsafe text    not null default '[]'; -- JSON array of types, as last declared
+alter table deed_seat  add column unsafe text    not null default '[]';
 
 alter table deed_claim add column committed integer not null default 0; -- highest position that was settled
 alter table deed_claim add column replay    integer not null default 0; -- committed at the last reset
 alter table deed_claim add column dropped   integer not null default 0; -- events that hold removed unhandled
 update deed_claim set committed = position;
 
-alter table deed_letter add column edits text not null default ''; -- JSON array
+alter table deed_letter add column edits text not null default '[]'; -- JSON array
 `

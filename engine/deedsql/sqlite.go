@@ -236,7 +236,8 @@ func (d *sqliteDialect) features() driver.Features {
 		Engine:     "sqlite",
 		Durability: driver.Power,
 		KeyOrder:   true, Groups: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
-		Lag: true, Browse: true, Delay: true, MultiProcess: true,
+		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true,
+		MultiProcess:  true,
 		MaxEventBytes: sqliteBytes,
 	}
 }

@@ -18,8 +18,8 @@ var _ driverkit.Store = (*store)(nil)
 // Renew implements [driverkit.Store]. Rows that were swept while the process was
 // frozen come back.
 func (s *store) Renew(ctx context.Context, lease time.Duration, seats []string) error {
-	groups := s.c.groupsOf(seats)
-	return s.c.write(ctx, 0, func(t *tx) error {
+	own := s.c.own(seats)
+	return s.c.beat(ctx, func(t *tx) error {
 		_, err := t.exec("INSERT INTO deed_member (member, renewed, expires) VALUES (?, ?, ?) "+
 			"ON CONFLICT (member) DO UPDATE SET renewed = excluded.renewed, expires = excluded.expires",
 			s.c.member, t.now, t.now+int64(lease))
@@ -27,7 +27,7 @@ func (s *store) Renew(ctx context.Context, lease time.Duration, seats []string) 
 			return err
 		}
 		for i, seat := range seats {
-			if err := t.seat(seat, s.c.member, groups[i]); err != nil {
+			if err := t.seat(seat, s.c.member, own[i]); err != nil {
 				return err
 			}
 		}
@@ -36,17 +36,17 @@ func (s *store) Renew(ctx context.Context, lease time.Duration, seats []string) 
 }
 
 // seat adds a seat where it is missing, and shows that its group is used.
-func (t *tx) seat(seat, member string, group int64) error {
-	used, err := t.exec("UPDATE deed_group SET last_seen = ? WHERE id = ?", t.now, group)
+func (t *tx) seat(seat, member string, own ownSeat) error {
+	used, err := t.exec("UPDATE deed_group SET last_seen = ? WHERE id = ?", t.now, own.group)
 	if err != nil || used == 0 {
 		return err // the group was deleted, which View reports
 	}
-	added, err := t.exec("INSERT INTO deed_seat (seat, member, group_id) VALUES (?, ?, ?) ON CONFLICT (seat) DO NOTHING",
-		seat, member, group)
+	added, err := t.exec("INSERT INTO deed_seat (seat, member, group_id, unsafe) VALUES (?, ?, ?, ?) "+
+		"ON CONFLICT (seat) DO NOTHING", seat, member, own.group, own.unsafe)
 	if err != nil || added == 0 {
 		return err
 	}
-	return t.regroup(group)
+	return t.regroup(own.group)
 }
 
 // regroup says that members of a group have to look again.
@@ -61,8 +61,8 @@ func (s *store) View(_ context.Context, seats []string) (map[string]driverkit.Vi
 	views := make(map[string]driverkit.View, len(seats))
 	now := s.c.dialect.now().UnixNano()
 	lapse := int64(0)
-	for i, group := range s.c.groupsOf(seats) {
-		v, next, err := s.c.view(group, now)
+	for i, seat := range s.c.own(seats) {
+		v, next, err := s.c.view(seat.group, now)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -115,9 +115,9 @@ func (c *Conn) view(group, now int64) (v driverkit.View, lapse int64, err error)
 
 // Acquire implements [driverkit.Store].
 func (s *store) Acquire(ctx context.Context, seat string, takes []driverkit.Take) ([]driver.Claim, error) {
-	group := s.c.groupsOf([]string{seat})[0]
+	group := s.c.own([]string{seat})[0].group
 	var claims []driver.Claim
-	err := s.c.write(ctx, 0, func(t *tx) error {
+	err := s.c.beat(ctx, func(t *tx) error {
 		claims = claims[:0]
 		for _, take := range takes {
 			claim, ok, err := t.acquire(group, seat, take)
@@ -140,11 +140,11 @@ func (t *tx) acquire(group int64, seat string, take driverkit.Take) (driver.Clai
 	var c driver.Claim
 	var at int64
 	var clean bool
-	err := t.row("SELECT g.name, p.name, c.partition, c.epoch + 1, c.position, c.clean, g.run FROM deed_claim c "+
+	err := t.row("SELECT g.name, p.name, c.partition, c.epoch + 1, c.position, c.clean, g.run, g.quiet FROM deed_claim c "+
 		"JOIN deed_group g ON g.id = c.group_id JOIN deed_topic p ON p.id = g.topic_id "+
 		"WHERE c.group_id = ? AND c.partition = ? AND c.epoch = ? AND c.seat = ?",
 		[]any{group, take.Partition, take.Epoch, take.Owner},
-		&c.Group, &c.Topic, &c.Partition, &c.Epoch, &at, &clean, &c.Run)
+		&c.Group, &c.Topic, &c.Partition, &c.Epoch, &at, &clean, &c.Run, &c.Quiet)
 	if errors.Is(err, sql.ErrNoRows) {
 		return c, false, nil
 	}
@@ -159,7 +159,7 @@ func (t *tx) acquire(group int64, seat string, take driverkit.Take) (driver.Clai
 
 // Leave implements [driverkit.Store].
 func (s *store) Leave(ctx context.Context, seat string, unused []driver.Claim) error {
-	group := s.c.groupsOf([]string{seat})[0]
+	group := s.c.own([]string{seat})[0].group
 	return s.c.write(ctx, 0, func(t *tx) error {
 		for _, c := range unused {
 			_, err := t.exec("UPDATE deed_claim SET seat = '', clean = ? WHERE group_id = ? AND partition = ? AND epoch = ? "+
@@ -190,23 +190,23 @@ func (t *tx) removeMember(member string) error {
 	return nil
 }
 
-// groupsOf returns the group of each seat of this connection.
-func (c *Conn) groupsOf(seats []string) []int64 {
+// own returns what each seat of this connection is for.
+func (c *Conn) own(seats []string) []ownSeat {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	groups := make([]int64, len(seats))
+	own := make([]ownSeat, len(seats))
 	for i, s := range seats {
-		groups[i] = c.seats[s]
+		own[i] = c.seats[s]
 	}
-	return groups
+	return own
 }
 
 // countChanges adds up the changes of the groups that this connection has seats in.
 func (c *Conn) countChanges() (int64, error) {
 	c.mu.Lock()
 	groups := make(map[int64]bool, len(c.seats))
-	for _, g := range c.seats {
-		groups[g] = true
+	for _, s := range c.seats {
+		groups[s.group] = true
 	}
 	c.mu.Unlock()
 	var sum int64

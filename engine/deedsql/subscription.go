@@ -27,6 +27,7 @@ type subscription struct {
 	next    map[int]int64 // last position fetched, by partition that may be fetched
 	turn    int           // rotates who is first, so that no partition starves
 	stopped map[int]bool  // wanted by another member
+	replay  map[int]int64 // deliveries up to here are replays, by partition
 }
 
 // Subscribe implements [driver.Conn].
@@ -40,12 +41,17 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 	}
 	s := &subscription{
 		c: c, spec: spec, closed: make(chan struct{}), next: make(map[int]int64), stopped: make(map[int]bool),
+		replay: make(map[int]int64),
 	}
+	unsafe := listValue(spec.Unsafe)
 	err := c.write(ctx, 0, func(t *tx) (err error) {
 		if s.topic, err = t.topic(spec.Topic); err != nil {
 			return err
 		}
-		s.group, err = t.group(s.topic, spec.Group, spec.From)
+		if s.group, err = t.group(s.topic, spec.Group, spec.From); err != nil {
+			return err
+		}
+		_, err = t.exec("UPDATE deed_group SET unsafe = ? WHERE id = ?", unsafe, s.group)
 		return err
 	})
 	if err != nil {
@@ -56,7 +62,7 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 	c.mu.Lock()
 	c.lastSeat++
 	name := fmt.Sprintf("%s/%d", c.member, c.lastSeat)
-	c.seats[name] = s.group
+	c.seats[name] = ownSeat{s.group, unsafe}
 	c.mu.Unlock()
 	if s.seat, err = c.keeper.Join(name, spec.Lease); err != nil {
 		return nil, c.fail(what, err)
@@ -72,14 +78,9 @@ func (t *tx) group(topic *topic, name string, from driver.From) (id int64, err e
 	if !errors.Is(err, sql.ErrNoRows) {
 		return id, err
 	}
-	if err := t.flush(); err != nil {
+	starts, err := t.starts(topic, from)
+	if err != nil {
 		return 0, err
-	}
-	starts := make([]int64, topic.settings.Partitions)
-	for p := range starts {
-		if starts[p], err = t.start(topic, p, from); err != nil {
-			return 0, err
-		}
 	}
 	_, err = t.exec("INSERT INTO deed_group (name, topic_id, created, last_seen) VALUES (?, ?, ?, ?)",
 		name, topic.id, t.now, t.now)
@@ -100,7 +101,22 @@ func (t *tx) group(topic *topic, name string, from driver.From) (id int64, err e
 	return id, nil
 }
 
-// start returns the position that a new group starts after.
+// starts returns the position of each partition that a group starts after.
+func (t *tx) starts(topic *topic, from driver.From) ([]int64, error) {
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	starts := make([]int64, topic.settings.Partitions)
+	for p := range starts {
+		var err error
+		if starts[p], err = t.start(topic, p, from); err != nil {
+			return nil, err
+		}
+	}
+	return starts, nil
+}
+
+// start returns the position that a group starts after: none of what is removed.
 func (t *tx) start(topic *topic, partition int, from driver.From) (int64, error) {
 	h, err := t.head(place{topic.id, partition})
 	if err != nil {
@@ -110,16 +126,16 @@ func (t *tx) start(topic *topic, partition int, from driver.From) (int64, error)
 	case from.End:
 		return h.position, nil
 	case !from.Time.IsZero():
-		return seek(t.statements, topic.id, partition, h.position, from.Time)
+		return seek(t.statements, topic.id, partition, h.removed, h.position, from.Time)
 	case from.Cursor[partition] != "":
 		at, err := parsePosition(from.Cursor[partition])
 		if err == nil && at > h.position {
 			err = fmt.Errorf("%w: partition %d ends at %d, the group would start after %d",
 				driver.ErrRefused, partition, h.position, at)
 		}
-		return at, err
+		return max(at, h.removed), err
 	}
-	return 0, nil
+	return h.removed, nil
 }
 
 // Receive implements [driver.Subscription].
@@ -161,7 +177,11 @@ func (s *subscription) poll(f driver.Fetch) (driver.Received, error) {
 		if err != nil {
 			return driver.Received{}, s.fail("receive", err)
 		}
-		s.next[c.Partition] = at
+		replay, err := s.replayed(c)
+		if err != nil {
+			return driver.Received{}, s.fail("receive", err)
+		}
+		s.next[c.Partition], s.replay[c.Partition] = at, replay
 		delete(s.stopped, c.Partition)
 	}
 	for _, p := range news.Wanted {
@@ -180,6 +200,20 @@ func (s *subscription) poll(f driver.Fetch) (driver.Received, error) {
 	var err error
 	r.Deliveries, err = s.fetch(f)
 	return r, s.fail("receive", err)
+}
+
+// replayed returns up to where the deliveries of a claim are replays. When the group
+// was reset since, the claim does not hold any more, and it does not matter.
+func (s *subscription) replayed(c driver.Claim) (at int64, err error) {
+	if c.Run == 0 {
+		return 0, nil
+	}
+	err = s.c.read.row("SELECT replay FROM deed_claim WHERE group_id = ? AND partition = ?",
+		[]any{s.group, c.Partition}, &at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil // deleted, as the next news says
+	}
+	return at, err
 }
 
 // fetch reads events of the partitions that have any.
@@ -249,13 +283,42 @@ func (s *subscription) page(p, limit, room int, alone bool) (got []driver.Delive
 	if err != nil {
 		return nil, false, err
 	}
-	if len(got) > 0 {
-		s.next[p] = at + int64(len(got))
-		if last, err := parsePosition(got[len(got)-1].Position); err != nil || last != s.next[p] {
-			return nil, false, fmt.Errorf("partition %d has a gap after position %d (restore the file from a backup)", p, at)
-		}
+	if len(got) == 0 {
+		return nil, full, nil
 	}
+	first, err := parsePosition(got[0].Position)
+	if err != nil {
+		return nil, false, err
+	}
+	last, err := parsePosition(got[len(got)-1].Position)
+	if err != nil {
+		return nil, false, err
+	}
+	if first > at+1 {
+		err = s.dropped(p, first)
+	}
+	if err == nil && last-first+1 != int64(len(got)) {
+		err = fmt.Errorf("partition %d has a gap after position %d (restore the file from a backup)", p, first)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	for i := range got {
+		got[i].Replay = first+int64(i) <= s.replay[p]
+	}
+	s.next[p] = last
 	return got, full, nil
+}
+
+// dropped checks that what is missing before the first event was removed by hold.
+func (s *subscription) dropped(p int, first int64) error {
+	var removed int64
+	err := s.c.read.row("SELECT removed FROM deed_head WHERE topic_id = ? AND partition = ?",
+		[]any{s.topic.id, p}, &removed)
+	if err == nil && first > removed+1 {
+		err = fmt.Errorf("partition %d has a gap before position %d (restore the file from a backup)", p, first)
+	}
+	return err
 }
 
 // Settle implements [driver.Subscription].
@@ -317,8 +380,8 @@ func (t *tx) settle(group int64, seat string, at int64, s driver.Settlement) (bo
 	if seeded("epoch") {
 		fence, args = "", nil
 	}
-	args = append([]any{at, s.Rate, s.Status, group, s.Partition}, args...)
-	n, err := t.exec("UPDATE deed_claim SET position = max(position, ?), rate = ?, status = ? "+
+	args = append([]any{at, at, s.Rate, s.Status, group, s.Partition}, args...)
+	n, err := t.exec("UPDATE deed_claim SET position = max(position, ?), committed = max(committed, ?), rate = ?, status = ? "+
 		"WHERE group_id = ? AND partition = ?"+fence, args...)
 	if err != nil || n == 0 {
 		return false, err

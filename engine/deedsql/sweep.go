@@ -12,8 +12,60 @@ const (
 	memberLife   = time.Minute        // a lapsed member may still come back to its row
 )
 
-// sweep removes a bounded part of what nobody needs any more. The writer runs it
-// now and then as a job among others.
+// sweeper is the writer's part in keeping the database small. A round goes through
+// the topics a step at a time; each step is the last job of a transaction that the
+// writer makes anyhow, or of one of its own while nobody else writes.
+type sweeper struct {
+	active bool
+	last   time.Time // when the last round began
+	after  int64     // the topics up to this id are done, in this round
+	next   int64     // the same once the step is stored, -1 after the last topic
+}
+
+// job returns the next step, nil while there is nothing to do.
+func (s *sweeper) job() *job {
+	if !s.active && time.Since(s.last) < sweepGap {
+		return nil
+	}
+	if !s.active {
+		s.active, s.last, s.after = true, time.Now(), 0
+	}
+	return &job{run: s.step, done: make(chan struct{})}
+}
+
+// done says what became of a step. After a failure the next round tries again.
+func (s *sweeper) done(err error) {
+	s.active = err == nil && s.next >= 0
+	s.after = s.next
+}
+
+// step sweeps the next topic, or part of it. It removes somewhat more than the
+// transaction adds, so that even a writer that never rests keeps up.
+func (s *sweeper) step(t *tx) error {
+	if s.after == 0 {
+		if err := sweep(t); err != nil {
+			return err
+		}
+	}
+	topic := &topic{}
+	err := t.row("SELECT "+topicColumns+" FROM deed_topic WHERE id > ? ORDER BY id LIMIT 1", []any{s.after}, topic.dest()...)
+	if errors.Is(err, sql.ErrNoRows) {
+		s.next = -1
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	limit := max(sweepRows, t.stored+t.stored/4)
+	n, err := t.retain(topic, limit)
+	s.next = topic.id
+	if n == limit {
+		s.next-- // there is more
+	}
+	return err
+}
+
+// sweep removes a bounded part of what nobody needs any more, topics' events apart.
 func sweep(t *tx) error {
 	_, err := t.exec("DELETE FROM deed_producer WHERE (producer, topic_id, partition) IN "+
 		"(SELECT producer, topic_id, partition FROM deed_producer WHERE at < ? LIMIT ?)",

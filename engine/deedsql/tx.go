@@ -20,9 +20,11 @@ type tx struct {
 	heads     map[place]*head
 	producers map[producerKey]*producer
 	rows      rowBuffer
+	stored    int // events given a position
 
 	published map[int64]bool // topics that got events
 	delayed   map[int64]bool // topics that have delayed events
+	swept     map[int64]bool // topics at their bound, from which nothing more may go
 	groups    bool           // seats or claims changed in a way that members act on
 }
 
@@ -56,7 +58,7 @@ func newTx(st *statements, now time.Time) *tx {
 	return &tx{
 		statements: st, time: now, now: now.UnixNano(),
 		topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
-		published: make(map[int64]bool), delayed: make(map[int64]bool),
+		published: make(map[int64]bool), delayed: make(map[int64]bool), swept: make(map[int64]bool),
 	}
 }
 

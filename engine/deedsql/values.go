@@ -31,6 +31,18 @@ func parsePosition(s string) (int64, error) {
 	return n, nil
 }
 
+// listValue is a JSON array of strings.
+func listValue(list []string) string {
+	b := []byte{'['}
+	for i, s := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendJSON(b, s)
+	}
+	return string(append(b, ']'))
+}
+
 const nanosPerSecond = int64(time.Second)
 
 // timeValue is a time as a column: nanoseconds since 1970, null when unknown, and

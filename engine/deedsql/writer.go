@@ -28,13 +28,14 @@ type writer struct {
 	st      *statements
 	after   func(*tx) // told of every commit
 	queue   chan *job
+	urgent  chan *job // go first: a lease that is renewed too late is lost
 	stop    chan struct{}
 	done    sync.WaitGroup
 
 	// running is held while jobs run: whoever passes it knows that his job, once
 	// taken, no longer reads what belongs to the caller.
 	running sync.Mutex
-	swept   time.Time
+	sweeper sweeper
 }
 
 // job is a function that writes. A job that returns one of the driver's sentinels
@@ -52,7 +53,8 @@ type job struct {
 func newWriter(d dialect, conn *sql.Conn, after func(*tx)) *writer {
 	w := &writer{
 		dialect: d, conn: conn, st: newStatements(conn), after: after,
-		queue: make(chan *job, jobQueue), stop: make(chan struct{}), swept: time.Now(),
+		queue: make(chan *job, jobQueue), urgent: make(chan *job, jobQueue), stop: make(chan struct{}),
+		sweeper: sweeper{last: time.Now()},
 	}
 	w.done.Go(w.loop)
 	return w
@@ -62,12 +64,20 @@ func newWriter(d dialect, conn *sql.Conn, after func(*tx)) *writer {
 // taken nothing is written and the error is driver.ErrNotStored; afterwards the
 // outcome is unknown.
 func (w *writer) do(ctx context.Context, events int, run func(*tx) error) error {
+	return w.submit(ctx, w.queue, &job{run: run, events: events, done: make(chan struct{})})
+}
+
+// doFirst is do for a job that goes before those of do.
+func (w *writer) doFirst(ctx context.Context, run func(*tx) error) error {
+	return w.submit(ctx, w.urgent, &job{run: run, done: make(chan struct{})})
+}
+
+func (w *writer) submit(ctx context.Context, queue chan<- *job, j *job) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", driver.ErrNotStored, context.Cause(ctx))
 	}
-	j := &job{run: run, events: events, done: make(chan struct{})}
 	select {
-	case w.queue <- j:
+	case queue <- j:
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", driver.ErrNotStored, context.Cause(ctx))
 	case <-w.stop:
@@ -115,16 +125,36 @@ func (w *writer) loop() {
 		}
 	})
 	for {
+		first := w.next()
+		if first == nil {
+			return
+		}
+		w.transact(ctx, first)
+	}
+}
+
+// next waits for a job, nil after close. While a sweep is under way it does not wait:
+// the sweep goes on alone.
+func (w *writer) next() *job {
+	if w.sweeper.active {
 		select {
 		case <-w.stop:
-			return
+			return nil
+		case j := <-w.urgent:
+			return j
 		case j := <-w.queue:
-			w.transact(ctx, j)
+			return j
+		default:
+			return &job{run: func(*tx) error { return nil }, done: make(chan struct{})}
 		}
-		if time.Since(w.swept) > sweepGap {
-			w.swept = time.Now()
-			w.transact(ctx, &job{run: sweep, done: make(chan struct{})})
-		}
+	}
+	select {
+	case <-w.stop:
+		return nil
+	case j := <-w.urgent:
+		return j
+	case j := <-w.queue:
+		return j
 	}
 }
 
@@ -135,6 +165,10 @@ func (w *writer) transact(ctx context.Context, first *job) {
 	jobs := w.gather(first)
 	if err == nil {
 		defer w.dialect.end()
+	}
+	if swept := w.sweeper.job(); swept != nil {
+		jobs = append(jobs, swept)
+		defer func() { w.sweeper.done(swept.err) }()
 	}
 	for err == nil && len(jobs) > 0 {
 		var again []*job
@@ -156,9 +190,15 @@ func (w *writer) transact(ctx context.Context, first *job) {
 	}
 }
 
-// gather takes first and what is queued, up to the bound of a transaction.
+// gather takes what is urgent, first, and what is queued, up to the bound of a
+// transaction.
 func (w *writer) gather(first *job) []*job {
 	var jobs []*job
+	for range len(w.urgent) {
+		if j := <-w.urgent; !j.taken.Swap(true) {
+			jobs = append(jobs, j)
+		}
+	}
 	events := 0
 	for j := first; ; {
 		if !j.taken.Swap(true) {
@@ -249,7 +289,7 @@ func (w *writer) exec(query string) error {
 func refused(err error) bool {
 	for _, s := range [...]error{
 		driver.ErrClosed, driver.ErrNotFound, driver.ErrExists, driver.ErrFenced, driver.ErrGap, driver.ErrRefused,
-		driver.ErrNotStored, driver.ErrBusy,
+		driver.ErrNotStored, driver.ErrBusy, driver.ErrFull,
 	} {
 		if errors.Is(err, s) {
 			return true
