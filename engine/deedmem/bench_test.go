@@ -47,5 +47,8 @@ func BenchmarkEvent(b *testing.B) {
 		if _, err := sub.Settle(b.Context(), []driver.Settlement{{Epoch: epoch, Position: last}}); err != nil {
 			b.Fatal(err)
 		}
+		if _, err := c.Sweep(b.Context(), "orders"); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -42,6 +42,9 @@ func (s *sideLog) put(r *record, id func() int64) {
 	}
 	if old := s.records[r.spot]; old != nil {
 		r.ID = old.ID
+		if len(old.Edits) > 0 { // a copy from the log would undo them
+			r.Data, r.Edits = old.Data, old.Edits
+		}
 		s.unchain(old)
 	} else {
 		r.ID = id()

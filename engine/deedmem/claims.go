@@ -100,7 +100,7 @@ func (g *group) claim(p int) driver.Claim {
 	r := g.readings[p]
 	return driver.Claim{
 		Group: g.name, Topic: g.topic.info.Name, Partition: p, Epoch: r.epoch,
-		Position: text(r.position), Suspect: r.suspect, Run: g.run,
+		Position: text(r.position), Suspect: r.suspect, Run: g.run, Quiet: g.quiet,
 	}
 }
 

@@ -17,12 +17,15 @@ import (
 )
 
 var (
-	_ driver.Conn    = (*Conn)(nil)
-	_ driver.Topics  = (*Conn)(nil)
-	_ driver.Groups  = (*Conn)(nil)
-	_ driver.Browser = (*Conn)(nil)
-	_ driver.SideLog = (*Conn)(nil)
-	_ driver.Letters = (*Conn)(nil)
+	_ driver.Conn         = (*Conn)(nil)
+	_ driver.Topics       = (*Conn)(nil)
+	_ driver.Groups       = (*Conn)(nil)
+	_ driver.Resetter     = (*Conn)(nil)
+	_ driver.Sweeper      = (*Conn)(nil)
+	_ driver.Browser      = (*Conn)(nil)
+	_ driver.SideLog      = (*Conn)(nil)
+	_ driver.Letters      = (*Conn)(nil)
+	_ driver.LetterEditor = (*Conn)(nil)
 )
 
 // Options configure a Conn. There is nothing to configure yet; nil is fine.
@@ -85,6 +88,9 @@ func (*Conn) Features() driver.Features {
 		SideLog:    true,
 		Lag:        true,
 		Browse:     true,
+		Delay:      true,
+		Reset:      true,
+		Retention:  true,
 	}
 }
 
@@ -102,13 +108,16 @@ func (c *Conn) Close() error {
 	c.closed = true
 	s.mu.Unlock()
 
-	if c.name != "" {
-		named.Lock()
-		defer named.Unlock()
-		if named.conns[c.name]--; named.conns[c.name] == 0 {
-			delete(named.conns, c.name)
-			delete(named.stores, c.name)
-		}
+	if c.name == "" {
+		s.end()
+		return nil
+	}
+	named.Lock()
+	defer named.Unlock()
+	if named.conns[c.name]--; named.conns[c.name] == 0 {
+		delete(named.conns, c.name)
+		delete(named.stores, c.name)
+		s.end()
 	}
 	return nil
 }

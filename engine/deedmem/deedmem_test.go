@@ -113,6 +113,7 @@ func TestRetentionWaitsForGroups(t *testing.T) {
 		time.Sleep(2 * time.Hour)
 		batch.Messages = numbered(201, 1)
 		publish(t, c, batch)
+		sweep(t, c, 0)
 		if n := stored(t, c); n != 201 {
 			t.Errorf("%d events are left before the group handled any, want 201", n)
 		}
@@ -123,6 +124,7 @@ func TestRetentionWaitsForGroups(t *testing.T) {
 		}
 		batch.Messages = numbered(202, 1)
 		publish(t, c, batch)
+		sweep(t, c, 150)
 		if n := stored(t, c); n != 52 {
 			t.Errorf("%d events are left after the group handled 150, want 52", n)
 		}
@@ -146,6 +148,7 @@ func TestHoldRemovesAndReports(t *testing.T) {
 		time.Sleep(4 * time.Hour)
 		batch.Messages = numbered(71, 1)
 		publish(t, c, batch)
+		sweep(t, c, 70)
 		lags, err := c.Lag(t.Context(), "slow", "orders")
 		if err != nil || lags[0].Events != 1 || lags[0].Status == "" {
 			t.Errorf("lag is %+v, %v, want 1 event and a word about the 70 removed", lags, err)
@@ -154,6 +157,13 @@ func TestHoldRemovesAndReports(t *testing.T) {
 			t.Errorf("the group goes on with %s, want 71", got.Deliveries[0].ID)
 		}
 	})
+}
+
+func sweep(t *testing.T, c *deedmem.Conn, want int64) {
+	t.Helper()
+	if n, err := c.Sweep(t.Context(), "orders"); err != nil || n != want {
+		t.Errorf("Sweep removed %d, %v, want %d", n, err, want)
+	}
 }
 
 func stored(t *testing.T, c *deedmem.Conn) int64 {

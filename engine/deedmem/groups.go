@@ -19,7 +19,10 @@ func (c *Conn) Groups(ctx context.Context) ([]driver.GroupInfo, error) {
 	for _, g := range c.store.groupsOf("", "") {
 		info := driver.GroupInfo{
 			Group: g.name, Topic: g.topic.info.Name, Created: g.created,
-			LastSeen: g.lastSeen, Paused: g.paused, Run: g.run,
+			LastSeen: g.lastSeen, Paused: g.paused, Run: g.run, Unsafe: slices.Clone(g.unsafe),
+		}
+		for _, r := range g.readings {
+			info.Dropped += r.dropped
 		}
 		for _, m := range g.members {
 			info.Members = append(info.Members, m.name)

@@ -3,6 +3,7 @@ package deedmem
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/deedgo/deed/driver"
@@ -51,6 +52,40 @@ func (c *Conn) Redrive(ctx context.Context, ids []int64) (int, error) {
 // Discard removes dead letters for good; see driver.Letters.
 func (c *Conn) Discard(ctx context.Context, ids []int64) (int, error) {
 	return c.eachDead(ctx, ids, func(s *sideLog, r *record) { s.remove(r) })
+}
+
+// Edit replaces the data of a dead letter; see driver.LetterEditor.
+func (c *Conn) Edit(ctx context.Context, id int64, e driver.Edit) error {
+	if err := c.enter(ctx); err != nil {
+		return err
+	}
+	defer c.store.mu.Unlock()
+	r := c.store.recordOf(id)
+	if r == nil {
+		return fmt.Errorf("mem: letter %d: %w", id, driver.ErrNotFound)
+	}
+	if r.State != driver.Dead {
+		return fmt.Errorf("mem: letter %d of group %q on topic %q is %s (only dead letters are edited): %w",
+			id, r.Group, r.Topic, r.State, driver.ErrRefused)
+	}
+	data := slices.Clone(e.Data)
+	e.At, e.Data = now(), r.Data
+	r.Data, r.Edits = data, append(r.Edits, e)
+	return nil
+}
+
+// recordOf finds a record by its ID.
+func (s *store) recordOf(id int64) *record {
+	for _, g := range s.groupsOf("", "") {
+		for _, r := range g.readings {
+			for _, rec := range r.side.records {
+				if rec.ID == id {
+					return rec
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // eachDead calls do for the dead letters among ids and returns how many there were.

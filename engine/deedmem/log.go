@@ -42,42 +42,26 @@ func (l *log) seek(t time.Time) int64 {
 	return l.base + int64(n)
 }
 
-// trim removes the first event.
-func (l *log) trim() {
+// trim removes the first event and returns the bytes of its data.
+func (l *log) trim() (bytes int) {
 	l.base++
-	*l.at(l.base) = driver.Delivery{} // its data goes now, its chunk when it is empty
+	first := l.at(l.base)
+	bytes = len(first.Data)
+	*first = driver.Delivery{} // its data goes now, its chunk when it is empty
 	if l.base%chunkSize == 0 {
 		l.chunks = l.chunks[1:]
 		l.gone++
 	}
+	return bytes
 }
 
-// retain removes at most one batch's worth of the events that are past their time:
-// older than Keep and handled by every group, or older than Hold. It runs when
-// events arrive, so that a log that does not grow costs no timer.
-func (t *topic) retain(p int, now time.Time) {
-	const atOnce = 256 // bounds what one publisher pays; it is more than a batch adds
-	l := &t.parts[p].log
-	for range atOnce {
-		if l.base == l.last {
-			return
+// stamp returns when an event is stored that is appended at a time: a clock set back
+// does not unsort the log.
+func (l *log) stamp(at time.Time) time.Time {
+	if l.last > l.base {
+		if last := l.at(l.last).Stored; last.After(at) {
+			return last
 		}
-		age := now.Sub(l.at(l.base + 1).Stored)
-		if age <= t.info.Keep {
-			return
-		}
-		held := t.info.Hold == 0 || age <= t.info.Hold
-		for _, g := range t.groups {
-			r := g.readings[p]
-			if r.position > l.base {
-				continue
-			}
-			if held {
-				return
-			}
-			r.position, r.fetched = l.base+1, max(r.fetched, l.base+1)
-			r.dropped++
-		}
-		l.trim()
 	}
+	return at
 }

@@ -58,12 +58,13 @@ func (s *store) append(b *driver.Batch, block []byte, at time.Time) driver.Recei
 	if err != nil {
 		return driver.Receipt{Err: err}
 	}
-	if p.last > 0 && p.last > p.base { // a clock set back does not unsort the log
-		if last := p.at(p.last).Stored; last.After(at) {
-			at = last
-		}
+	if known == len(b.Messages) {
+		return driver.Receipt{}
 	}
-	first := p.last
+	if err := t.room(); err != nil {
+		return driver.Receipt{Err: err}
+	}
+	first, delayed, stamp := p.last, 0, p.stamp(at)
 	for i := range b.Messages {
 		m := &b.Messages[i]
 		data := block[:len(m.Data):len(m.Data)]
@@ -71,25 +72,40 @@ func (s *store) append(b *driver.Batch, block []byte, at time.Time) driver.Recei
 		if i < known || t.window.seen(m, at, t.info.Dedupe) {
 			continue
 		}
-		d := p.next()
-		d.Message, d.Partition, d.Stored = *m, b.Partition, at
-		d.Data = data
+		if !m.NotBefore.IsZero() && m.NotBefore.After(at) {
+			s.delay(t, m, data, b.Partition)
+			delayed++
+			continue
+		}
+		t.store(b.Partition, m, data, stamp)
 	}
-	if b.Producer != "" && known < len(b.Messages) {
+	if b.Producer != "" {
 		p.producers[b.Producer] = b.Seq + int64(len(b.Messages)) - 1
 	}
 	stored := int(p.last - first)
 	if stored == 0 {
-		return driver.Receipt{}
+		return driver.Receipt{Stored: delayed}
 	}
 	p.number(first)
-	t.retain(b.Partition, at)
+	t.announce(b.Partition)
+	return driver.Receipt{Stored: stored + delayed, Last: text(p.last)}
+}
+
+// store appends one event, whose position number writes.
+func (t *topic) store(partition int, m *driver.Message, data []byte, at time.Time) {
+	d := t.parts[partition].next()
+	d.Message, d.Partition, d.Stored = *m, partition, at
+	d.Data = data
+	t.bytes += int64(len(data))
+}
+
+// announce tells those who wait for events of a partition.
+func (t *topic) announce(partition int) {
 	for _, g := range t.groups {
-		if owner := g.readings[b.Partition].owner; owner != nil {
+		if owner := g.readings[partition].owner; owner != nil {
 			owner.notify()
 		}
 	}
-	return driver.Receipt{Stored: stored, Last: text(p.last)}
 }
 
 // check reports what makes a batch unacceptable to the topic.
@@ -106,12 +122,6 @@ func (t *topic) check(b *driver.Batch) error {
 	if b.Producer != "" && b.Seq < 1 {
 		return fmt.Errorf("mem: topic %q: sequence %d of producer %q (want 1 or more): %w",
 			name, b.Seq, b.Producer, driver.ErrRefused)
-	}
-	for i := range b.Messages {
-		if !b.Messages[i].NotBefore.IsZero() {
-			return fmt.Errorf("mem: topic %q: event %s is to be delayed, which memory does not do: %w",
-				name, b.Messages[i].ID, driver.ErrRefused)
-		}
 	}
 	return nil
 }

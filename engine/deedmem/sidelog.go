@@ -43,7 +43,7 @@ func (c *Conn) Park(ctx context.Context, cl driver.Claim, ps []driver.Parked) er
 		}
 		r := &record{Letter: ps[i].Letter, spot: spot{pos, ps[i].Run}}
 		r.Group, r.Topic, r.Partition = cl.Group, cl.Topic, cl.Partition
-		r.Data = slices.Clone(r.Data)
+		r.Data, r.Edits = slices.Clone(r.Data), copyEdits(r.Edits)
 		records[i] = r
 	}
 	r, err := c.claimed(ctx, cl)
@@ -98,8 +98,17 @@ func letters(rs []*record, limit int) []driver.Letter {
 	for i, r := range rs {
 		ls[i] = r.Letter
 		ls[i].Data = slices.Clone(r.Data)
+		ls[i].Edits = copyEdits(r.Edits)
 	}
 	return ls
+}
+
+func copyEdits(es []driver.Edit) []driver.Edit {
+	es = slices.Clone(es)
+	for i := range es {
+		es[i].Data = slices.Clone(es[i].Data)
+	}
+	return es
 }
 
 // Chain returns the first records of a key in order.

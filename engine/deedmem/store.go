@@ -22,19 +22,32 @@ type store struct {
 	epoch   int64
 	letters int64 // last ID of a side-log record
 	members int   // last number of a member
+	ended   bool  // the last Conn was closed
 }
 
 func newStore() *store {
 	return &store{topics: make(map[string]*topic), generations: make(map[string]int)}
 }
 
+// end stops the timers, which would keep the store and work on it.
+func (s *store) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+	for _, t := range s.topics {
+		t.schedule.stop()
+	}
+}
+
 // topic is a named log with its groups.
 type topic struct {
-	info    driver.TopicInfo
-	parts   []*partition
-	groups  map[string]*group
-	window  window
-	deleted bool
+	info     driver.TopicInfo
+	parts    []*partition
+	groups   map[string]*group
+	window   window
+	schedule schedule
+	bytes    int64 // of the data in the log
+	deleted  bool
 }
 
 // partition is one log of a topic.
@@ -53,7 +66,9 @@ type group struct {
 	created  time.Time
 	lastSeen time.Time // when the last member left
 	paused   bool
-	run      int
+	run      int             // how often it was reset
+	quiet    bool            // the last reset was
+	unsafe   []string        // types that its handlers cannot replay
 	members  []*Subscription // in the order of joining
 	readings []*reading      // by partition
 }
@@ -61,16 +76,19 @@ type group struct {
 // reading is a group's standing on one partition.
 type reading struct {
 	position int64 // handled up to here
-	fetched  int64 // given to the owner up to here
-	epoch    int64
-	owner    *Subscription // nil when nobody has it
-	wanted   bool          // the owner has been asked to release it
-	suspect  bool          // the last owner ended without a release
-	rate     float64
-	status   string
-	dropped  int64 // unhandled events that Hold removed
-	side     sideLog
-	marks    map[int64]driver.Mark
+	// committed is the highest position that was ever settled. A reset leaves it:
+	// what is delivered at or below it is a replay.
+	committed int64
+	fetched   int64 // given to the owner up to here
+	epoch     int64
+	owner     *Subscription // nil when nobody has it
+	wanted    bool          // the owner has been asked to release it
+	suspect   bool          // the last owner ended without a release
+	rate      float64
+	status    string
+	dropped   int64 // unhandled events that Hold removed
+	side      sideLog
+	marks     map[int64]driver.Mark
 }
 
 // topicNamed returns the topic or ErrNotFound.

@@ -49,6 +49,7 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 		}
 		t.groups[spec.Group] = g
 	}
+	g.unsafe = slices.Clone(spec.Unsafe)
 	c.store.members++
 	s := &Subscription{
 		conn: c, group: g, name: fmt.Sprintf("mem-%d", c.store.members),
@@ -63,26 +64,12 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 // newGroup makes a group that starts where spec says.
 func (s *store) newGroup(t *topic, spec driver.SubscribeSpec) (*group, error) {
 	g := &group{name: spec.Group, store: s, topic: t, created: now(), readings: make([]*reading, len(t.parts))}
-	for i, p := range t.parts {
-		r := &reading{}
-		switch {
-		case spec.From.End:
-			r.position = p.last
-		case !spec.From.Time.IsZero():
-			r.position = p.seek(spec.From.Time)
-		}
-		g.readings[i] = r
+	start, err := g.start(spec.From)
+	if err != nil {
+		return nil, err
 	}
-	for i, pos := range spec.From.Cursor {
-		n, err := parse(pos)
-		if err != nil {
-			return nil, err
-		}
-		if i < 0 || i >= len(t.parts) || n > t.parts[i].last {
-			return nil, fmt.Errorf("mem: group %q on topic %q: the cursor's %d-%s is not in the topic: %w",
-				spec.Group, spec.Topic, i, pos, driver.ErrRefused)
-		}
-		g.readings[i].position = n
+	for i := range g.readings {
+		g.readings[i] = &reading{position: start[i]}
 	}
 	return g, nil
 }
@@ -134,10 +121,11 @@ func (s *Subscription) usable() error {
 	return nil
 }
 
-// span is events of one partition: after from, up to to.
+// span is events of one partition: after from, up to to. Those up to replay are
+// replays.
 type span struct {
-	partition int
-	from, to  int64
+	partition        int
+	from, to, replay int64
 }
 
 // fetch takes events from the partitions that s owns, within the bounds of f.
@@ -167,7 +155,7 @@ func (s *Subscription) fetch(f driver.Fetch) []driver.Delivery {
 			bytes += n
 		}
 		if to > from {
-			spans = append(spans, span{p, from, to})
+			spans = append(spans, span{p, from, to, r.committed})
 			r.fetched = to
 		}
 		if full {
@@ -193,6 +181,7 @@ func (t *topic) copyOut(spans []span, events, bytes int) []driver.Delivery {
 			start := len(block)
 			block = append(block, d.Data...)
 			d.Data = block[start:len(block):len(block)]
+			d.Replay = pos <= sp.replay
 		}
 	}
 	return out
@@ -267,7 +256,7 @@ func (r *reading) settle(pos int64, x *driver.Settlement) {
 	if pos <= r.position {
 		return
 	}
-	r.position = pos
+	r.position, r.committed = pos, max(r.committed, pos)
 	for at := range r.marks {
 		if at <= pos {
 			delete(r.marks, at)

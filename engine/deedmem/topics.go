@@ -49,16 +49,20 @@ func checkSettings(name string, s *driver.TopicSettings) error {
 		return fmt.Errorf("mem: topic %q: %d partitions (want 1 or more): %w", name, s.Partitions, driver.ErrRefused)
 	case s.PartitionBy != "key" && s.PartitionBy != "type":
 		return fmt.Errorf("mem: topic %q: partition by %q (want key or type): %w", name, s.PartitionBy, driver.ErrRefused)
-	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0:
-		return fmt.Errorf("mem: topic %q: dedupe %v, keep %v, hold %v (want 0 or more): %w",
-			name, s.Dedupe, s.Keep, s.Hold, driver.ErrRefused)
+	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
+		return fmt.Errorf("mem: topic %q: dedupe %v, keep %v, hold %v, max bytes %d (want 0 or more): %w",
+			name, s.Dedupe, s.Keep, s.Hold, s.MaxBytes, driver.ErrRefused)
 	}
 	return nil
 }
 
-// describe returns the topic's info with its present count of events.
+// describe returns the topic's info with its present counts.
 func (t *topic) describe() driver.TopicInfo {
 	info := t.info
+	info.Bytes = t.bytes
+	if n := len(t.schedule.waiting); n > 0 {
+		info.Scheduled, info.NextDue = int64(n), t.schedule.waiting[0].due
+	}
 	for _, p := range t.parts {
 		info.Events += p.last - p.base
 	}
@@ -92,7 +96,7 @@ func (c *Conn) Topics(ctx context.Context) ([]driver.TopicInfo, error) {
 	return infos, nil
 }
 
-// SetTopic changes Dedupe, Keep and Hold; see driver.Topics.
+// SetTopic changes Dedupe, Keep, Hold and MaxBytes; see driver.Topics.
 func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings) error {
 	if err := c.enter(ctx); err != nil {
 		return err
@@ -126,6 +130,7 @@ func (c *Conn) DeleteTopic(ctx context.Context, name string) error {
 	}
 	delete(c.store.topics, name)
 	t.deleted = true
+	t.schedule.stop()
 	for _, g := range t.groups {
 		for _, m := range g.members {
 			m.notify()

@@ -1,0 +1,109 @@
+package deedmem
+
+import (
+	"cmp"
+	"container/heap"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// schedule is a topic's delayed events, which have no position yet. A timer gives
+// them one when they are due. The zero value is empty.
+type schedule struct {
+	waiting waiting
+	order   int64       // of the last one accepted
+	timer   *time.Timer // for the first; nil before there was any
+}
+
+// delayed is an event that waits for its time.
+type delayed struct {
+	driver.Message
+	partition int
+	due       time.Time
+	order     int64 // of acceptance, among those of one time
+}
+
+// waiting is a heap, the first due on top.
+type waiting []*delayed
+
+func (w waiting) Len() int      { return len(w) }
+func (w waiting) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
+func (w waiting) Less(i, j int) bool {
+	return cmp.Or(w[i].due.Compare(w[j].due), cmp.Compare(w[i].order, w[j].order)) < 0
+}
+
+// Push is heap.Interface.
+func (w *waiting) Push(x any) { *w = append(*w, x.(*delayed)) }
+
+// Pop is heap.Interface.
+func (w *waiting) Pop() any {
+	last := len(*w) - 1
+	d := (*w)[last]
+	(*w)[last] = nil
+	*w = (*w)[:last]
+	return d
+}
+
+// delay keeps an event until its time.
+func (s *store) delay(t *topic, m *driver.Message, data []byte, partition int) {
+	x := &t.schedule
+	x.order++
+	d := &delayed{Message: *m, partition: partition, due: m.NotBefore.Round(0), order: x.order}
+	d.Data = data
+	heap.Push(&x.waiting, d)
+	if x.waiting[0] == d {
+		s.rouse(t)
+	}
+}
+
+// rouse sets the timer for the first event that waits.
+func (s *store) rouse(t *topic) {
+	x := &t.schedule
+	if len(x.waiting) == 0 {
+		return
+	}
+	in := max(0, x.waiting[0].due.Sub(now()))
+	if x.timer == nil {
+		x.timer = time.AfterFunc(in, func() { s.storeDue(t) })
+		return
+	}
+	x.timer.Reset(in)
+}
+
+// stop ends the timer for good.
+func (x *schedule) stop() {
+	if x.timer != nil {
+		x.timer.Stop()
+	}
+}
+
+// storeDue appends what is due, in order of due time, and sets the timer again. It
+// does so in steps, so that a million due at once stop nobody else.
+func (s *store) storeDue(t *topic) {
+	const step = 1024
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended || t.deleted {
+		return
+	}
+	first := make(map[int]int64) // last position before this step, by partition
+	at := now()
+	for range step {
+		w := t.schedule.waiting
+		if len(w) == 0 || w[0].due.After(at) {
+			break
+		}
+		d := heap.Pop(&t.schedule.waiting).(*delayed)
+		p := t.parts[d.partition]
+		if _, ok := first[d.partition]; !ok {
+			first[d.partition] = p.last
+		}
+		t.store(d.partition, &d.Message, d.Data, p.stamp(at))
+	}
+	for partition, last := range first {
+		t.parts[partition].number(last)
+		t.announce(partition)
+	}
+	s.rouse(t)
+}
