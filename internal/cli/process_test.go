@@ -14,7 +14,6 @@ import (
 	"regexp"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -56,16 +55,13 @@ func end(t *testing.T, cmd *exec.Cmd) (code int, maxRSS int64) {
 	t.Helper()
 	late := time.AfterFunc(4*patience, func() { cmd.Process.Kill() })
 	defer late.Stop()
+	peak := watchMemory(cmd.Process.Pid)
 	err := cmd.Wait()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("%v: %v", cmd.Args, err)
 	}
-	rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
-	if runtimeCountsKiB {
-		rss <<= 10
-	}
-	return cmd.ProcessState.ExitCode(), rss
+	return cmd.ProcessState.ExitCode(), peak(cmd.ProcessState)
 }
 
 // want fails unless r ended with code and said exactly one line that matches.

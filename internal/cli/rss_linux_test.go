@@ -1,4 +1,0 @@
-package cli_test
-
-// runtimeCountsKiB says in what the system reports the memory of a process.
-const runtimeCountsKiB = true
