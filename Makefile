@@ -1,13 +1,12 @@
 # Every target calls what works without make, too: see CONTRIBUTING.md.
 
 STATICCHECK = go tool -modfile=tools/go.mod staticcheck
-BENCHSTAT   = go tool -modfile=tools/go.mod benchstat
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt build bench docs clean
+.PHONY: help demo test lint fmt build bench bench-memory docs clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## run the main job: real events through real services on one SQLite file
 	go run ./examples/demo
@@ -26,10 +25,11 @@ fmt: ## format the Go code
 build: ## build the static binary bin/deed
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/deed ./cmd/deed
 
-bench: ## run the benchmarks six times and summarize them
-	@mkdir -p bin
-	go test -run '^$$' -bench . -benchmem -count 6 ./... | tee bin/bench.txt
-	$(BENCHSTAT) bin/bench.txt
+bench: ## measure beside raw clients and peers, see bench/README.md
+	cd bench && go run .
+
+bench-memory: ## check that memory stays bounded under a long backlog and many parked keys
+	cd bench && go run . -memory
 
 docs: ## renew the code excerpts in the documentation
 	go test -count=1 ./internal/tidy -run TestMarkdownExcerpts -update

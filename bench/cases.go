@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// benchCase is one row of the result: what is asked for, and what was measured in
+// each round.
+type benchCase struct {
+	Name    string   `json:"name"` // unique
+	Request request  `json:"request"`
+	Samples []sample `json:"samples"`
+	Failed  []string `json:"failed,omitempty"`
+
+	quick int  // events with -quick
+	grown bool // the log holds -grow events before
+}
+
+// Rates of the open loop: a quiet service, and two million events a minute.
+const (
+	rateQuiet = 100
+	rateBusy  = 33_333
+)
+
+// cases lists what is measured. The number of events is such that a case takes one
+// or two seconds on a small machine.
+func cases(s *settings) []*benchCase {
+	var all []*benchCase
+	closed := func(system string, publishers, batch, events int) {
+		all = append(all, &benchCase{
+			Name:    fmt.Sprintf("%s %dx%d", system, publishers, batch),
+			Request: request{System: system, Publishers: publishers, Batch: batch, Events: events},
+			grown:   system == systemGrown,
+		})
+	}
+	closed("raw/sqlite", 1, 1000, 300_000)
+	closed("raw/sqlite-indexed", 1, 1000, 200_000)
+	closed("deed/sqlite", 8, 256, 200_000)
+	closed("deed/sqlite", 8, 64, 150_000)
+	closed("deed/sqlite", 64, 1, 30_000)
+	closed("deed/sqlite/json", 8, 256, 150_000)
+	closed("deed/sqlite/protobuf", 8, 256, 150_000)
+	closed("deed/sqlite/window", 8, 256, 100_000)
+	if s.grow > 0 {
+		closed(systemGrown, 8, 256, 150_000)
+	}
+	closed("deed/mem", 8, 256, 500_000)
+	closed("deed/mem", 64, 1, 200_000)
+	closed("nats", 2, 500, 100_000)
+	closed("nats", 64, 1, 50_000)
+	closed("nats/sync-always", 2, 500, 4_000)
+	closed("watermill/gochannel", 8, 256, 150_000)
+	closed("watermill/gochannel", 64, 1, 150_000)
+	for _, rate := range []int{rateQuiet, rateBusy} {
+		seconds := 4.0
+		if rate == rateBusy {
+			seconds = 2
+		}
+		for _, system := range []string{"deed/sqlite", "deed/mem", "nats", "nats/sync-always", "watermill/gochannel"} {
+			all = append(all, &benchCase{
+				Name:    fmt.Sprintf("%s at %d/s", system, rate),
+				Request: request{System: system, Rate: rate, Seconds: seconds},
+			})
+		}
+	}
+	return pick(all, s)
+}
+
+// pick leaves out what -only does not ask for, and shrinks the rest for -quick.
+func pick(all []*benchCase, s *settings) []*benchCase {
+	var picked []*benchCase
+	for _, c := range all {
+		if !strings.Contains(c.Name, s.only) {
+			continue
+		}
+		if s.quick {
+			c.Request.Events = min(c.Request.Events, max(2000, c.Request.Events/50))
+			c.Request.Seconds /= 8
+		}
+		picked = append(picked, c)
+	}
+	return picked
+}
+
+// measure takes one sample of a case in a directory of its own. A case that fails
+// does not end the run: the others' numbers stand.
+func (c *benchCase) measure(ctx context.Context, s *settings, dir string) error {
+	r := c.Request
+	if c.grown {
+		r.Dir = grownDir(dir)
+	} else {
+		var err error
+		if r.Dir, err = os.MkdirTemp(dir, "case-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(r.Dir)
+	}
+	profile := ""
+	if s.profile != "" && len(c.Samples) == 0 {
+		profile = s.profile + strings.NewReplacer("/", "-", " ", "-").Replace(c.Name)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	got, err := ask(ctx, r, profile)
+	if err != nil {
+		c.Failed = append(c.Failed, err.Error())
+		return context.Cause(ctx)
+	}
+	c.Samples = append(c.Samples, got)
+	return nil
+}
+
+// systemGrown is deed on a log that holds many events already.
+const systemGrown = "deed/sqlite/grown"
+
+func grownDir(dir string) string { return filepath.Join(dir, "grown") }
+
+// grow fills the log of the growth case.
+func grow(ctx context.Context, s *settings, dir string) error {
+	if err := os.Mkdir(grownDir(dir), 0o755); err != nil {
+		return err
+	}
+	_, err := ask(ctx, request{System: systemGrown, Dir: grownDir(dir), Task: taskFill, Events: s.grow}, "")
+	return err
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+// result is everything that a run measured.
+type result struct {
+	Date    time.Time     `json:"date"`
+	Machine machine       `json:"machine"`
+	Quick   bool          `json:"quick,omitempty"`
+	Grow    int           `json:"grow"`
+	Disk    []diskSample  `json:"disk"`
+	Load    []string      `json:"load"` // of the machine, before each round
+	Took    time.Duration `json:"took_ns"`
+	Cases   []*benchCase  `json:"cases"`
+}
+
+type diskSample struct {
+	InPlace time.Duration `json:"in_place_p50_ns"`
+	Growing time.Duration `json:"growing_p50_ns"`
+}
+
+// machine is what numbers depend on.
+type machine struct {
+	CPU      string            `json:"cpu"`
+	Cores    int               `json:"cores"`
+	System   string            `json:"system"`
+	Go       string            `json:"go"`
+	Versions map[string]string `json:"versions"`
+}
+
+// measureAll takes samples of all cases in turn, round by round, and prints what
+// came of it.
+func measureAll(ctx context.Context, s *settings, dir string) error {
+	writes := diskWrites
+	if s.quick {
+		writes /= 20
+		s.grow = min(s.grow, 20_000)
+		s.rounds = 1
+	}
+	out := &result{Date: time.Now(), Machine: describe(), Quick: s.quick, Grow: s.grow, Cases: cases(s)}
+	if len(out.Cases) == 0 {
+		return fmt.Errorf("-only %q fits no case", s.only)
+	}
+	if slices.ContainsFunc(out.Cases, func(c *benchCase) bool { return c.grown }) {
+		fmt.Fprintf(os.Stderr, "filling a log with %d events\n", s.grow)
+		if err := grow(ctx, s, dir); err != nil {
+			return err
+		}
+	}
+	for round := range s.rounds {
+		out.Load = append(out.Load, loadAverage())
+		inPlace, growing, err := measureDisk(dir, writes)
+		if err != nil {
+			return err
+		}
+		out.Disk = append(out.Disk, diskSample{inPlace, growing})
+		for i, c := range out.Cases {
+			fmt.Fprintf(os.Stderr, "round %d of %d, case %d of %d: %s\n", round+1, s.rounds, i+1, len(out.Cases), c.Name)
+			if err := c.measure(ctx, s, dir); err != nil {
+				return err
+			}
+		}
+	}
+	out.Took = time.Since(out.Date)
+	text, err := json.MarshalIndent(out, "", "\t")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(s.json, append(text, '\n'), 0o644); err != nil {
+		return err
+	}
+	fmt.Print(out.markdown())
+	return nil
+}
+
+func describe() machine {
+	m := machine{
+		CPU: "unknown", Cores: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH, Go: runtime.Version(),
+		Versions: make(map[string]string),
+	}
+	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(info)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				m.CPU = strings.TrimSpace(value)
+			}
+		}
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range info.Deps {
+			switch d.Path {
+			case "modernc.org/sqlite", "github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go",
+				"github.com/ThreeDotsLabs/watermill", "google.golang.org/protobuf":
+				m.Versions[d.Path] = d.Version
+			}
+		}
+	}
+	return m
+}
+
+// loadAverage tells who else was at work.
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(text))[:3], " ")
+}

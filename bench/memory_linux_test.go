@@ -1,0 +1,10 @@
+package main
+
+import "testing"
+
+// Only Linux tells how much memory was ever resident.
+func TestMemory(t *testing.T) {
+	if err := checkMemory(t.Context(), &settings{scale: 0.001}, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Windows that a NATS user would set for throughput.
+const (
+	natsPending = 4000 // published and not yet acknowledged
+	natsPull    = 2000 // fetched ahead
+	natsUnacked = 20000
+)
+
+// natsJetStream is a NATS server in this process, with a stream in files.
+func natsJetStream(name, durability string, always bool) system {
+	return system{name: name, durability: durability,
+		start: func(ctx context.Context, dir string, handle func([]byte)) (*started, error) {
+			srv, err := server.NewServer(&server.Options{
+				DontListen: true, JetStream: true, StoreDir: filepath.Join(dir, "nats"), SyncAlways: always,
+				NoSigs: true, NoLog: true,
+			})
+			if err != nil {
+				return nil, err
+			}
+			srv.Start()
+			if !srv.ReadyForConnections(10 * time.Second) {
+				return nil, errors.New("the NATS server did not start within 10 s")
+			}
+			return startNATS(ctx, srv, handle)
+		}}
+}
+
+func startNATS(ctx context.Context, srv *server.Server, handle func([]byte)) (*started, error) {
+	pub, err := nats.Connect("", nats.InProcessServer(srv))
+	if err != nil {
+		return nil, err
+	}
+	sub, err := nats.Connect("", nats.InProcessServer(srv))
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(pub, jetstream.WithPublishAsyncMaxPending(natsPending))
+	if err != nil {
+		return nil, err
+	}
+	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
+		Name: "orders", Subjects: []string{"orders"}, Storage: jetstream.FileStorage,
+	})
+	if err != nil {
+		return nil, err
+	}
+	subJS, err := jetstream.New(sub)
+	if err != nil {
+		return nil, err
+	}
+	consumer, err := subJS.CreateConsumer(ctx, "orders", jetstream.ConsumerConfig{
+		Durable: "bench", AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: natsUnacked,
+	})
+	if err != nil {
+		return nil, err
+	}
+	consuming, err := consumer.Consume(func(m jetstream.Msg) {
+		handle(m.Data())
+		m.Ack()
+	}, jetstream.PullMaxMessages(natsPull))
+	if err != nil {
+		return nil, err
+	}
+	return &started{
+		publish: func(ctx context.Context, events []event) error { return publishNATS(ctx, js, events) },
+		stop: func() error {
+			consuming.Stop()
+			err := sub.Flush() // the acknowledgements
+			pub.Close()
+			sub.Close()
+			srv.Shutdown()
+			srv.WaitForShutdown()
+			return err
+		},
+	}, nil
+}
+
+// publishNATS sends a batch without waiting in between, as its users do.
+func publishNATS(ctx context.Context, js jetstream.JetStream, events []event) error {
+	if len(events) == 1 {
+		_, err := js.Publish(ctx, "orders", events[0].data)
+		return err
+	}
+	acks := make([]jetstream.PubAckFuture, len(events))
+	for i := range events {
+		var err error
+		if acks[i], err = js.PublishAsync("orders", events[i].data); err != nil {
+			return err
+		}
+	}
+	for _, a := range acks {
+		select {
+		case <-a.Ok():
+		case err := <-a.Err():
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"strconv"
+)
+
+// payloadBytes is the size of an event's data, as all targets are stated.
+const payloadBytes = 200
+
+// event is what is sent through a system. A system's codec may add to it.
+type event struct {
+	key  string
+	data []byte
+}
+
+// system is something that events can be published to and handled from.
+type system struct {
+	name string
+	// durability says what an accepted event survives, by this system's own settings.
+	durability string
+	// start opens the system in an empty directory, or one that an earlier start of
+	// it left, and handles what comes: handle is called for each event before it is
+	// acknowledged, from any goroutine.
+	start func(ctx context.Context, dir string, handle func(data []byte)) (*started, error)
+}
+
+// started is a system at work.
+type started struct {
+	// publish returns when the events are accepted.
+	publish func(ctx context.Context, events []event) error
+	// stop ends it after everything was handled and acknowledged.
+	stop func() error
+}
+
+// systems are all that can be measured, by name.
+func systems() []system {
+	return []system{
+		rawSQLite("raw/sqlite", rawRowid),
+		rawSQLite("raw/sqlite-indexed", rawIndexed),
+		deedSystem("deed/sqlite", "sqlite", "power", nil),
+		deedSystem("deed/mem", "mem", "memory", nil),
+		deedSystem("deed/sqlite/json", "sqlite", "power", &deedVariant{codec: codecJSON}),
+		deedSystem("deed/sqlite/protobuf", "sqlite", "power", &deedVariant{codec: codecProto}),
+		deedSystem("deed/sqlite/window", "sqlite", "power", &deedVariant{window: true}),
+		deedSystem("deed/sqlite/grown", "sqlite", "power", &deedVariant{fromEnd: true}),
+		natsJetStream("nats", "process, synced each 2 min", false),
+		natsJetStream("nats/sync-always", "power", true),
+		watermillChannel("watermill/gochannel"),
+	}
+}
+
+func systemNamed(name string) *system {
+	for _, s := range systems() {
+		if s.name == name {
+			return &s
+		}
+	}
+	return nil
+}
+
+const (
+	keyCount  = 4096
+	dataCount = 1024
+)
+
+// feed makes events of random bytes, which compress to nothing, without taking
+// time for it: data and keys come from fixed stocks.
+type feed struct {
+	keys []string
+	data [][]byte
+}
+
+func newFeed() *feed {
+	f := &feed{keys: make([]string, keyCount), data: make([][]byte, dataCount)}
+	for i := range f.keys {
+		f.keys[i] = "order-" + strconv.Itoa(1_000_000+i)
+	}
+	for i := range f.data {
+		f.data[i] = make([]byte, payloadBytes)
+		rand.Read(f.data[i]) // never fails
+	}
+	return f
+}
+
+// batch returns events number first and on.
+func (f *feed) batch(first, n int) []event {
+	events := make([]event, n)
+	for i := range events {
+		at := first + i
+		events[i] = event{key: f.keys[at%keyCount], data: f.data[at%dataCount]}
+	}
+	return events
+}
+
+// stamped returns event number i with a number in its first bytes.
+func (f *feed) stamped(i int, stamp int64) event {
+	data := make([]byte, payloadBytes)
+	copy(data, f.data[i%dataCount])
+	binary.LittleEndian.PutUint64(data, uint64(stamp))
+	return event{key: f.keys[i%keyCount], data: data}
+}
+
+// stampOf reads what stamped wrote.
+func stampOf(data []byte) int64 { return int64(binary.LittleEndian.Uint64(data)) }

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// rawCase is what deed on SQLite is compared with.
+const rawCase = "raw/sqlite 1x1000"
+
+// target is something that the numbers of one run are held against.
+type target struct {
+	what string
+	want float64
+	most bool // the measured number is to be want at most, instead of at least
+	got  func(r *result) (float64, bool)
+}
+
+// targetsOf lists them. They say nothing about other machines: each compares numbers
+// of the same run, but for the processor time of an event in memory.
+func targetsOf() []target {
+	return []target{
+		{what: "deed/sqlite end to end, of raw transactions of 1000 rows", want: 0.8,
+			got: ratio("deed/sqlite 8x256", rawCase)},
+		{what: "deed/sqlite end to end, of NATS JetStream that syncs always", want: 3,
+			got: ratio("deed/sqlite 8x256", "nats/sync-always 2x500")},
+		{what: "deed/mem, CPU µs an event", want: 1, most: true,
+			got: func(r *result) (float64, bool) {
+				v := r.median("deed/mem 8x256", cpuPerEvent)
+				return v, v > 0
+			}},
+		{what: "deed/sqlite at 33333/s, p50 over the p50 of write + fdatasync in place", want: 4, most: true,
+			got: func(r *result) (float64, bool) {
+				v := r.median(fmt.Sprintf("deed/sqlite at %d/s", rateBusy), func(s sample) float64 { return float64(s.P50) })
+				disk := float64(r.inPlace())
+				return v / max(disk, 1), v > 0 && disk > 0
+			}},
+		{what: "deed/sqlite in a grown log, of an empty one", want: 0.8,
+			got: ratio(systemGrown+" 8x256", "deed/sqlite 8x256")},
+	}
+}
+
+// ratio compares the throughput of two cases.
+func ratio(of, to string) func(r *result) (float64, bool) {
+	return func(r *result) (float64, bool) {
+		a, b := r.median(of, perSecond), r.median(to, perSecond)
+		return a / max(b, 1e-9), a > 0 && b > 0
+	}
+}
+
+// targets writes which of them this run has met.
+func (r *result) targets(b *strings.Builder) {
+	head := "| target | wanted | measured | met |\n|---|--:|--:|---|\n"
+	for _, t := range targetsOf() {
+		got, ok := t.got(r)
+		if !ok {
+			continue
+		}
+		b.WriteString(head)
+		head = ""
+		bound, met := "≥", got >= t.want
+		if t.most {
+			bound, met = "≤", got <= t.want
+		}
+		says := "no"
+		if met {
+			says = "yes"
+		}
+		fmt.Fprintf(b, "| %s | %s %g | %.2f | %s |\n", t.what, bound, t.want, got, says)
+	}
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
+)
+
+// watermillChannel is watermill's Pub/Sub within a process.
+func watermillChannel(name string) system {
+	return system{name: name, durability: "memory",
+		start: func(ctx context.Context, _ string, handle func([]byte)) (*started, error) {
+			channel := gochannel.NewGoChannel(gochannel.Config{OutputChannelBuffer: 1024}, watermill.NopLogger{})
+			messages, err := channel.Subscribe(ctx, "orders")
+			if err != nil {
+				return nil, err
+			}
+			var handling sync.WaitGroup
+			handling.Go(func() {
+				for m := range messages {
+					handle(m.Payload)
+					m.Ack()
+				}
+			})
+			return &started{
+				publish: func(_ context.Context, events []event) error {
+					batch := make([]*message.Message, len(events))
+					for i := range events {
+						batch[i] = message.NewMessage(watermill.NewUUID(), events[i].data)
+					}
+					return channel.Publish("orders", batch...)
+				},
+				stop: func() error {
+					err := channel.Close()
+					handling.Wait()
+					return err
+				},
+			}, nil
+		}}
+}
