@@ -39,18 +39,13 @@ func spawn(t *testing.T, job Job) *Process {
 	if job.Dir == "" {
 		job.Dir = t.TempDir()
 	}
-	p := NewProcess(testCommand(t), nil, job)
-	t.Cleanup(func() { p.Kill() })
-	return p
-}
-
-func testCommand(t *testing.T) []string {
-	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []string{self}
+	p := NewProcess([]string{self}, nil, job)
+	t.Cleanup(func() { p.Kill() })
+	return p
 }
 
 // eventually waits until ok returns true.

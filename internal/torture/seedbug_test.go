@@ -1,8 +1,6 @@
 package torture
 
 import (
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -29,18 +27,13 @@ var seedbugs = []struct {
 
 // A test that cannot fail proves nothing: each planted bug has to be caught.
 func TestPlantedBugsAreCaught(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "torture")
-	build := exec.CommandContext(t.Context(), "go", "build", "-tags", "seedbug", "-o", binary, "./cmd/torture")
-	out, err := build.CombinedOutput()
-	if err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	command := buildWorker(t, "seedbug")
 	for _, bug := range seedbugs {
 		t.Run(bug.name, func(t *testing.T) {
 			t.Parallel() // they mostly wait
 			config := Config{
 				Seed: 1, For: 5 * time.Second, Gap: 600 * time.Millisecond, Faults: bug.fault, Load: bug.load,
-				Publishers: 4, Stuck: 5 * time.Second, Command: []string{binary},
+				Publishers: 4, Stuck: 5 * time.Second, Command: command,
 			}
 			for _, name := range tortured(t, config).Broken() {
 				t.Errorf("check %s found something without the bug", name)

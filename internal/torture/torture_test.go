@@ -3,6 +3,8 @@ package torture
 import (
 	"math/rand/v2"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -14,7 +16,7 @@ var hardLoad = Load{SlowIn: 20, Slow: 400 * time.Millisecond, Dwell: 2 * time.Mi
 // TestSQLite tortures one SQLite file for DEED_TORTURE, 15 s unless set, with the
 // seed DEED_TORTURE_SEED, random unless set.
 func TestSQLite(t *testing.T) {
-	config := Config{Seed: rand.Uint64N(1_000_000), Load: hardLoad}
+	config := Config{Seed: rand.Uint64N(1_000_000), Load: hardLoad, Command: buildWorker(t, "")}
 	if s := os.Getenv("DEED_TORTURE"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil {
@@ -42,6 +44,7 @@ func TestSQLite(t *testing.T) {
 func TestMembersComeAndGo(t *testing.T) {
 	result := tortured(t, Config{
 		Seed: rand.Uint64N(1_000_000), For: 6 * time.Second, Gap: 300 * time.Millisecond, Publishers: 4, Consumers: 4,
+		Command: buildWorker(t, ""),
 		Faults: func(c *Cluster) []Fault { return []Fault{c.LeaveFault(c.Consumers[1:], 1)} },
 	})
 	for _, name := range result.Broken() {
@@ -52,13 +55,23 @@ func TestMembersComeAndGo(t *testing.T) {
 	}
 }
 
-// tortured runs with workers of this test binary, unless the config names another.
+// buildWorker builds the command and returns it. The workers of a run are no test
+// binaries, so that they are as fast under the race detector as without it: one
+// that makes a process ten times slower would be the worst nemesis of all.
+func buildWorker(t *testing.T, tags string) []string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "torture")
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", tags, "-o", binary, "./cmd/torture").CombinedOutput()
+	if err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return []string{binary}
+}
+
+// tortured runs the config in a directory of its own.
 func tortured(t *testing.T, config Config) *Result {
 	t.Helper()
 	config.Dir = t.TempDir()
-	if config.Command == nil {
-		config.Command = testCommand(t)
-	}
 	config.Say = t.Logf
 	result, err := Run(t.Context(), config)
 	if err != nil {

@@ -25,12 +25,13 @@ func main() {
 	length := flag.Duration("for", 15*time.Second, "how long faults go on")
 	seed := flag.Uint64("seed", rand.Uint64N(1_000_000), "of the schedule and the workload")
 	url := flag.String("url", "", "the bus (default: a SQLite file in a new directory)")
+	lease := flag.Duration("lease", time.Second, "of the members; freezes last longer")
 	keep := flag.Bool("keep", false, "keep the directory with the records and databases")
 	asJSON := flag.Bool("json", false, "print the result as JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	broken, err := run(ctx, torture.Config{URL: *url, Seed: *seed, For: *length}, *keep, *asJSON)
+	broken, err := run(ctx, torture.Config{URL: *url, Seed: *seed, For: *length, Lease: *lease}, *keep, *asJSON)
 	switch {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "torture:", err)
