@@ -12,6 +12,9 @@ import (
 	"github.com/deedgo/deed/driverkit"
 )
 
+// errDeleted tells a member that there is nothing left to be a member of.
+var errDeleted = fmt.Errorf("%w: the topic or group was deleted", driver.ErrNotFound)
+
 // subscription is one seat with its reading positions.
 type subscription struct {
 	c     *Conn
@@ -106,6 +109,12 @@ func (t *tx) starts(topic *topic, from driver.From) ([]int64, error) {
 	if err := t.flush(); err != nil {
 		return nil, err
 	}
+	for p := range from.Cursor {
+		if p < 0 || p >= topic.settings.Partitions {
+			return nil, fmt.Errorf("%w: the cursor names partition %d, topic %s has %d",
+				driver.ErrRefused, p, topic.name, topic.settings.Partitions)
+		}
+	}
 	starts := make([]int64, topic.settings.Partitions)
 	for p := range starts {
 		var err error
@@ -168,6 +177,9 @@ func (s *subscription) poll(f driver.Fetch) (driver.Received, error) {
 	default:
 	}
 	news := s.seat.News()
+	if news.Gone {
+		return driver.Received{}, s.fail("receive", errDeleted)
+	}
 	for _, p := range news.Lost {
 		delete(s.next, p)
 		delete(s.stopped, p)
@@ -190,9 +202,6 @@ func (s *subscription) poll(f driver.Fetch) (driver.Received, error) {
 	r := driver.Received{Granted: news.Granted, Wanted: news.Wanted, Lost: news.Lost}
 	if news.Any() {
 		return r, nil // at once: claims that are lost wait for no fetch
-	}
-	if news.Gone {
-		return r, s.fail("receive", fmt.Errorf("%w: the topic or group was deleted", driver.ErrNotFound))
 	}
 	if news.Paused {
 		return r, nil
@@ -341,6 +350,14 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 	var lost []int
 	err := s.c.write(ctx, 0, func(t *tx) error {
 		lost = lost[:0]
+		var there int
+		err := t.row("SELECT 1 FROM deed_group WHERE id = ?", []any{s.group}, &there)
+		if errors.Is(err, sql.ErrNoRows) {
+			return errDeleted
+		}
+		if err != nil {
+			return err
+		}
 		for i, st := range settlements {
 			ok, err := t.settle(s.group, s.seat.Name(), ats[i], st)
 			if err != nil {
