@@ -17,7 +17,6 @@ type benchCase struct {
 	Samples []sample `json:"samples"`
 	Failed  []string `json:"failed,omitempty"`
 
-	quick int  // events with -quick
 	grown bool // the log holds -grow events before
 }
 
