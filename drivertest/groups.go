@@ -52,6 +52,7 @@ func checkGroupsListed(t T, e *Env) {
 	a, b := e.join(e.open(), info.Name, "group"), e.join(e.open(), info.Name, "group")
 	e.until("a partition for each", func() bool {
 		a.obey()
+		b.obey() // whoever was first may have both
 		return len(a.claims) == 1 && len(b.claims) == 1
 	}, a, b)
 	g := e.groupInfo("group", info.Name)
