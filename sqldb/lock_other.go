@@ -1,4 +1,4 @@
-//go:build !unix
+//go:build !unix && !windows
 
 package sqldb
 
@@ -8,6 +8,6 @@ import "os"
 
 func lockFile(*os.File) error { return nil }
 
-func tryLockFile(*os.File) bool { return true }
+func tryLockFile(*os.File) (bool, error) { return true, nil }
 
 func unlockFile(*os.File) {}

@@ -10,7 +10,13 @@ import (
 
 func lockFile(f *os.File) error { return flock(f, syscall.LOCK_EX) }
 
-func tryLockFile(f *os.File) bool { return flock(f, syscall.LOCK_EX|syscall.LOCK_NB) == nil }
+func tryLockFile(f *os.File) (bool, error) {
+	err := flock(f, syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
+}
 
 // unlockFile cannot fail on an open file.
 func unlockFile(f *os.File) { _ = flock(f, syscall.LOCK_UN) }

@@ -79,7 +79,8 @@ func (t *tx) move(topic int64) error {
 	t.stored += len(some)
 	last := some[len(some)-1]
 	t.published[topic] = true
-	_, err = t.exec("DELETE FROM deed_due WHERE topic_id = ? AND (due, accepted) <= (?, ?)", topic, last.due, last.accepted)
+	_, err = t.exec("DELETE FROM deed_due WHERE topic_id = ? AND (due, accepted) <= (?, ?)",
+		topic, last.due, last.accepted)
 	return err
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -27,7 +26,7 @@ const (
 type sqliteDialect struct {
 	path string // as the user named it, for messages
 	db   *sql.DB
-	lock *fileLock
+	lock *sqldb.FileLock
 }
 
 // sqlitePath returns the file that a URL names: sqlite:orders.db, sqlite:/abs.db,
@@ -87,18 +86,12 @@ func (d *sqliteDialect) prepare(ctx context.Context, opts *Options) error {
 	if opts.ReadOnly {
 		return nil
 	}
-	abs, err := filepath.Abs(d.path)
-	if err != nil {
-		return err
-	}
-	if real, err := filepath.EvalSymlinks(abs); err == nil {
-		abs = real // one lock, by whichever name the file is opened
-	}
-	if d.lock, err = openFileLock(abs + ".lock"); err != nil {
-		return err
+	var err error
+	if d.lock, err = sqldb.OpenFileLock(d.path); err != nil {
+		return fmt.Errorf("the lock file, on which writers queue: %w", err)
 	}
 	if err := sqldb.SQLite(d.db).Migrate(ctx, component, sqliteMigrations); err != nil {
-		d.lock.close()
+		d.lock.Close()
 		return err
 	}
 	return nil
@@ -146,7 +139,7 @@ func (d *sqliteDialect) writeConn(ctx context.Context) (*sql.Conn, error) {
 // begin queues with the writers of other processes on the lock file: SQLite's own
 // busy handler polls, and starves whoever is unlucky.
 func (d *sqliteDialect) begin(ctx context.Context, c *sql.Conn) error {
-	if err := d.lock.lock(ctx); err != nil {
+	if err := d.lock.Lock(ctx); err != nil {
 		return err
 	}
 	for {
@@ -156,13 +149,13 @@ func (d *sqliteDialect) begin(ctx context.Context, c *sql.Conn) error {
 		}
 		// A user's own transaction in this file takes no part in the queue.
 		if !sqldb.IsBusy(err) || ctx.Err() != nil {
-			d.lock.unlock()
+			d.lock.Unlock()
 			return err
 		}
 	}
 }
 
-func (d *sqliteDialect) end() { d.lock.unlock() }
+func (d *sqliteDialect) end() { d.lock.Unlock() }
 
 // watch polls data_version, which costs a few microseconds and no lock.
 func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
@@ -245,7 +238,7 @@ func (d *sqliteDialect) features() driver.Features {
 func (d *sqliteDialect) close() error {
 	err := d.db.Close()
 	if d.lock != nil {
-		err = errors.Join(err, d.lock.close())
+		err = errors.Join(err, d.lock.Close())
 	}
 	return err
 }

@@ -73,80 +73,6 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 	return s, nil
 }
 
-// group returns the id of a group, which it makes when there is none: it starts
-// everywhere at once where from says.
-func (t *tx) group(topic *topic, name string, from driver.From) (id int64, err error) {
-	const find = "SELECT id FROM deed_group WHERE name = ? AND topic_id = ?"
-	err = t.row(find, []any{name, topic.id}, &id)
-	if !errors.Is(err, sql.ErrNoRows) {
-		return id, err
-	}
-	starts, err := t.starts(topic, from)
-	if err != nil {
-		return 0, err
-	}
-	_, err = t.exec("INSERT INTO deed_group (name, topic_id, created, last_seen) VALUES (?, ?, ?, ?)",
-		name, topic.id, t.now, t.now)
-	if err != nil {
-		return 0, err
-	}
-	if err := t.row(find, []any{name, topic.id}, &id); err != nil {
-		return 0, err
-	}
-	for p, at := range starts {
-		_, err := t.exec("INSERT INTO deed_claim (group_id, partition, position, epoch) "+
-			"SELECT ?, ?, ?, floor FROM deed_epoch",
-			id, p, at)
-		if err != nil {
-			return 0, err
-		}
-	}
-	return id, nil
-}
-
-// starts returns the position of each partition that a group starts after.
-func (t *tx) starts(topic *topic, from driver.From) ([]int64, error) {
-	if err := t.flush(); err != nil {
-		return nil, err
-	}
-	for p := range from.Cursor {
-		if p < 0 || p >= topic.settings.Partitions {
-			return nil, fmt.Errorf("%w: the cursor names partition %d, topic %s has %d",
-				driver.ErrRefused, p, topic.name, topic.settings.Partitions)
-		}
-	}
-	starts := make([]int64, topic.settings.Partitions)
-	for p := range starts {
-		var err error
-		if starts[p], err = t.start(topic, p, from); err != nil {
-			return nil, err
-		}
-	}
-	return starts, nil
-}
-
-// start returns the position that a group starts after: none of what is removed.
-func (t *tx) start(topic *topic, partition int, from driver.From) (int64, error) {
-	h, err := t.head(place{topic.id, partition})
-	if err != nil {
-		return 0, err
-	}
-	switch {
-	case from.End:
-		return h.position, nil
-	case !from.Time.IsZero():
-		return seek(t.statements, topic.id, partition, h.removed, h.position, from.Time)
-	case from.Cursor[partition] != "":
-		at, err := parsePosition(from.Cursor[partition])
-		if err == nil && at > h.position {
-			err = fmt.Errorf("%w: partition %d ends at %d, the group would start after %d",
-				driver.ErrRefused, partition, h.position, at)
-		}
-		return max(at, h.removed), err
-	}
-	return h.removed, nil
-}
-
 // Receive implements [driver.Subscription].
 func (s *subscription) Receive(ctx context.Context, f driver.Fetch) (driver.Received, error) {
 	for {
@@ -209,125 +135,6 @@ func (s *subscription) poll(f driver.Fetch) (driver.Received, error) {
 	var err error
 	r.Deliveries, err = s.fetch(f)
 	return r, s.fail("receive", err)
-}
-
-// replayed returns up to where the deliveries of a claim are replays. When the group
-// was reset since, the claim does not hold any more, and it does not matter.
-func (s *subscription) replayed(c driver.Claim) (at int64, err error) {
-	if c.Run == 0 {
-		return 0, nil
-	}
-	err = s.c.read.row("SELECT replay FROM deed_claim WHERE group_id = ? AND partition = ?",
-		[]any{s.group, c.Partition}, &at)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil // deleted, as the next news says
-	}
-	return at, err
-}
-
-// fetch reads events of the partitions that have any.
-func (s *subscription) fetch(f driver.Fetch) ([]driver.Delivery, error) {
-	ready, err := s.ready(f.Full)
-	if err != nil || len(ready) == 0 || f.Events <= 0 {
-		return nil, err
-	}
-	s.turn++
-	var got []driver.Delivery
-	bytes := 0
-	for i := range ready {
-		p := ready[(i+s.turn)%len(ready)]
-		left := f.Events - len(got)
-		limit := (left + len(ready) - i - 1) / (len(ready) - i) // an equal part of what is left
-		page, full, err := s.page(p, limit, f.Bytes-bytes, len(got) == 0)
-		if err != nil {
-			return got, err // what was read is not lost: next has moved for it alone
-		}
-		for j := range page {
-			bytes += len(page[j].Data)
-		}
-		got = append(got, page...)
-		if full || len(got) >= f.Events {
-			break
-		}
-	}
-	return got, nil
-}
-
-// ready returns the partitions with events to fetch, in order.
-func (s *subscription) ready(full []int) ([]int, error) {
-	if len(s.next) == len(s.stopped) {
-		return nil, nil
-	}
-	var ready []int
-	err := s.c.read.each("SELECT partition, position FROM deed_head WHERE topic_id = ?", []any{s.topic.id},
-		func(rows *sql.Rows) error {
-			var p int
-			var end int64
-			if err := rows.Scan(&p, &end); err != nil {
-				return err
-			}
-			at, ours := s.next[p]
-			if ours && end > at && !s.stopped[p] && !slices.Contains(full, p) {
-				ready = append(ready, p)
-			}
-			return nil
-		})
-	return ready, err
-}
-
-// page reads the next events of a partition and moves past them. Full says that the
-// next one is larger than room; alone lets one through all the same.
-func (s *subscription) page(p, limit, room int, alone bool) (got []driver.Delivery, full bool, err error) {
-	at := s.next[p]
-	err = readLog(s.c.read, forward, s.topic.id, p, at, limit, func(d driver.Delivery) bool {
-		if len(d.Data) > room && !alone {
-			full = true
-			return false
-		}
-		room -= len(d.Data)
-		alone = false
-		got = append(got, d)
-		return true
-	})
-	if err != nil {
-		return nil, false, err
-	}
-	if len(got) == 0 {
-		return nil, full, nil
-	}
-	first, err := parsePosition(got[0].Position)
-	if err != nil {
-		return nil, false, err
-	}
-	last, err := parsePosition(got[len(got)-1].Position)
-	if err != nil {
-		return nil, false, err
-	}
-	if first > at+1 {
-		err = s.dropped(p, first)
-	}
-	if err == nil && last-first+1 != int64(len(got)) {
-		err = fmt.Errorf("partition %d has a gap after position %d (restore the file from a backup)", p, first)
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	for i := range got {
-		got[i].Replay = first+int64(i) <= s.replay[p]
-	}
-	s.next[p] = last
-	return got, full, nil
-}
-
-// dropped checks that what is missing before the first event was removed by hold.
-func (s *subscription) dropped(p int, first int64) error {
-	var removed int64
-	err := s.c.read.row("SELECT removed FROM deed_head WHERE topic_id = ? AND partition = ?",
-		[]any{s.topic.id, p}, &removed)
-	if err == nil && first > removed+1 {
-		err = fmt.Errorf("partition %d has a gap before position %d (restore the file from a backup)", p, first)
-	}
-	return err
 }
 
 // Settle implements [driver.Subscription].
@@ -398,8 +205,8 @@ func (t *tx) settle(group int64, seat string, at int64, s driver.Settlement) (bo
 		fence, args = "", nil
 	}
 	args = append([]any{at, at, s.Rate, s.Status, group, s.Partition}, args...)
-	n, err := t.exec("UPDATE deed_claim SET position = max(position, ?), committed = max(committed, ?), rate = ?, status = ? "+
-		"WHERE group_id = ? AND partition = ?"+fence, args...)
+	n, err := t.exec("UPDATE deed_claim SET position = max(position, ?), committed = max(committed, ?), "+
+		"rate = ?, status = ? WHERE group_id = ? AND partition = ?"+fence, args...)
 	if err != nil || n == 0 {
 		return false, err
 	}

@@ -48,7 +48,8 @@ func (s *sweeper) step(t *tx) error {
 		}
 	}
 	topic := &topic{}
-	err := t.row("SELECT "+topicColumns+" FROM deed_topic WHERE id > ? ORDER BY id LIMIT 1", []any{s.after}, topic.dest()...)
+	err := t.row("SELECT "+topicColumns+" FROM deed_topic WHERE id > ? ORDER BY id LIMIT 1",
+		[]any{s.after}, topic.dest()...)
 	if errors.Is(err, sql.ErrNoRows) {
 		s.next = -1
 		return nil

@@ -24,7 +24,8 @@ type topic struct {
 	created     int64
 }
 
-const topicColumns = "id, name, partitions, partition_by, dedupe, keep, hold, max_bytes, generation, incarnation, created"
+const topicColumns = "id, name, partitions, partition_by, dedupe, keep, hold, max_bytes, generation, " +
+	"incarnation, created"
 
 func (t *topic) dest() []any {
 	return []any{
