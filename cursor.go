@@ -61,34 +61,6 @@ func FromTime(t time.Time) From { return From{time: t} }
 // FromCursor starts after what the cursor has passed.
 func FromCursor(c Cursor) From { return From{cursor: c} }
 
-// ParseFrom reads "start", "end", an RFC 3339 time or date (UTC), a duration before now ("-24h")
-// or a cursor ("0-17,3-1042").
-func ParseFrom(text string) (From, error) {
-	switch text {
-	case "", "start":
-		return From{}, nil
-	case "end":
-		return FromEnd(), nil
-	}
-	if strings.HasPrefix(text, "-") {
-		d, err := time.ParseDuration(text)
-		if err != nil {
-			return From{}, fmt.Errorf("%q is no duration before now (want for example -24h)", text)
-		}
-		return FromTime(time.Now().Add(d)), nil
-	}
-	for _, layout := range [...]string{time.RFC3339Nano, time.DateOnly} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return FromTime(t), nil
-		}
-	}
-	if _, err := Cursor(text).parse(); err != nil {
-		return From{}, fmt.Errorf("%q is none of start, end, an RFC 3339 time, a duration before now (-24h) "+
-			"and a position (3-1042)", text)
-	}
-	return FromCursor(Cursor(text)), nil
-}
-
 // driver turns f into what engines take.
 func (f From) driver() (driver.From, error) {
 	out := driver.From{End: f.end, Time: f.time}

@@ -123,16 +123,3 @@ func TestReadNeverCreates(t *testing.T) {
 	}
 	t.Error("no error for an absent topic")
 }
-
-func TestParseFrom(t *testing.T) {
-	for _, ok := range []string{"", "start", "end", "-24h", "2026-01-02T03:04:05Z", "2026-01-02", "3-1042", "0-1,15-7"} {
-		if _, err := deed.ParseFrom(ok); err != nil {
-			t.Errorf("%q: %v", ok, err)
-		}
-	}
-	for _, bad := range []string{"yesterday", "-x", "3", "x-1", "-1", "3-"} {
-		if _, err := deed.ParseFrom(bad); err == nil {
-			t.Errorf("%q is accepted", bad)
-		}
-	}
-}

@@ -81,7 +81,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.stderr)
 	root.AddCommand(
 		newPub(a), newSub(a), newCat(a), newShow(a),
-		newTopics(a), newGroups(a), newLag(a), newDLQ(a),
+		newTopics(a), newGroups(a), newLag(a), newDLQ(a), newReset(a),
 		newCheck(a), newVersion(a),
 	)
 	return root
