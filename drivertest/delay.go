@@ -106,7 +106,7 @@ func about(a, b time.Time) bool { return a.Sub(b).Abs() <= time.Millisecond }
 
 // wantNoneEarly checks that nothing of a topic of one partition is to be seen
 // before its time.
-func (e *Env) wantNoneEarly(info driver.TopicInfo, m *member, due []time.Time, clock func() time.Time) {
+func (e *Env) wantNoneEarly(info driver.TopicInfo, m *member, due map[string]time.Time, clock func() time.Time) {
 	e.t.Helper()
 	seen := m.got
 	if e.features.Browse {
@@ -124,7 +124,7 @@ func (e *Env) wantNoneEarly(info driver.TopicInfo, m *member, due []time.Time, c
 		}
 	}
 	for _, d := range seen {
-		if early := d.NotBefore.Sub(now); early > time.Millisecond {
+		if early := due[d.ID].Sub(now); early > time.Millisecond {
 			e.t.Errorf("event %s is there %v before its time", d.ID, early)
 		}
 	}
@@ -138,27 +138,27 @@ func checkDelayUntilDue(t T, e *Env) {
 	info := e.topic(driver.TopicSettings{Partitions: 1})
 	m := e.join(e.open(), info.Name, "group")
 	m.owns(1)
-	var due []time.Time
+	due := make(map[string]time.Time)
 	var ms []driver.Message
 	for i := range 3 {
-		due = append(due, clock().Add(soon+time.Duration(i)*soon/2))
-		ms = append(ms, later(fmt.Sprint(i+1), "key", due[i]))
+		ms = append(ms, later(fmt.Sprint(i+1), "key", clock().Add(soon+time.Duration(i)*soon/2)))
+		due[ms[i].ID] = ms[i].NotBefore
 	}
 	e.wantStored("three for later", e.publish(e.conn, batch(info, 0, ms...))[0], 3)
 	e.until("the three", func() bool {
 		e.wantNoneEarly(info, m, due, clock)
 		return len(m.got) >= 3
 	}, m)
-	if late := clock().Sub(due[2]); late > prompt {
+	if late := clock().Sub(due["3"]); late > prompt {
 		t.Errorf("the last came %v after its time, want it within %v", late, prompt)
 	}
 	for i, d := range m.take(3) {
 		sameMessage(t, &d.Message, &ms[i])
-		if !about(d.NotBefore, due[i]) {
-			t.Errorf("event %s was for %v, and says %v", d.ID, due[i], d.NotBefore)
+		if !about(d.NotBefore, due[d.ID]) {
+			t.Errorf("event %s was for %v, and says %v", d.ID, due[d.ID], d.NotBefore)
 		}
-		if d.Stored.Before(due[i].Add(-time.Millisecond)) {
-			t.Errorf("event %s says it was stored at %v, before its time, %v", d.ID, d.Stored, due[i])
+		if d.Stored.Before(due[d.ID].Add(-time.Millisecond)) {
+			t.Errorf("event %s says it was stored at %v, before its time, %v", d.ID, d.Stored, due[d.ID])
 		}
 	}
 	m.quiet("all had come")

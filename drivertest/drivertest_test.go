@@ -3,6 +3,7 @@ package drivertest_test
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -41,8 +42,26 @@ func run(t *testing.T, prepare func(*liar, *counter), freezes bool) map[string]d
 	return results
 }
 
+func allLies() []lie { return slices.Concat(lies, delayLies, resetLies, retentionLies) }
+
+// TestEveryCheckCanFail wants a lie for every check: one that nothing fails proves
+// nothing.
+func TestEveryCheckCanFail(t *testing.T) {
+	proven := make(map[string]bool)
+	for _, lie := range allLies() {
+		for _, name := range strings.Fields(lie.caughtBy) {
+			proven[name] = true
+		}
+	}
+	for _, c := range drivertest.Checks() {
+		if !proven[c.Name] {
+			t.Errorf("no lie is caught by %s", c.Name)
+		}
+	}
+}
+
 func TestLiesAreCaught(t *testing.T) {
-	for _, lie := range lies {
+	for _, lie := range allLies() {
 		t.Run(lie.name, func(t *testing.T) {
 			results := run(t, lie.prepare, true)
 			for _, name := range strings.Fields(lie.caughtBy) {

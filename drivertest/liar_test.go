@@ -33,6 +33,12 @@ type liar struct {
 	compare     func(a, b string) (int, error)
 	redrive     func([]int64) []int64
 	discard     func([]int64) []int64
+	info        func(*driver.TopicInfo)
+	groups      func([]driver.GroupInfo)
+	reset       func(ctx context.Context, group, topic string, r driver.Reset) error
+	unpark      func(*driver.Claim)
+	edit        func(context.Context, int64, driver.Edit) error
+	sweep       func(ctx context.Context, topic string) (int64, error)
 }
 
 func (l *liar) Features() driver.Features {
@@ -83,7 +89,48 @@ func (l *liar) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 	if l.create != nil {
 		l.create(&s)
 	}
-	return l.Conn.CreateTopic(ctx, name, s)
+	info, err := l.Conn.CreateTopic(ctx, name, s)
+	if err == nil && l.info != nil {
+		l.info(&info)
+	}
+	return info, err
+}
+
+func (l *liar) Topic(ctx context.Context, name string) (driver.TopicInfo, error) {
+	info, err := l.Conn.Topic(ctx, name)
+	if err == nil && l.info != nil {
+		l.info(&info)
+	}
+	return info, err
+}
+
+func (l *liar) Groups(ctx context.Context) ([]driver.GroupInfo, error) {
+	infos, err := l.Conn.Groups(ctx)
+	if l.groups != nil {
+		l.groups(infos)
+	}
+	return infos, err
+}
+
+func (l *liar) ResetGroup(ctx context.Context, group, topic string, r driver.Reset) error {
+	if l.reset != nil {
+		return l.reset(ctx, group, topic, r)
+	}
+	return l.Conn.ResetGroup(ctx, group, topic, r)
+}
+
+func (l *liar) Edit(ctx context.Context, id int64, e driver.Edit) error {
+	if l.edit != nil {
+		return l.edit(ctx, id, e)
+	}
+	return l.Conn.Edit(ctx, id, e)
+}
+
+func (l *liar) Sweep(ctx context.Context, topic string) (int64, error) {
+	if l.sweep != nil {
+		return l.sweep(ctx, topic)
+	}
+	return l.Conn.Sweep(ctx, topic)
 }
 
 func (l *liar) Park(ctx context.Context, c driver.Claim, ps []driver.Parked) error {
@@ -94,6 +141,9 @@ func (l *liar) Park(ctx context.Context, c driver.Claim, ps []driver.Parked) err
 }
 
 func (l *liar) Unpark(ctx context.Context, c driver.Claim, positions []string) ([]string, error) {
+	if l.unpark != nil {
+		l.unpark(&c)
+	}
 	empty, err := l.Conn.Unpark(ctx, c, positions)
 	if l.empty != nil {
 		empty = l.empty(empty)
@@ -228,10 +278,27 @@ func (l *liar) answered(change func(*driver.Received)) {
 	}
 }
 
-// counter counts across the connections of one engine.
+// counter is what the connections of one engine share.
 type counter struct {
-	mu sync.Mutex
-	n  int
+	mu    sync.Mutex
+	n     int
+	noted map[string]string
+}
+
+// note keeps a value under a name.
+func (c *counter) note(name, value string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.noted == nil {
+		c.noted = make(map[string]string)
+	}
+	c.noted[name] = value
+}
+
+func (c *counter) noteOf(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.noted[name]
 }
 
 func (c *counter) next() int {

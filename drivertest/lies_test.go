@@ -11,13 +11,16 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// lies are ways of breaking promises. Each must be caught by the checks that it
-// names, and may be caught by others.
-var lies = []struct {
+// lie is a way of breaking a promise. It must be caught by the checks that it names,
+// and may be caught by others.
+type lie struct {
 	name     string
 	caughtBy string
 	prepare  func(*liar, *counter)
-}{
+}
+
+// lies are those about what every engine owes.
+var lies = []lie{
 	{"drops an event in a hundred", "nothing-skipped", func(l *liar, n *counter) {
 		l.answered(func(r *driver.Received) {
 			r.Deliveries = slices.DeleteFunc(r.Deliveries, func(driver.Delivery) bool { return n.next()%100 == 0 })
@@ -199,7 +202,7 @@ var lies = []struct {
 			}
 		})
 	}},
-	{"settles under any epoch", "fenced-settle fenced-settle-in-part", func(l *liar, _ *counter) {
+	{"settles under any epoch", "fenced-settle fenced-settle-in-part reset-fences-the-old-epoch", func(l *liar, _ *counter) {
 		var spec driver.SubscribeSpec
 		l.spec = func(s *driver.SubscribeSpec) { spec = *s }
 		l.settle = func(ctx context.Context, s driver.Subscription, xs []driver.Settlement) ([]int, error) {
