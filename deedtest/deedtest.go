@@ -129,9 +129,14 @@ func open(t testing.TB, o *Options) (driver.Conn, error) {
 	return deedmem.Open(t.Context(), "mem:", nil)
 }
 
-// outbox is a runner that knows what it has not sent yet, as *outbox.Outbox does.
+// outbox is a runner that knows what it has not sent yet.
 type outbox interface {
 	Pending(ctx context.Context) (int, error)
+}
+
+// dueOutbox tells apart what is delayed, as *outbox.Outbox does.
+type dueOutbox interface {
+	Due(ctx context.Context) (int, error)
 }
 
 // Start runs subscriptions, outboxes and other runners until the test ends or stop

@@ -21,7 +21,8 @@ func bubble(t *testing.T, f func(t testing.TB)) (failures string) {
 func TestSettleSaysWhatFails(t *testing.T) {
 	failures := bubble(t, func(t testing.TB) {
 		env := deedtest.New(t, nil)
-		env.Start(deed.Subscribe("billing", &deed.SubscribeOptions{Retry: deed.Retry{Attempts: deed.Forever, Max: time.Second}},
+		forever := deed.Retry{Attempts: deed.Forever, Max: time.Second}
+		env.Start(deed.Subscribe("billing", &deed.SubscribeOptions{Retry: forever},
 			deed.On(created, func(_ context.Context, e deed.Received[order]) error {
 				return errors.New("card declined")
 			})))
@@ -59,7 +60,7 @@ func TestSettleSaysWhichHandlerDoesNotReturn(t *testing.T) {
 		env.Publish(created.New(order{ID: "o-1"}))
 		env.Settle()
 	})
-	mentions(t, failures, "not settled after 1m0s", "attempt 1 is with its handler since 1m0")
+	mentions(t, failures, "not settled after 1m0s", "attempt 1 is with its handler for 1m0")
 }
 
 func TestSettleSaysThatAGroupIsPaused(t *testing.T) {

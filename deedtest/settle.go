@@ -20,9 +20,9 @@ const (
 // Settle returns when everything that was caused has been done: all groups with
 // members have handled every event of their topics, also those that handlers and
 // outboxes have published meanwhile, nothing waits for another attempt, and the
-// outboxes given to Start have sent everything. Dead letters, and what waits behind
-// them, are at rest. After Options.Timeout Settle fails the test and says what it
-// still waits for.
+// outboxes given to Start have sent everything. Dead letters, what waits behind them,
+// and delayed events whose time has not come are at rest. After Options.Timeout Settle
+// fails the test and says what it still waits for.
 //
 // It speaks of what was published before it was called: the test must not publish
 // beside it. In a bubble of testing/synctest the timeout is virtual time: set it
@@ -66,6 +66,7 @@ func (e *Env) Settle() {
 type standing struct {
 	parked   []driver.Letter       // to be tried again, or behind one that is
 	outboxes []int                 // events not sent, for each outbox
+	due      []string              // topics with delayed events whose time has come
 	lags     []driver.PartitionLag // partitions that are behind
 	paused   map[reading]bool
 	ends     []string // last position of every partition of every group
@@ -78,12 +79,15 @@ type standing struct {
 // that was done since has either published something, and a partition has grown, or
 // written to an outbox. A parked event is done before the second look at the letters,
 // so its row is there, or on the bus, at the second look at the outboxes; and a row
-// that had left its outbox by then is on the bus at the second look at the lags.
+// that had left its outbox by then is on the bus at the second look at the lags. So is
+// a delayed event that was due.
 func (s *standing) rest() bool {
-	return len(s.parked) == 0 && len(s.lags) == 0 && !slices.ContainsFunc(s.outboxes, func(n int) bool { return n > 0 })
+	unsent := slices.ContainsFunc(s.outboxes, func(n int) bool { return n > 0 })
+	return len(s.parked) == 0 && !unsent && len(s.due) == 0 && len(s.lags) == 0
 }
 
-// observe looks at the letters, the outboxes and the lags, in this order; see rest.
+// observe looks at the letters, the outboxes, the delayed events and the lags, in
+// this order; see rest.
 func (e *Env) observe(ctx context.Context) (*standing, error) {
 	infos, err := e.groups.Groups(ctx)
 	if err != nil {
@@ -103,11 +107,18 @@ func (e *Env) observe(ctx context.Context) (*standing, error) {
 	outboxes := slices.Clone(e.outboxes)
 	e.mu.Unlock()
 	for _, o := range outboxes {
-		n, err := o.Pending(ctx)
+		count := o.Pending
+		if d, ok := o.(dueOutbox); ok {
+			count = d.Due
+		}
+		n, err := count(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("ask an outbox: %w", err)
 		}
 		s.outboxes = append(s.outboxes, n)
+	}
+	if s.due, err = e.due(ctx); err != nil {
+		return nil, fmt.Errorf("list topics: %w", err)
 	}
 	lags, err := e.groups.Lag(ctx, "", "")
 	if err != nil {
@@ -123,6 +134,21 @@ func (e *Env) observe(ctx context.Context) (*standing, error) {
 		}
 	}
 	return s, nil
+}
+
+// due returns topics with events that are due and have no position yet.
+func (e *Env) due(ctx context.Context) (names []string, err error) {
+	topics, ok := driver.As[driver.Topics](e.Bus.Conn())
+	if !ok {
+		return nil, nil
+	}
+	infos, err := topics.Topics(ctx)
+	for _, t := range infos {
+		if t.Scheduled > 0 && !t.NextDue.After(time.Now()) {
+			names = append(names, t.Name)
+		}
+	}
+	return names, err
 }
 
 // parked returns what groups with members have parked and will try again.
@@ -195,6 +221,9 @@ func (e *Env) describe(ctx context.Context, s *standing) string {
 		if n > 0 {
 			line("outbox %d of those started: %d events not sent", i+1, n)
 		}
+	}
+	for _, topic := range s.due {
+		line("topic %s: delayed events that are due", topic)
 	}
 	if b.Len() == 0 {
 		return "\n  nothing at this moment, but it was never at rest: does something publish all the time?"

@@ -55,7 +55,7 @@ func TestSettleWaitsForWhatHandlersCause(t *testing.T) {
 
 func TestSettleWaitsForRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		env := deedtest.New(t, &deedtest.Options{Timeout: 2 * time.Hour})
+		env := deedtest.New(t, &deedtest.Options{Timeout: time.Hour})
 		var tried calls
 		env.Start(deed.Subscribe("billing", nil,
 			deed.On(created, func(_ context.Context, e deed.Received[order]) error {
@@ -63,7 +63,7 @@ func TestSettleWaitsForRetries(t *testing.T) {
 				case e.Data.ID == "soon" && n < 4:
 					return errors.New("busy") // waits in memory
 				case e.Data.ID == "later" && n == 1:
-					return deed.RetryAfter(time.Hour, errors.New("closed")) // parks
+					return deed.RetryAfter(10*time.Minute, errors.New("closed")) // parks
 				}
 				return nil
 			})))
@@ -136,6 +136,44 @@ func TestStoppedGroupIsNotWaitedFor(t *testing.T) {
 		env.Settle()
 		if s := tried.get("shipping"); s != 1 {
 			t.Errorf("shipping handled %d when it was back, want 1", s)
+		}
+	})
+}
+
+// Reminders are at rest until their time comes, on the bus and in an outbox.
+func TestDelayedEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := database(t)
+		box := outbox.New(db, "/billing", nil)
+		env := deedtest.New(t, nil)
+		var reminded calls
+		env.Start(box, deed.Subscribe("reminders", nil,
+			deed.On(created, func(_ context.Context, e deed.Received[order]) error {
+				reminded.add(e.Data.ID)
+				return nil
+			})))
+		later := created.New(order{ID: "direct"})
+		later.NotBefore = time.Now().Add(2 * time.Minute)
+		env.Publish(later)
+		later = created.New(order{ID: "outbox"})
+		later.NotBefore = time.Now().Add(time.Minute)
+		err := db.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error { return box.Publish(ctx, tx, later) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		env.Settle()
+		if d, o := reminded.get("direct"), reminded.get("outbox"); d != 0 || o != 0 {
+			t.Errorf("reminded %d and %d times, want not yet", d, o)
+		}
+		time.Sleep(time.Minute)
+		env.Settle()
+		if d, o := reminded.get("direct"), reminded.get("outbox"); d != 0 || o != 1 {
+			t.Errorf("reminded %d and %d times after a minute, want 0 and 1", d, o)
+		}
+		time.Sleep(time.Minute)
+		env.Settle()
+		if d, o := reminded.get("direct"), reminded.get("outbox"); d != 1 || o != 1 {
+			t.Errorf("reminded %d and %d times after two, want once each", d, o)
 		}
 	})
 }

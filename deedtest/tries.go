@@ -71,6 +71,7 @@ func (t *tries) says(at place) string {
 	case last.err != nil:
 		return fmt.Sprintf("attempt %d failed: %v", last.attempt, last.err)
 	default:
-		return fmt.Sprintf("attempt %d is with its handler since %v", last.attempt, time.Since(last.began).Round(time.Millisecond))
+		took := time.Since(last.began).Round(time.Millisecond)
+		return fmt.Sprintf("attempt %d is with its handler for %v now", last.attempt, took)
 	}
 }

@@ -42,11 +42,13 @@ func TestTwice(t *testing.T) {
 
 		want := 0
 		for round := range 2 {
-			for i := range 20 {
+			drafts := make([]deed.Draft, 20)
+			for i := range drafts {
 				total := 100*round + i
-				env.Publish(created.New(order{fmt.Sprint("o-", i%7), total}))
+				drafts[i] = created.New(order{fmt.Sprint("o-", i%7), total})
 				want += total
 			}
+			env.Publish(drafts...)
 			env.Settle()
 		}
 		for _, e := range deedtest.Events(env, created) {

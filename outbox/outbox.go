@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -164,13 +165,24 @@ func (o *Outbox) row(ctx context.Context, d *deed.Draft) ([]any, error) {
 // delayed events, and what the relay has not got to. A number that grows says that
 // no relay runs or that the bus is away.
 func (o *Outbox) Pending(ctx context.Context) (int, error) {
+	return o.unsent(ctx, math.MaxInt64)
+}
+
+// Due is Pending without the delayed events whose time has not come: what a relay
+// has to do now.
+func (o *Outbox) Due(ctx context.Context) (int, error) {
+	return o.unsent(ctx, time.Now().UnixMilli())
+}
+
+// unsent counts the events not sent that may be sent at the given time.
+func (o *Outbox) unsent(ctx context.Context, at int64) (int, error) {
 	if err := o.usable(); err != nil {
 		return 0, err
 	}
 	var n int
-	err := o.db.SQL().QueryRowContext(ctx, "select (select count(*) from deed_outbox where state = 'new') + "+
-		"(select count(*) from deed_outbox where state = 'stamped')").Scan(&n)
-	if err != nil {
+	query := o.db.Dialect().Rebind("select (select count(*) from deed_outbox where state = 'new' and not_before <= ?) + " +
+		"(select count(*) from deed_outbox where state = 'stamped')")
+	if err := o.db.SQL().QueryRowContext(ctx, query, at).Scan(&n); err != nil {
 		return 0, fmt.Errorf("outbox: count pending events: %w", err)
 	}
 	return n, nil
