@@ -2,6 +2,7 @@ package torture
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"testing"
@@ -98,12 +99,12 @@ func TestTwentyKillsDeadLetterNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(seed, 1))
 	t.Logf("seed %d", seed)
 	p := s.worker("steady", "steady", 500*time.Millisecond, nil)
-	for range kills {
-		before := len(s.recorded(Deliver))
+	for life := range kills {
+		proc := fmt.Sprintf("steady.%d", life+1)
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "no handler was called", time.Minute, func() bool { return len(s.recorded(Deliver)) > before })
+		eventually(t, "no handler was called", time.Minute, func() bool { return len(s.recordedBy(proc, Deliver)) > 0 })
 		if err := pause(t.Context(), between(r, 0, 200*time.Millisecond)); err != nil {
 			t.Fatal(err)
 		}

@@ -56,7 +56,7 @@ func eventually(t *testing.T, what string, limit time.Duration, ok func() bool) 
 		if time.Now().After(deadline) {
 			t.Fatalf("after %v: %s", limit, what)
 		}
-		if err := pause(t.Context(), 5*time.Millisecond); err != nil {
+		if err := pause(t.Context(), 20*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}

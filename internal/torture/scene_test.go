@@ -74,7 +74,13 @@ func keysNamed(prefix string, n int) []string {
 // recorded returns what the workers have recorded so far, in order of time.
 func (s *scene) recorded(do Do) []Op {
 	s.t.Helper()
-	ops, err := ReadOps(s.dir, "*")
+	return s.recordedBy("*", do)
+}
+
+// recordedBy is recorded for the processes whose names match.
+func (s *scene) recordedBy(proc string, do Do) []Op {
+	s.t.Helper()
+	ops, err := ReadOps(s.dir, proc)
 	if err != nil {
 		s.t.Fatal(err)
 	}

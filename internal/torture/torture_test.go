@@ -45,7 +45,7 @@ func TestMembersComeAndGo(t *testing.T) {
 	result := tortured(t, Config{
 		Seed: rand.Uint64N(1_000_000), For: 6 * time.Second, Gap: 300 * time.Millisecond, Publishers: 4, Consumers: 4,
 		Command: buildWorker(t, ""),
-		Faults: func(c *Cluster) []Fault { return []Fault{c.LeaveFault(c.Consumers[1:], 1)} },
+		Faults:  func(c *Cluster) []Fault { return []Fault{c.LeaveFault(c.Consumers[1:], 1)} },
 	})
 	for _, name := range result.Broken() {
 		t.Errorf("check %s found %d violations", name, result.Violations[name])
