@@ -168,7 +168,9 @@ func (p *partition) drop(cause error) {
 		}
 	}
 	for _, run := range p.runs {
-		p.t.g.abandon(run.q)
+		for i := range run.q.len() { // the queue keeps them: it may be among the ready ones
+			p.t.g.bytes -= len(run.q.at(i).Data)
+		}
 	}
 	if p.t.parts[p.claim.Partition] == p {
 		delete(p.t.parts, p.claim.Partition)
