@@ -42,7 +42,9 @@ func run(t *testing.T, prepare func(*liar, *counter), freezes bool) map[string]d
 	return results
 }
 
-func allLies() []lie { return slices.Concat(lies, delayLies, resetLies, retentionLies) }
+func allLies() []lie {
+	return slices.Concat(lies, memberLies, adminLies, delayLies, resetLies, retentionLies)
+}
 
 // TestEveryCheckCanFail wants a lie for every check: one that nothing fails proves
 // nothing.

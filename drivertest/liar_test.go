@@ -39,6 +39,12 @@ type liar struct {
 	unpark      func(*driver.Claim)
 	edit        func(context.Context, int64, driver.Edit) error
 	sweep       func(ctx context.Context, topic string) (int64, error)
+	set         func(*driver.TopicSettings)
+	deleteTopic func() bool
+	due         func(driver.Claim, []driver.Letter) []driver.Letter
+	lagOf       func(group, topic *string)
+	browsed     func([]driver.Delivery)
+	ends        func([]string)
 }
 
 func (l *liar) Features() driver.Features {
@@ -83,145 +89,6 @@ func (s *lyingSubscription) Settle(ctx context.Context, xs []driver.Settlement) 
 		return s.liar.settle(ctx, s.Subscription, xs)
 	}
 	return s.Subscription.Settle(ctx, xs)
-}
-
-func (l *liar) CreateTopic(ctx context.Context, name string, s driver.TopicSettings) (driver.TopicInfo, error) {
-	if l.create != nil {
-		l.create(&s)
-	}
-	info, err := l.Conn.CreateTopic(ctx, name, s)
-	if err == nil && l.info != nil {
-		l.info(&info)
-	}
-	return info, err
-}
-
-func (l *liar) Topic(ctx context.Context, name string) (driver.TopicInfo, error) {
-	info, err := l.Conn.Topic(ctx, name)
-	if err == nil && l.info != nil {
-		l.info(&info)
-	}
-	return info, err
-}
-
-func (l *liar) Groups(ctx context.Context) ([]driver.GroupInfo, error) {
-	infos, err := l.Conn.Groups(ctx)
-	if l.groups != nil {
-		l.groups(infos)
-	}
-	return infos, err
-}
-
-func (l *liar) ResetGroup(ctx context.Context, group, topic string, r driver.Reset) error {
-	if l.reset != nil {
-		return l.reset(ctx, group, topic, r)
-	}
-	return l.Conn.ResetGroup(ctx, group, topic, r)
-}
-
-func (l *liar) Edit(ctx context.Context, id int64, e driver.Edit) error {
-	if l.edit != nil {
-		return l.edit(ctx, id, e)
-	}
-	return l.Conn.Edit(ctx, id, e)
-}
-
-func (l *liar) Sweep(ctx context.Context, topic string) (int64, error) {
-	if l.sweep != nil {
-		return l.sweep(ctx, topic)
-	}
-	return l.Conn.Sweep(ctx, topic)
-}
-
-func (l *liar) Park(ctx context.Context, c driver.Claim, ps []driver.Parked) error {
-	if l.park != nil {
-		c = l.park(c, ps)
-	}
-	return l.Conn.Park(ctx, c, ps)
-}
-
-func (l *liar) Unpark(ctx context.Context, c driver.Claim, positions []string) ([]string, error) {
-	if l.unpark != nil {
-		l.unpark(&c)
-	}
-	empty, err := l.Conn.Unpark(ctx, c, positions)
-	if l.empty != nil {
-		empty = l.empty(empty)
-	}
-	return empty, err
-}
-
-func (l *liar) SetMarks(ctx context.Context, c driver.Claim, ms []driver.Mark) error {
-	if l.setMarks != nil {
-		ms = l.setMarks(ms)
-	}
-	return l.Conn.SetMarks(ctx, c, ms)
-}
-
-func (l *liar) List(ctx context.Context, f driver.LetterFilter) ([]driver.Letter, error) {
-	ls, err := l.Conn.List(ctx, f)
-	if l.letters != nil {
-		ls = l.letters(ls)
-	}
-	return ls, err
-}
-
-func (l *liar) Redrive(ctx context.Context, ids []int64) (int, error) {
-	if l.redrive != nil {
-		ids = l.redrive(ids)
-	}
-	return l.Conn.Redrive(ctx, ids)
-}
-
-func (l *liar) Discard(ctx context.Context, ids []int64) (int, error) {
-	if l.discard != nil {
-		ids = l.discard(ids)
-	}
-	return l.Conn.Discard(ctx, ids)
-}
-
-func (l *liar) Lag(ctx context.Context, group, topic string) ([]driver.PartitionLag, error) {
-	lags, err := l.Conn.Lag(ctx, group, topic)
-	if l.lag != nil {
-		l.lag(lags)
-	}
-	return lags, err
-}
-
-func (l *liar) DeleteGroup(ctx context.Context, group, topic string) error {
-	err := l.Conn.DeleteGroup(ctx, group, topic)
-	if l.deleteGroup != nil {
-		err = l.deleteGroup(err)
-	}
-	return err
-}
-
-func (l *liar) PauseGroup(ctx context.Context, group, topic string, paused bool) error {
-	if l.pause != nil {
-		paused = l.pause(paused)
-	}
-	return l.Conn.PauseGroup(ctx, group, topic, paused)
-}
-
-func (l *liar) Browse(ctx context.Context, p driver.Page) ([]driver.Delivery, error) {
-	if l.page != nil {
-		l.page(&p)
-	}
-	return l.Conn.Browse(ctx, p)
-}
-
-func (l *liar) Seek(ctx context.Context, topic string, partition int, t time.Time) (string, error) {
-	if l.seek != nil {
-		l.seek(&t)
-	}
-	return l.Conn.Seek(ctx, topic, partition, t)
-}
-
-func (l *liar) Compare(a, b string) (int, error) {
-	if l.compare != nil {
-		return l.compare(a, b)
-	}
-	return l.Conn.Compare(a, b)
 }
 
 // present replaces a claim's epoch by the one that counts now, as an engine does

@@ -326,7 +326,7 @@ func checkSideLogHandOver(t T, e *Env) {
 	d.m.close()
 	next := e.join(e.open(), d.info.Name, "group")
 	next.owns(1)
-	d.claim = next.claims[0]
+	d.log, d.claim = on[driver.SideLog](e, next.conn), next.claims[0]
 	d.wantDue("at the next owner", "1")
 	keys, err := d.log.ParkedKeys(t.Context(), d.claim, 10)
 	if err != nil || !slices.Equal(sorted(keys), []string{"a", "b"}) {
