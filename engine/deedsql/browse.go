@@ -22,18 +22,13 @@ func (c *Conn) Browse(_ context.Context, p driver.Page) ([]driver.Delivery, erro
 	if err != nil {
 		return nil, c.fail(what, err)
 	}
-	dir := forward
-	if p.Backward {
-		dir = backward
-		if p.After == "" {
-			at = math.MaxInt64
-		}
+	q := logQuery{
+		topic: t.id, partition: p.Partition, at: at, backward: p.Backward, limit: max(p.Limit, 0), room: math.MaxInt,
 	}
-	var got []driver.Delivery
-	err = readLog(c.read, dir, t.id, p.Partition, at, max(p.Limit, 0), func(d driver.Delivery) bool {
-		got = append(got, d)
-		return true
-	})
+	if p.Backward && p.After == "" {
+		q.at = math.MaxInt64
+	}
+	got, _, err := c.readLog(q)
 	return got, c.fail(what, err)
 }
 

@@ -41,9 +41,12 @@ type Conn struct {
 	dialect dialect
 	db      *sql.DB
 	read    *statements
-	writer  *writer // nil when read-only
-	keeper  *driverkit.Keeper
-	member  string // host/pid/random
+	kinds   kinds
+	// sessions are for what is read for each event, read for the rest.
+	sessions sessions
+	writer   *writer // nil when read-only
+	keeper   *driverkit.Keeper
+	member   string // host/pid/random
 
 	ctx      context.Context // ends with Close
 	stop     context.CancelFunc
@@ -85,7 +88,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{
-		dialect: d, db: d.db, read: newStatements(d.db), member: memberName(),
+		dialect: d, db: d.db, read: newStatements(d.db), sessions: sessions{db: d.db}, member: memberName(),
 		topics: make(map[int64]*driverkit.Signal), seats: make(map[string]ownSeat),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -131,8 +134,9 @@ func (c *Conn) Close() error {
 		if c.writer != nil {
 			c.closeErr = c.leaveAll()
 			c.writer.close()
-			c.writer.conn.Close()
+			c.closeErr = errors.Join(c.closeErr, c.writer.session.close())
 		}
+		c.closeErr = errors.Join(c.closeErr, c.sessions.close())
 		c.closeErr = errors.Join(c.closeErr, c.dialect.close())
 	})
 	return c.closeErr

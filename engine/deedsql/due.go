@@ -72,7 +72,7 @@ func (t *tx) move(topic int64) error {
 		h.position++
 		h.stored, h.dirty = max(t.now, h.stored), true
 		h.bytes, h.scheduled, h.dueBytes = h.bytes+size, h.scheduled-1, h.dueBytes-size
-		if err := t.rows.add(t.statements, topic, e.Partition, h.position, h.stored, &e.Message); err != nil {
+		if err := t.add(place{topic, e.Partition}, h.position, h.stored, &e.Message); err != nil {
 			return err
 		}
 	}

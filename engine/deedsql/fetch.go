@@ -2,6 +2,7 @@ package deedsql
 
 import (
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,75 +24,71 @@ func (s *subscription) replayed(c driver.Claim) (at int64, err error) {
 	return at, err
 }
 
+// pageEvents is the least that is read of a partition at once when it has as much:
+// fewer would cost more to find than to read.
+const pageEvents = 64
+
 // fetch reads events of the partitions that have any.
-func (s *subscription) fetch(f driver.Fetch) ([]driver.Delivery, error) {
-	ready, err := s.ready(f.Full)
-	if err != nil || len(ready) == 0 || f.Events <= 0 {
-		return nil, err
+func (s *subscription) fetch(f driver.Fetch) (got []driver.Delivery, err error) {
+	err = s.c.sessions.with(func(r *session) error {
+		ready, err := s.ready(r, f.Full)
+		if err != nil || len(ready) == 0 || f.Events <= 0 {
+			return err
+		}
+		s.turn++
+		bytes := 0
+		for i := range ready {
+			p := ready[(i+s.turn)%len(ready)]
+			left := f.Events - len(got)
+			equal := (left + len(ready) - i - 1) / (len(ready) - i) // part of what is left
+			page, full, err := s.page(r, p, min(left, max(equal, pageEvents)), f.Bytes-bytes, len(got) == 0)
+			if err != nil {
+				return err
+			}
+			for j := range page {
+				bytes += len(page[j].Data)
+			}
+			got = append(got, page...)
+			if full || len(got) >= f.Events {
+				break
+			}
+		}
+		return nil
+	})
+	if len(got) > 0 {
+		return got, nil // the next call meets the error again; these would be lost with it
 	}
-	s.turn++
-	var got []driver.Delivery
-	bytes := 0
-	for i := range ready {
-		p := ready[(i+s.turn)%len(ready)]
-		left := f.Events - len(got)
-		limit := (left + len(ready) - i - 1) / (len(ready) - i) // an equal part of what is left
-		page, full, err := s.page(p, limit, f.Bytes-bytes, len(got) == 0)
-		if err != nil {
-			return got, err // what was read is not lost: next has moved for it alone
-		}
-		for j := range page {
-			bytes += len(page[j].Data)
-		}
-		got = append(got, page...)
-		if full || len(got) >= f.Events {
-			break
-		}
-	}
-	return got, nil
+	return nil, err
 }
 
 // ready returns the partitions with events to fetch, in order.
-func (s *subscription) ready(full []int) ([]int, error) {
+func (s *subscription) ready(r *session, full []int) (ready []int, err error) {
 	if len(s.next) == len(s.stopped) {
 		return nil, nil
 	}
-	var ready []int
-	err := s.c.read.each("SELECT partition, position FROM deed_head WHERE topic_id = ?", []any{s.topic.id},
-		func(rows *sql.Rows) error {
-			var p int
-			var end int64
-			if err := rows.Scan(&p, &end); err != nil {
-				return err
-			}
-			at, ours := s.next[p]
-			if ours && end > at && !s.stopped[p] && !slices.Contains(full, p) {
-				ready = append(ready, p)
-			}
-			return nil
-		})
+	err = r.each("SELECT partition, position FROM deed_head WHERE topic_id = ?", func(row []sqldriver.Value) bool {
+		partition, _ := row[0].(int64)
+		end, _ := row[1].(int64)
+		p := int(partition)
+		if at, ours := s.next[p]; ours && end > at && !s.stopped[p] && !slices.Contains(full, p) {
+			ready = append(ready, p)
+		}
+		return true
+	}, s.topic.id)
 	return ready, err
 }
 
 // page reads the next events of a partition and moves past them. Full says that the
 // next one is larger than room; alone lets one through all the same.
-func (s *subscription) page(p, limit, room int, alone bool) (got []driver.Delivery, full bool, err error) {
+func (s *subscription) page(
+	r *session, p, limit, room int, alone bool,
+) (got []driver.Delivery, full bool, err error) {
 	at := s.next[p]
-	err = readLog(s.c.read, forward, s.topic.id, p, at, limit, func(d driver.Delivery) bool {
-		if len(d.Data) > room && !alone {
-			full = true
-			return false
-		}
-		room -= len(d.Data)
-		alone = false
-		got = append(got, d)
-		return true
+	got, full, err = s.c.kinds.read(r, logQuery{
+		topic: s.topic.id, partition: p, at: at, limit: limit, room: room, alone: alone,
 	})
-	if err != nil {
-		return nil, false, err
-	}
-	if len(got) == 0 {
-		return nil, full, nil
+	if err != nil || len(got) == 0 {
+		return nil, full, err
 	}
 	first, err := parsePosition(got[0].Position)
 	if err != nil {
@@ -103,9 +100,6 @@ func (s *subscription) page(p, limit, room int, alone bool) (got []driver.Delive
 	}
 	if first > at+1 {
 		err = s.dropped(p, first)
-	}
-	if err == nil && last-first+1 != int64(len(got)) {
-		err = fmt.Errorf("partition %d has a gap after position %d (restore the file from a backup)", p, first)
 	}
 	if err != nil {
 		return nil, false, err
@@ -123,7 +117,7 @@ func (s *subscription) dropped(p int, first int64) error {
 	err := s.c.read.row("SELECT removed FROM deed_head WHERE topic_id = ? AND partition = ?",
 		[]any{s.topic.id, p}, &removed)
 	if err == nil && first > removed+1 {
-		err = fmt.Errorf("partition %d has a gap before position %d (restore the file from a backup)", p, first)
+		err = fmt.Errorf("partition %d before position %d: %w", p, first, errGap)
 	}
 	return err
 }

@@ -230,9 +230,7 @@ func (c *Conn) lag(cl claim, end int64) (driver.PartitionLag, error) {
 	if l.Events = max(0, end-cl.position-aside); l.Events == 0 {
 		return l, nil
 	}
-	var stored int64
-	err = c.read.row("SELECT stored_at FROM deed_log WHERE topic_id = ? AND partition = ? AND position >= ? "+
-		"ORDER BY position LIMIT 1", []any{cl.topic.id, cl.partition, first}, &stored)
+	stored, err := storedAt(c.read, cl.topic.id, cl.partition, first)
 	if errors.Is(err, sql.ErrNoRows) {
 		return l, nil // deleted meanwhile
 	}

@@ -173,7 +173,7 @@ func TestProcessesPublish(t *testing.T) {
 		}
 	}
 	var rows, last, ids int
-	err := c.db.QueryRow("SELECT count(*), max(position), count(DISTINCT position) FROM deed_log WHERE partition = 1").
+	err := c.db.QueryRow("SELECT count(*), max(position), count(DISTINCT position) FROM deed_event WHERE partition = 1").
 		Scan(&rows, &last, &ids)
 	if err != nil || rows != 4000 || last != 4000 || ids != 4000 {
 		t.Errorf("%d rows up to %d with %d positions, %v", rows, last, ids, err)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strings"
+	"unicode/utf8"
 
 	"github.com/deedgo/deed/driver"
 )
@@ -99,7 +99,7 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 			continue
 		}
 		h.position++
-		if err := t.rows.add(t.statements, topic.id, partition, h.position, stored, m); err != nil {
+		if err := t.add(place{topic.id, partition}, h.position, stored, m); err != nil {
 			return r, err
 		}
 		h.bytes += int64(len(m.Data))
@@ -133,6 +133,9 @@ func (t *topic) accepts(b *driver.Batch) error {
 	}
 	for i := range b.Messages {
 		m := &b.Messages[i]
+		if !utf8.ValidString(m.ID) || !utf8.ValidString(m.Key) {
+			return fmt.Errorf("%w: id %q or key %q is no UTF-8", driver.ErrRefused, m.ID, m.Key)
+		}
 		if len(m.Data) > sqliteBytes {
 			return fmt.Errorf("%w: event %s has %d bytes of data (at most %d)",
 				driver.ErrRefused, m.ID, len(m.Data), sqliteBytes)
@@ -174,54 +177,4 @@ func (t *tx) remember(topic *topic, m *driver.Message) (bool, error) {
 		"ON CONFLICT (topic_id, era, source, id) DO UPDATE SET stored_at = excluded.stored_at",
 		topic.id, era, m.Source, m.ID, t.now)
 	return false, err
-}
-
-const logColumns = 12
-
-// rowBuffer gathers rows of the log into inserts of many rows, which halves the
-// cost of a row.
-type rowBuffer struct {
-	args []any
-}
-
-const insertRows = 50
-
-var (
-	insertMany = insertQuery(insertRows)
-	insertTen  = insertQuery(10)
-	insertOne  = insertQuery(1)
-)
-
-func insertQuery(rows int) string {
-	row := "(?" + strings.Repeat(", ?", logColumns-1) + ")"
-	return "INSERT INTO deed_log (topic_id, partition, position, stored_at, id, source, type, version, key, time, " +
-		"attributes, data) VALUES " + row + strings.Repeat(", "+row, rows-1)
-}
-
-func (b *rowBuffer) add(st *statements, topic int64, partition int, position, stored int64, m *driver.Message) error {
-	b.args = append(b.args, topic, partition, position, stored, m.ID, m.Source, m.Type, m.Version, m.Key,
-		timeValue(m.Time), attributesValue(m), m.Data)
-	if len(b.args) < insertRows*logColumns {
-		return nil
-	}
-	_, err := st.exec(insertMany, b.args...)
-	b.args = b.args[:0]
-	return err
-}
-
-func (b *rowBuffer) flush(st *statements) error {
-	args := b.args
-	for len(args) > 0 {
-		query, n := insertOne, logColumns
-		if len(args) >= 10*logColumns {
-			query, n = insertTen, 10*logColumns
-		}
-		if _, err := st.exec(query, args[:n]...); err != nil {
-			return err
-		}
-		args = args[n:]
-	}
-	clear(b.args)
-	b.args = b.args[:0]
-	return nil
 }

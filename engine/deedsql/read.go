@@ -2,65 +2,175 @@ package deedsql
 
 import (
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/deedgo/deed/driver"
 )
 
-// direction of reading a partition.
-type direction bool
-
-const (
-	forward  direction = false
-	backward direction = true
-)
-
-const selectLog = "SELECT position, stored_at, id, source, type, version, key, time, attributes, data FROM deed_log "
-
-// readLog calls yield for the events after a position, or with backward for those
-// before it, until it returns false.
-func readLog(
-	st *statements, dir direction, topic int64, partition int, at int64, limit int, yield func(driver.Delivery) bool,
-) error {
-	query := selectLog + "WHERE topic_id = ? AND partition = ? AND position > ? ORDER BY position LIMIT ?"
-	if dir == backward {
-		query = selectLog + "WHERE topic_id = ? AND partition = ? AND position < ? ORDER BY position DESC LIMIT ?"
-	}
-	stmt, err := st.get(query)
-	if err != nil {
-		return err
-	}
-	rows, err := stmt.Query(topic, partition, at, limit)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		d := driver.Delivery{Partition: partition}
-		if err := scanEvent(rows, &d); err != nil {
-			return err
-		}
-		if !yield(d) {
-			return nil
-		}
-	}
-	return rows.Err()
+// logQuery selects events of one partition: those after a position, or with backward
+// those before it, the latest first.
+type logQuery struct {
+	topic     int64
+	partition int
+	at        int64
+	backward  bool
+	limit     int
+	room      int  // bytes of data; the event that does not fit ends the reading
+	alone     bool // the first event may be larger than that
 }
 
-func scanEvent(rows *sql.Rows, d *driver.Delivery) error {
-	var at, stored int64
-	var when any
-	var attributes sql.NullString
-	err := rows.Scan(&at, &stored, &d.ID, &d.Source, &d.Type, &d.Version, &d.Key, &when, &attributes, &d.Data)
+// Events are found by the run that holds the position and its followers. CROSS keeps
+// the order of the loops, which is the order of the events.
+const (
+	selectLog = "SELECT r.position + l.n - r.n, r.stored_at, l.meta, l.data FROM deed_run r " +
+		"CROSS JOIN deed_log l ON l.n < r.n + r.count AND l.n >= r.n "
+	selectForward = selectLog + "AND l.n > r.n + ?3 - r.position WHERE r.topic_id = ?1 AND r.partition = ?2 " +
+		"AND r.position >= coalesce((SELECT max(position) FROM deed_run " +
+		"WHERE topic_id = ?1 AND partition = ?2 AND position <= ?3 + 1), 0) ORDER BY r.position, l.n LIMIT ?4"
+	selectBackward = selectLog + "AND l.n < r.n + ?3 - r.position WHERE r.topic_id = ?1 AND r.partition = ?2 " +
+		"AND r.position < ?3 ORDER BY r.position DESC, l.n DESC LIMIT ?4"
+)
+
+// readLog returns the events of a query. Full says that room ended it.
+func (c *Conn) readLog(q logQuery) (got []driver.Delivery, full bool, err error) {
+	err = c.sessions.with(func(s *session) error {
+		got, full, err = c.kinds.read(s, q)
+		return err
+	})
+	return got, full, err
+}
+
+// read reads events and completes them with what their kind says.
+func (k *kinds) read(s *session, q logQuery) (got []driver.Delivery, full bool, err error) {
+	query := selectForward
+	if q.backward {
+		query = selectBackward
+	}
+	var numbers []int64
+	var failed error
+	room := q.room
+	var texts []byte // of the positions, which share one string
+	var ends []int
+	last := int64(0)
+	err = s.each(query, func(row []sqldriver.Value) bool {
+		d := driver.Delivery{Partition: q.partition}
+		d.Data, _ = row[3].([]byte)
+		if len(d.Data) > room && !(q.alone && len(got) == 0) {
+			full = true
+			return false
+		}
+		room -= len(d.Data)
+		position, _ := row[0].(int64)
+		if len(got) > 0 && position != q.next(last) {
+			failed = fmt.Errorf("partition %d after position %d: %w", q.partition, last, errGap)
+			return false
+		}
+		last = position
+		texts = strconv.AppendInt(texts, position, 10)
+		ends = append(ends, len(texts))
+		stored, _ := row[1].(int64)
+		meta, _ := row[2].(string)
+		d.Stored = nanoTime(stored)
+		number, err := parseMeta(meta, &d.Message)
+		if err != nil {
+			failed = err
+			return false
+		}
+		numbers = append(numbers, number)
+		got = append(got, d)
+		return true
+	}, q.topic, int64(q.partition), q.at, int64(q.limit))
+	if err == nil {
+		err = failed
+	}
+	if err == nil {
+		err = k.complete(s, got, numbers)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	text, start := string(texts), 0
+	for i, end := range ends {
+		got[i].Position, start = text[start:end], end
+	}
+	return got, full, nil
+}
+
+// next returns the position that comes after another in the query's direction.
+func (q *logQuery) next(position int64) int64 {
+	if q.backward {
+		return position - 1
+	}
+	return position + 1
+}
+
+// kinds knows the rows of deed_kind, which are never changed nor removed.
+type kinds struct {
+	mu       sync.RWMutex
+	byNumber map[int64]kind
+}
+
+func (k *kinds) get(number int64) (kind, bool) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	found, ok := k.byNumber[number]
+	return found, ok
+}
+
+// complete fills in what each event's kind says.
+func (k *kinds) complete(s *session, got []driver.Delivery, numbers []int64) error {
+	var last kind
+	lastNumber := int64(0)
+	for i, number := range numbers {
+		if number == 0 {
+			continue
+		}
+		if number != lastNumber {
+			found, ok := k.get(number)
+			if !ok {
+				if err := k.load(s); err != nil {
+					return err
+				}
+				if found, ok = k.get(number); !ok {
+					return fmt.Errorf("event %s is of kind %d, which deed_kind does not have", got[i].ID, number)
+				}
+			}
+			last, lastNumber = found, number
+		}
+		m := &got[i].Message
+		m.Source, m.Type, m.Version, m.ContentType = last.source, last.name, last.version, last.contentType
+	}
+	return nil
+}
+
+func (k *kinds) load(s *session) error {
+	all := make(map[int64]kind)
+	err := s.each(selectKinds, func(row []sqldriver.Value) bool {
+		number, found := scanKind(row)
+		all[number] = found
+		return true
+	})
 	if err != nil {
 		return err
 	}
-	d.Position, d.Stored = position(at), nanoTime(stored)
-	if d.Time, err = parseTime(when); err != nil {
-		return err
-	}
-	return parseAttributes(&d.Message, attributes.String)
+	k.mu.Lock()
+	k.byNumber = all
+	k.mu.Unlock()
+	return nil
+}
+
+// storedAt returns when a position was stored, or the first one after it that is.
+func storedAt(st *statements, topic int64, partition int, at int64) (stored int64, err error) {
+	err = st.row("SELECT stored_at FROM deed_run WHERE topic_id = ? AND partition = ? AND position + count > ? "+
+		"AND position >= coalesce((SELECT max(position) FROM deed_run WHERE topic_id = ? AND partition = ? "+
+		"AND position <= ?), 0) ORDER BY position LIMIT 1",
+		[]any{topic, partition, at, topic, partition, at}, &stored)
+	return stored, err
 }
 
 // seek returns the position before the first event stored at or after when, among
@@ -70,9 +180,7 @@ func seek(st *statements, topic int64, partition int, removed, end int64, when t
 	low, high := removed, end // everything up to low is older, everything above high is not
 	for low < high {
 		middle := low + (high-low+1)/2
-		var stored int64
-		err := st.row("SELECT stored_at FROM deed_log WHERE topic_id = ? AND partition = ? AND position = ?",
-			[]any{topic, partition, middle}, &stored)
+		stored, err := storedAt(st, topic, partition, middle)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return 0, err
 		}

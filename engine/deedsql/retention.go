@@ -85,30 +85,22 @@ func (t *tx) trim(topic *topic, partition int, h *head, handled int64, limit int
 	if topic.settings.Hold > 0 {
 		given = t.now - int64(max(topic.settings.Hold, topic.settings.Keep))
 	}
-	upTo, bytes := h.removed, int64(0)
-	err = t.each("SELECT position, stored_at, length(data) FROM deed_log WHERE topic_id = ? AND partition = ? "+
-		"AND position > ? AND position < ? ORDER BY position LIMIT ?",
-		[]any{topic.id, partition, h.removed, h.position, limit}, func(rows *sql.Rows) error {
-			var at, stored int64
-			var size sql.NullInt64
-			if err := rows.Scan(&at, &stored, &size); err != nil {
-				return err
-			}
-			if stored > kept || at > handled && (topic.settings.Hold == 0 || stored > given) {
-				return errStop
-			}
-			upTo, bytes = at, bytes+size.Int64
-			return nil
-		})
-	if err != nil && !errors.Is(err, errStop) || upTo == h.removed {
-		return 0, ignore(err, errStop)
+	at, upTo, bytes := place{topic.id, partition}, h.removed, int64(0)
+	err = t.front(at, func(position, stored, size int64) bool {
+		waits := position > handled && (topic.settings.Hold == 0 || stored > given)
+		if position >= h.position || stored > kept || waits {
+			return false
+		}
+		upTo, bytes, removed = position, bytes+size, removed+1
+		return removed < limit
+	})
+	if err != nil || removed == 0 {
+		return 0, err
 	}
-	_, err = t.exec("DELETE FROM deed_log WHERE topic_id = ? AND partition = ? AND position > ? AND position <= ?",
-		topic.id, partition, h.removed, upTo)
+	err = t.cut(at, upTo)
 	if err == nil && upTo > handled {
 		err = t.drop(topic.id, partition, upTo)
 	}
-	removed = int(upTo - h.removed)
 	h.removed, h.bytes, h.dirty = upTo, h.bytes-bytes, true
 	return removed, err
 }
@@ -121,16 +113,6 @@ func (t *tx) drop(topic int64, partition int, upTo int64) error {
 		"AND l.partition = deed_claim.partition AND l.position > deed_claim.position AND l.position <= ? AND l.run = g.run) "+
 		"WHERE group_id IN (SELECT id FROM deed_group WHERE topic_id = ?) AND partition = ? AND position < ?",
 		upTo, upTo, upTo, topic, partition, upTo)
-	return err
-}
-
-// errStop ends a loop over rows early.
-var errStop = errors.New("stop")
-
-func ignore(err, ignored error) error {
-	if errors.Is(err, ignored) {
-		return nil
-	}
 	return err
 }
 

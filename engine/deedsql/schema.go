@@ -36,32 +36,50 @@ create table deed_head (
 	primary key (topic_id, partition)
 ) without rowid;
 
--- In the order of storing, with an index: a table in key order, which grows at the
--- end of every partition, costs half as much again to append to.
+-- Events in the order of storing. Appending to the end of one table costs a third of
+-- appending to the end of every partition.
 create table deed_log (
-	topic_id   integer not null,
-	partition  integer not null,
-	position   integer not null,
-	stored_at  integer not null,
-	id         text    not null,
-	source     text    not null,
-	type       text    not null,
-	version    integer not null,
-	key        text    not null,
-	time       integer,          -- null when unknown, text when outside of what nanoseconds reach
-	attributes text,             -- JSON object of the other CloudEvents attributes
-	data       blob,
-	primary key (topic_id, partition, position)
+	n    integer primary key,
+	meta text not null, -- JSON: [kind, id, key, time in ns, {other attributes}]
+	data blob
 );
 
+-- Where the events of a partition are: one row for each run of them that was stored
+-- at once. Positions from position on are the rows of deed_log from n on.
+create table deed_run (
+	topic_id  integer not null,
+	partition integer not null,
+	position  integer not null,
+	n         integer not null,
+	count     integer not null,
+	stored_at integer not null,
+	primary key (topic_id, partition, position)
+) without rowid;
+
+-- What many events share.
+create table deed_kind (
+	kind         integer primary key,
+	source       text    not null,
+	type         text    not null,
+	version      integer not null,
+	content_type text    not null -- '' for JSON
+);
+
+-- The log for people. Kinds that deed_kind had no room for stand in meta.
 create view deed_event as
-	select t.name as topic, l.partition, l.position,
-	       strftime('%Y-%m-%dT%H:%M:%fZ', l.stored_at / 1e9, 'unixepoch') as stored_at,
-	       l.source, l.id, l.type, l.version, l.key,
-	       case typeof(l.time) when 'integer' then strftime('%Y-%m-%dT%H:%M:%fZ', l.time / 1e9, 'unixepoch')
-	                           else l.time end as time,
-	       l.attributes, cast(l.data as text) as data
-	from deed_log l join deed_topic t on t.id = l.topic_id;
+	select t.name as topic, r.partition, r.position + l.n - r.n as position,
+	       strftime('%Y-%m-%dT%H:%M:%fZ', r.stored_at / 1e9, 'unixepoch') as stored_at,
+	       coalesce(k.source, l.meta ->> '$[0][0]') as source, l.meta ->> '$[1]' as id,
+	       coalesce(k.type, l.meta ->> '$[0][1]') as type, coalesce(k.version, l.meta ->> '$[0][2]') as version,
+	       l.meta ->> '$[2]' as key,
+	       case json_type(l.meta, '$[3]')
+	            when 'integer' then strftime('%Y-%m-%dT%H:%M:%fZ', (l.meta ->> '$[3]') / 1e9, 'unixepoch')
+	            else l.meta ->> '$[3]' end as time,
+	       coalesce(k.content_type, l.meta ->> '$[0][3]') as content_type, l.meta -> '$[4]' as attributes,
+	       cast(l.data as text) as data
+	from deed_run r cross join deed_topic t on t.id = r.topic_id
+	join deed_log l on l.n >= r.n and l.n < r.n + r.count
+	left join deed_kind k on k.kind = l.meta ->> '$[0]';
 
 -- The last sequence number of each producer, by which its retries store nothing twice.
 create table deed_producer (

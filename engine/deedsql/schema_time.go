@@ -14,8 +14,9 @@ alter table deed_head add column removed   integer not null default 0; -- positi
 alter table deed_head add column bytes     integer not null default 0; -- of data in the log
 alter table deed_head add column scheduled integer not null default 0; -- rows of deed_due, and their data
 alter table deed_head add column due_bytes integer not null default 0;
-update deed_head set bytes = (select coalesce(sum(length(l.data)), 0) from deed_log l
-	where l.topic_id = deed_head.topic_id and l.partition = deed_head.partition);
+update deed_head set bytes = (select coalesce(sum(length(l.data)), 0) from deed_run r
+	join deed_log l on l.n >= r.n and l.n < r.n + r.count
+	where r.topic_id = deed_head.topic_id and r.partition = deed_head.partition);
 
 -- Delayed events. They get a position when they are due.
 create table deed_due (

@@ -120,11 +120,10 @@ func (c *Conn) sweepDropped(ctx context.Context) error {
 	return nil
 }
 
-// dropQueries remove rows of a dropped topic or group, each at most a number.
+// dropQueries remove rows of a dropped topic or group, each at most a number. The
+// log's go first.
 var dropQueries = map[string][]string{
 	"topic": {
-		"DELETE FROM deed_log WHERE (topic_id, partition, position) IN " +
-			"(SELECT topic_id, partition, position FROM deed_log WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_due WHERE accepted IN (SELECT accepted FROM deed_due WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_window WHERE (topic_id, era, source, id) IN " +
 			"(SELECT topic_id, era, source, id FROM deed_window WHERE topic_id = ? LIMIT ?)",
@@ -152,6 +151,11 @@ func sweepSome(t *tx) (more bool, err error) {
 	}
 	if err != nil {
 		return false, err
+	}
+	if kind == "topic" {
+		if n, err := t.dropLog(id, sweepRows); err != nil || n == sweepRows {
+			return true, err
+		}
 	}
 	for _, query := range dropQueries[kind] {
 		n, err := t.exec(query, id, sweepRows)

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -13,13 +14,15 @@ import (
 // writes what changed at the end, so that many small batches cost few statements.
 type tx struct {
 	*statements
-	time time.Time
-	now  int64 // nanoseconds
+	session *session
+	known   *known
+	time    time.Time
+	now     int64 // nanoseconds
 
 	topics    map[string]*topic
 	heads     map[place]*head
 	producers map[producerKey]*producer
-	rows      rowBuffer
+	rows      *rowBuffer
 	stored    int // events given a position
 
 	published map[int64]bool // topics that got events
@@ -54,9 +57,38 @@ type producer struct {
 	dirty bool
 }
 
-func newTx(st *statements, now time.Time) *tx {
+// known is what a writer keeps between its transactions, as long as nobody else
+// commits and nothing is rolled back: it need not be read again.
+type known struct {
+	version   int64 // of the database, changed by others' commits
+	heads     map[place]*head
+	producers map[producerKey]*producer
+
+	rows       rowBuffer
+	row        int64 // the last of deed_log
+	rowKnown   bool
+	kinds      map[kind]int64
+	lastKind   kind
+	lastNumber int64
+}
+
+// knownProducers bounds what is kept. Each process that publishes is one producer on
+// each partition.
+const knownProducers = 1 << 14
+
+func newKnown(version int64) *known {
+	return &known{
+		version: version, heads: make(map[place]*head), producers: make(map[producerKey]*producer),
+	}
+}
+
+func newTx(st *statements, s *session, k *known, now time.Time) *tx {
+	if len(k.producers) > knownProducers {
+		clear(k.producers)
+	}
+	k.rows.reset()
 	return &tx{
-		statements: st, time: now, now: now.UnixNano(),
+		statements: st, session: s, known: k, rows: &k.rows, time: now, now: now.UnixNano(),
 		topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
 		published: make(map[int64]bool), delayed: make(map[int64]bool), swept: make(map[int64]bool),
 	}
@@ -80,6 +112,10 @@ func (t *tx) head(p place) (*head, error) {
 	if h := t.heads[p]; h != nil {
 		return h, nil
 	}
+	if h := t.known.heads[p]; h != nil {
+		t.heads[p] = h
+		return h, nil
+	}
 	h := &head{}
 	err := t.row("SELECT position, stored_at, removed, bytes, scheduled, due_bytes FROM deed_head "+
 		"WHERE topic_id = ? AND partition = ?", []any{p.topic, p.partition},
@@ -90,7 +126,7 @@ func (t *tx) head(p place) (*head, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.heads[p] = h
+	t.heads[p], t.known.heads[p] = h, h
 	return h, nil
 }
 
@@ -100,29 +136,33 @@ func (t *tx) producer(name string, at place) (*producer, error) {
 	if p := t.producers[key]; p != nil {
 		return p, nil
 	}
+	if p := t.known.producers[key]; p != nil {
+		t.producers[key] = p
+		return p, nil
+	}
 	p := &producer{}
 	err := t.row("SELECT last_seq FROM deed_producer WHERE producer = ? AND topic_id = ? AND partition = ?",
 		[]any{name, at.topic, at.partition}, &p.last)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
-	t.producers[key] = p
+	t.producers[key], t.known.producers[key] = p, p
 	return p, nil
 }
 
 // flush writes what is held back. Jobs that read heads or the log in SQL call it
 // first; the writer calls it before the commit.
 func (t *tx) flush() error {
-	if err := t.rows.flush(t.statements); err != nil {
+	if err := t.rows.flush(t); err != nil {
 		return err
 	}
 	for at, h := range t.heads {
 		if !h.dirty {
 			continue
 		}
-		_, err := t.exec("UPDATE deed_head SET position = ?, stored_at = ?, removed = ?, bytes = ?, scheduled = ?, "+
+		_, err := t.session.exec("UPDATE deed_head SET position = ?, stored_at = ?, removed = ?, bytes = ?, scheduled = ?, "+
 			"due_bytes = ? WHERE topic_id = ? AND partition = ?",
-			h.position, h.stored, h.removed, h.bytes, h.scheduled, h.dueBytes, at.topic, at.partition)
+			h.position, h.stored, h.removed, h.bytes, h.scheduled, h.dueBytes, at.topic, int64(at.partition))
 		if err != nil {
 			return err
 		}
@@ -132,9 +172,9 @@ func (t *tx) flush() error {
 		if !p.dirty {
 			continue
 		}
-		_, err := t.exec("INSERT INTO deed_producer (producer, topic_id, partition, last_seq, at) VALUES (?, ?, ?, ?, ?) "+
+		_, err := t.session.exec("INSERT INTO deed_producer (producer, topic_id, partition, last_seq, at) VALUES (?, ?, ?, ?, ?) "+
 			"ON CONFLICT (producer, topic_id, partition) DO UPDATE SET last_seq = excluded.last_seq, at = excluded.at",
-			key.name, key.topic, key.partition, p.last, t.now)
+			key.name, key.topic, int64(key.partition), p.last, t.now)
 		if err != nil {
 			return err
 		}
@@ -146,15 +186,12 @@ func (t *tx) flush() error {
 // forget drops what is known of a topic, after flush.
 func (t *tx) forget(name string, id int64) {
 	delete(t.topics, name)
-	for at := range t.heads {
-		if at.topic == id {
-			delete(t.heads, at)
-		}
+	of := func(at place) bool { return at.topic == id }
+	for _, heads := range []map[place]*head{t.heads, t.known.heads} {
+		maps.DeleteFunc(heads, func(at place, _ *head) bool { return of(at) })
 	}
-	for key := range t.producers {
-		if key.topic == id {
-			delete(t.producers, key)
-		}
+	for _, producers := range []map[producerKey]*producer{t.producers, t.known.producers} {
+		maps.DeleteFunc(producers, func(key producerKey, _ *producer) bool { return of(key.place) })
 	}
 	delete(t.published, id)
 	delete(t.delayed, id)

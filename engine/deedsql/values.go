@@ -98,14 +98,19 @@ func attributesValue(m *driver.Message) any {
 	if len(m.Attributes) == 0 && m.ContentType == "" && m.NotBefore.IsZero() {
 		return nil
 	}
+	return string(appendAttributes(make([]byte, 0, 128), m, m.ContentType))
+}
+
+// appendAttributes appends the object of attributesValue, without a content type of "".
+func appendAttributes(b []byte, m *driver.Message, content string) []byte {
 	names := make([]string, 0, len(m.Attributes))
 	for name := range m.Attributes {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	b := make([]byte, 0, 128)
-	if m.ContentType != "" {
-		b = appendMember(b, contentType, m.ContentType)
+	b = append(b, '{')
+	if content != "" {
+		b = appendMember(b, contentType, content)
 	}
 	if !m.NotBefore.IsZero() {
 		b = appendMember(b, notBefore, m.NotBefore.UTC().Format(time.RFC3339Nano))
@@ -113,18 +118,15 @@ func attributesValue(m *driver.Message) any {
 	for _, name := range names {
 		b = appendMember(b, name, m.Attributes[name])
 	}
-	return string(append(b, '}'))
+	return append(b, '}')
 }
 
 // appendMember appends a member to a JSON object that is not closed yet.
 func appendMember(b []byte, name, value string) []byte {
-	before := byte('{')
-	if len(b) > 0 {
-		before = ','
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
 	}
-	b = append(b, before)
-	b = appendJSON(b, name)
-	b = append(b, ':')
+	b = append(appendJSON(b, name), ':')
 	return appendJSON(b, value)
 }
 

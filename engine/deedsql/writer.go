@@ -3,6 +3,7 @@ package deedsql
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
@@ -26,6 +27,8 @@ type writer struct {
 	dialect dialect
 	conn    *sql.Conn
 	st      *statements
+	session *session
+	known   *known
 	after   func(*tx) // told of every commit
 	queue   chan *job
 	urgent  chan *job // go first: a lease that is renewed too late is lost
@@ -52,7 +55,7 @@ type job struct {
 
 func newWriter(d dialect, conn *sql.Conn, after func(*tx)) *writer {
 	w := &writer{
-		dialect: d, conn: conn, st: newStatements(conn), after: after,
+		dialect: d, conn: conn, st: newStatements(conn), session: newSession(conn), after: after,
 		queue: make(chan *job, jobQueue), urgent: make(chan *job, jobQueue), stop: make(chan struct{}),
 		sweeper: sweeper{last: time.Now()},
 	}
@@ -183,7 +186,7 @@ func (w *writer) transact(ctx context.Context, first *job) {
 		}
 	}
 	if err == nil { // every caller gave up
-		err = w.exec("ROLLBACK")
+		w.rollback()
 	}
 	if err != nil {
 		finish(jobs, w.notStored(err))
@@ -220,10 +223,14 @@ func (w *writer) gather(first *job) []*job {
 // again are returned when one of them spoiled the transaction; an error says that
 // none of the jobs that are not finished can be stored.
 func (w *writer) attempt(jobs []*job) (again []*job, err error) {
-	t := newTx(w.st, w.dialect.now())
+	t, err := w.newTx()
+	if err != nil {
+		w.rollback()
+		return nil, err
+	}
 	bad, err := w.run(t, jobs)
 	if err != nil {
-		w.exec("ROLLBACK") //nolint:errcheck // some errors have rolled back already
+		w.rollback()
 		explained, all := w.dialect.explain(err)
 		if bad == nil || all {
 			return nil, explained
@@ -237,7 +244,7 @@ func (w *writer) attempt(jobs []*job) (again []*job, err error) {
 		return again, nil
 	}
 	if err := w.exec("COMMIT"); err != nil {
-		w.exec("ROLLBACK") //nolint:errcheck // ends what is left of it
+		w.rollback()
 		explained, _ := w.dialect.explain(err)
 		finish(jobs, fmt.Errorf("commit: %w", explained))
 		return nil, nil
@@ -245,6 +252,30 @@ func (w *writer) attempt(jobs []*job) (again []*job, err error) {
 	w.after(t)
 	finish(jobs, nil)
 	return nil, nil
+}
+
+// newTx starts the work of a transaction with what is known from the one before, or
+// with nothing when another connection has committed since.
+func (w *writer) newTx() (*tx, error) {
+	version := int64(0)
+	err := w.session.each("PRAGMA data_version", func(row []sqldriver.Value) bool {
+		version, _ = row[0].(int64)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	if w.known == nil || w.known.version != version {
+		w.known = newKnown(version)
+	}
+	return newTx(w.st, w.session, w.known, w.dialect.now()), nil
+}
+
+// rollback ends what is left of a transaction: some errors have done so already.
+// What it had found out may be about rows that are not there any more.
+func (w *writer) rollback() {
+	w.exec("ROLLBACK") //nolint:errcheck // as above
+	w.known = nil
 }
 
 // run calls the jobs and reports the one that spoiled the transaction.
@@ -280,7 +311,7 @@ func (w *writer) notStored(err error) error {
 }
 
 func (w *writer) exec(query string) error {
-	_, err := w.conn.ExecContext(context.Background(), query)
+	_, err := w.session.exec(query)
 	return err
 }
 

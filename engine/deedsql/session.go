@@ -1,0 +1,149 @@
+package deedsql
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"io"
+	"sync"
+)
+
+// session runs prepared statements on one connection below database/sql, which
+// would convert and copy every value once more: what is done for each event goes
+// this way. Values are of the driver's own types: int64, string, []byte and nil. It
+// is used by one goroutine at a time.
+type session struct {
+	conn  *sql.Conn
+	stmts map[string]sqldriver.Stmt
+	named []sqldriver.NamedValue // reused by every call
+}
+
+func newSession(conn *sql.Conn) *session {
+	return &session{conn: conn, stmts: make(map[string]sqldriver.Stmt)}
+}
+
+// prepared calls use with the statement of a query.
+func (s *session) prepared(query string, use func(sqldriver.Stmt) error) error {
+	return s.conn.Raw(func(c any) error {
+		stmt := s.stmts[query]
+		if stmt == nil {
+			var err error
+			if stmt, err = c.(sqldriver.Conn).Prepare(query); err != nil {
+				return err
+			}
+			s.stmts[query] = stmt
+		}
+		return use(stmt)
+	})
+}
+
+// exec runs a statement and returns the last row id that it gave, if any.
+func (s *session) exec(query string, args ...sqldriver.Value) (last int64, err error) {
+	err = s.prepared(query, func(stmt sqldriver.Stmt) error {
+		r, err := stmt.(sqldriver.StmtExecContext).ExecContext(context.Background(), s.values(args))
+		if err == nil {
+			last, err = r.LastInsertId()
+		}
+		return err
+	})
+	return last, err
+}
+
+// each calls scan for the rows of a query until it returns false. The row is
+// overwritten by the next one, and scan may not use the session.
+func (s *session) each(query string, scan func(row []sqldriver.Value) bool, args ...sqldriver.Value) error {
+	return s.prepared(query, func(stmt sqldriver.Stmt) error {
+		rows, err := stmt.(sqldriver.StmtQueryContext).QueryContext(context.Background(), s.values(args))
+		if err != nil {
+			return err
+		}
+		row := make([]sqldriver.Value, len(rows.Columns()))
+		for err = rows.Next(row); err == nil && scan(row); {
+			err = rows.Next(row)
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return errors.Join(err, rows.Close())
+	})
+}
+
+// values numbers the arguments, which is how the driver takes them.
+func (s *session) values(args []sqldriver.Value) []sqldriver.NamedValue {
+	for len(s.named) < len(args) {
+		s.named = append(s.named, sqldriver.NamedValue{Ordinal: len(s.named) + 1})
+	}
+	for i, v := range args {
+		s.named[i].Value = v
+	}
+	return s.named[:len(args)]
+}
+
+func (s *session) close() error {
+	var errs []error
+	for _, stmt := range s.stmts {
+		errs = append(errs, stmt.Close())
+	}
+	return errors.Join(append(errs, s.conn.Close())...)
+}
+
+// idleSessions is how many are kept for the next reader, with their statements.
+const idleSessions = 8
+
+// sessions lends sessions to readers.
+type sessions struct {
+	db *sql.DB
+
+	mu     sync.Mutex
+	idle   []*session
+	closed bool
+}
+
+// with lends a session to run. One that failed is not used again.
+func (p *sessions) with(run func(*session) error) error {
+	s, err := p.take()
+	if err != nil {
+		return err
+	}
+	err = run(s)
+	p.mu.Lock()
+	keep := err == nil && !p.closed && len(p.idle) < idleSessions
+	if keep {
+		p.idle = append(p.idle, s)
+	}
+	p.mu.Unlock()
+	if !keep {
+		err = errors.Join(err, s.close())
+	}
+	return err
+}
+
+func (p *sessions) take() (*session, error) {
+	p.mu.Lock()
+	if n := len(p.idle); n > 0 {
+		s := p.idle[n-1]
+		p.idle = p.idle[:n-1]
+		p.mu.Unlock()
+		return s, nil
+	}
+	p.mu.Unlock()
+	conn, err := p.db.Conn(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return newSession(conn), nil
+}
+
+func (p *sessions) close() error {
+	p.mu.Lock()
+	p.closed = true
+	idle := p.idle
+	p.idle = nil
+	p.mu.Unlock()
+	var errs []error
+	for _, s := range idle {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
+}
