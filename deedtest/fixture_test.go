@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -152,8 +151,4 @@ func mentions(t *testing.T, failures string, texts ...string) {
 			t.Errorf("the failure does not mention %q:\n%s", text, failures)
 		}
 	}
-}
-
-func sorted(ids []string) string {
-	return strings.Join(slices.Sorted(slices.Values(ids)), " ")
 }
