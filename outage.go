@@ -120,5 +120,5 @@ func (g *groupRun) answered(p *partition) {
 		g.ready(q)
 	}
 	g.suspectWork.Signal()
-	p.t.refetch()
+	p.t.g.refetch()
 }

@@ -75,6 +75,7 @@ func (g *groupRun) abandon(q *keyQueue) {
 	for q.len() > 0 {
 		g.bytes -= len(q.pop().Data)
 	}
+	g.refetch()
 }
 
 // unpark notes that a record of the side log was handled.
@@ -83,6 +84,7 @@ func (p *partition) unpark(it *item) {
 	p.t.g.bytes -= len(it.Data)
 	p.side.unparks = append(p.side.unparks, it)
 	p.t.wake()
+	p.t.g.refetch()
 }
 
 // record completes what is stored of an event.
@@ -173,7 +175,7 @@ func (p *partition) unparked(ops *sideOps, empty []string) {
 			delete(p.parked, key)
 		}
 	}
-	p.t.refetch()
+	p.t.g.refetch()
 }
 
 // stored ends events that are safe in the side log. The caller holds g.mu.

@@ -144,7 +144,7 @@ func (p *partition) finish(it *item) {
 			p.t.moved = true
 			p.t.wake()
 		}
-		p.t.refetch()
+		p.t.g.refetch()
 	}
 }
 
@@ -175,7 +175,7 @@ func (p *partition) drop(cause error) {
 	if p.t.parts[p.claim.Partition] == p {
 		delete(p.t.parts, p.claim.Partition)
 	}
-	p.t.refetch()
+	p.t.g.refetch()
 }
 
 // measure updates the rate, a moving average of events a second. The caller holds

@@ -98,10 +98,19 @@ func (t *topicRun) fetch(ctx context.Context) (driver.Received, error) {
 	return got, err
 }
 
-// refetch ends the Receive in progress when a partition that it leaves out has room
+// refetch ends the Receives in progress that leave out a partition which has room
 // again. The caller holds g.mu.
+func (g *groupRun) refetch() {
+	if g.bytes > g.sub.opts.InFlightBytes/2 {
+		return
+	}
+	for _, t := range g.topics {
+		t.refetch()
+	}
+}
+
 func (t *topicRun) refetch() {
-	if !t.starved || t.interrupt == nil || t.g.bytes > t.g.sub.opts.InFlightBytes/2 {
+	if !t.starved || t.interrupt == nil {
 		return
 	}
 	for _, p := range t.parts {
@@ -115,9 +124,14 @@ func (t *topicRun) refetch() {
 
 // apply takes over what Receive returned.
 func (t *topicRun) apply(ctx context.Context, got driver.Received) {
+	t.g.mu.Lock()
 	for _, i := range got.Lost {
-		t.lose(i)
+		if p := t.parts[i]; p != nil {
+			t.log.Warn("deed: a partition was lost", "partition", i, "epoch", p.claim.Epoch)
+			p.drop(ErrClaimLost)
+		}
 	}
+	t.g.mu.Unlock()
 	for _, c := range got.Granted {
 		t.grant(ctx, c)
 	}

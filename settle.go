@@ -52,7 +52,7 @@ func (t *topicRun) settle(ctx context.Context, positions bool) error {
 			err = t.startDue(ctx, p)
 		}
 		if errors.Is(err, driver.ErrFenced) {
-			t.lose(p.claim.Partition)
+			t.lose(p)
 			continue
 		}
 		errs = append(errs, err, t.reload(ctx, p))
@@ -86,11 +86,11 @@ func (t *topicRun) partitions() []*partition {
 }
 
 // lose gives up a partition that the engine says is somebody else's.
-func (t *topicRun) lose(partition int) {
+func (t *topicRun) lose(p *partition) {
 	t.g.mu.Lock()
 	defer t.g.mu.Unlock()
-	if p := t.parts[partition]; p != nil {
-		t.log.Warn("deed: a partition was lost", "partition", partition, "epoch", p.claim.Epoch)
+	if !p.gone {
+		t.log.Warn("deed: a partition was lost", "partition", p.claim.Partition, "epoch", p.claim.Epoch)
 		p.drop(ErrClaimLost)
 	}
 }
@@ -125,15 +125,17 @@ func (t *topicRun) settlePositions(ctx context.Context, leaving bool) error {
 	if err != nil {
 		return err
 	}
-	for _, i := range lost {
-		t.lose(i)
+	for _, p := range parts { // not by number: it may have been claimed again meanwhile
+		if slices.Contains(lost, p.claim.Partition) {
+			t.lose(p)
+		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for i, s := range settlements {
 		p := parts[i]
 		switch {
-		case slices.Contains(lost, s.Partition):
+		case p.gone:
 		case s.Release:
 			p.drop(ErrClaimLost)
 		default:
@@ -166,7 +168,7 @@ func (t *topicRun) reload(ctx context.Context, p *partition) error {
 		p.parked[key] = struct{}{}
 	}
 	p.partial = partial
-	t.refetch()
+	g.refetch()
 	return nil
 }
 
