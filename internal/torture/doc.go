@@ -8,6 +8,11 @@
 // consumers' database. Each check is a pure function over a [History], tested on
 // histories written by hand.
 //
+// The tests run 15 s of faults, DEED_TORTURE=60s makes that a minute and
+// DEED_TORTURE_SEED repeats a schedule. The command does the same without a test:
+//
+//	go run ./internal/torture/cmd/torture -for 60s -seed 7
+//
 // To add an engine, give [Config] its URL. To add a fault, write a [Nemesis] and
 // list it in [Config].
 package torture

@@ -61,7 +61,8 @@ func TestMembersComeAndGo(t *testing.T) {
 func buildWorker(t *testing.T, tags string) []string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "torture")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-tags", tags, "-o", binary, "./cmd/torture").CombinedOutput()
+	build := exec.CommandContext(t.Context(), "go", "build", "-tags", tags, "-o", binary, "./cmd/torture")
+	out, err := build.CombinedOutput()
 	if err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
