@@ -3,8 +3,10 @@ package deedsql
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -25,17 +27,18 @@ func dueValue(notBefore time.Time) int64 {
 }
 
 // schedule keeps an event until it is due. It is accepted, and has no position yet.
-func (t *tx) schedule(topic int64, partition int, h *head, m *driver.Message) error {
-	rest := *m
-	rest.NotBefore = time.Time{} // has a column here
-	_, err := t.exec("INSERT INTO deed_due (topic_id, due, partition, accepted_at, id, source, type, version, key, time, "+
-		"attributes, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		topic, dueValue(m.NotBefore), partition, t.now, m.ID, m.Source, m.Type, m.Version, m.Key,
-		timeValue(m.Time), attributesValue(&rest), m.Data)
+func (t *tx) schedule(at place, h *head, m *driver.Message) error {
+	number, err := t.kind(kindOf(m))
+	if err != nil {
+		return err
+	}
+	_, err = t.session.exec("INSERT INTO deed_due (topic_id, due, partition, accepted_at, meta, data) "+
+		"VALUES (?, ?, ?, ?, ?, ?)",
+		at.topic, dueValue(m.NotBefore), int64(at.partition), t.now, string(appendMeta(nil, m, number)), m.Data)
 	h.scheduled++
 	h.dueBytes += int64(len(m.Data))
 	h.dirty = true
-	t.delayed[topic] = true
+	t.delayed[at.topic] = true
 	return err
 }
 
@@ -52,7 +55,9 @@ func nextDue(st *statements, topic int64) (due int64, err error) {
 // dueEvent is a row of deed_due.
 type dueEvent struct {
 	accepted, due int64
-	driver.Delivery
+	partition     int
+	meta          string
+	data          []byte
 }
 
 // move gives the topic's events that are due their positions, in order of due time
@@ -62,22 +67,25 @@ func (t *tx) move(topic int64) error {
 	if err != nil || len(some) == 0 {
 		return err
 	}
+	last := some[len(some)-1]
+	// What is of one partition is stored side by side.
+	slices.SortStableFunc(some, func(a, b dueEvent) int { return a.partition - b.partition })
 	for i := range some {
 		e := &some[i]
-		h, err := t.head(place{topic, e.Partition})
+		at := place{topic, e.partition}
+		h, err := t.head(at)
 		if err != nil {
 			return err
 		}
-		size := int64(len(e.Data))
+		size := int64(len(e.data))
 		h.position++
 		h.stored, h.dirty = max(t.now, h.stored), true
 		h.bytes, h.scheduled, h.dueBytes = h.bytes+size, h.scheduled-1, h.dueBytes-size
-		if err := t.add(place{topic, e.Partition}, h.position, h.stored, &e.Message); err != nil {
+		if err := t.addMeta(at, h.position, h.stored, e.meta, e.data); err != nil {
 			return err
 		}
 	}
 	t.stored += len(some)
-	last := some[len(some)-1]
 	t.published[topic] = true
 	_, err = t.exec("DELETE FROM deed_due WHERE topic_id = ? AND (due, accepted) <= (?, ?)",
 		topic, last.due, last.accepted)
@@ -85,38 +93,22 @@ func (t *tx) move(topic int64) error {
 }
 
 // due reads the next events to move.
-func (t *tx) due(topic int64) ([]dueEvent, error) {
-	stmt, err := t.get("SELECT accepted, due, partition, id, source, type, version, key, time, attributes, data " +
-		"FROM deed_due WHERE topic_id = ? AND due <= ? ORDER BY due, accepted LIMIT ?")
-	if err != nil {
-		return nil, err
-	}
-	rows, err := stmt.Query(topic, t.now, moveEvents)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var some []dueEvent
-	for bytes := 0; bytes < moveBytes && rows.Next(); {
+func (t *tx) due(topic int64) (some []dueEvent, err error) {
+	bytes := 0
+	err = t.session.each("SELECT accepted, due, partition, meta, data FROM deed_due WHERE topic_id = ? AND due <= ? "+
+		"ORDER BY due, accepted LIMIT ?", func(row []sqldriver.Value) bool {
 		var e dueEvent
-		var when any
-		var attributes sql.NullString
-		err := rows.Scan(&e.accepted, &e.due, &e.Partition, &e.ID, &e.Source, &e.Type, &e.Version, &e.Key,
-			&when, &attributes, &e.Data)
-		if err != nil {
-			return nil, err
-		}
-		if e.Time, err = parseTime(when); err != nil {
-			return nil, err
-		}
-		if err := parseAttributes(&e.Message, attributes.String); err != nil {
-			return nil, err
-		}
-		e.NotBefore = nanoTime(e.due)
-		bytes += len(e.Data)
+		e.accepted, _ = row[0].(int64)
+		e.due, _ = row[1].(int64)
+		partition, _ := row[2].(int64)
+		e.partition = int(partition)
+		e.meta, _ = row[3].(string)
+		e.data, _ = row[4].([]byte)
 		some = append(some, e)
-	}
-	return some, rows.Err()
+		bytes += len(e.data)
+		return bytes < moveBytes
+	}, topic, t.now, int64(moveEvents))
+	return some, err
 }
 
 // moves makes this connection one of those that move a topic's delayed events when

@@ -45,14 +45,25 @@ func (t *tx) add(at place, position, stored int64, m *driver.Message) error {
 	if err != nil {
 		return err
 	}
+	t.rows.metas = appendMeta(t.rows.metas, m, number)
+	return t.added(at, position, stored, m.Data)
+}
+
+// addMeta is add for an event that is written already.
+func (t *tx) addMeta(at place, position, stored int64, meta string, data []byte) error {
+	t.rows.metas = append(t.rows.metas, meta...)
+	return t.added(at, position, stored, data)
+}
+
+// added completes the event whose meta was gathered last.
+func (t *tx) added(at place, position, stored int64, data []byte) error {
 	row, err := t.nextRow()
 	if err != nil {
 		return err
 	}
 	b := t.rows
-	b.metas = appendMeta(b.metas, m, number)
 	b.ends = append(b.ends, len(b.metas))
-	b.datas = append(b.datas, m.Data)
+	b.datas = append(b.datas, data)
 	last := len(b.runs) - 1
 	if last >= 0 && b.runs[last].continues(at, position, stored) {
 		b.runs[last].count++
@@ -102,7 +113,7 @@ func (b *rowBuffer) flush(t *tx) error {
 			query, n = insertTen, 2*10
 		}
 		var err error
-		if last, err = t.session.exec(query, args[:n]...); err != nil {
+		if last, err = t.session.insert(query, args[:n]...); err != nil {
 			return err
 		}
 		args = args[n:]
@@ -164,7 +175,7 @@ func (t *tx) kind(k kind) (int64, error) {
 	number := t.known.kinds[k]
 	if number == 0 && len(t.known.kinds) < maxKinds {
 		var err error
-		number, err = t.session.exec("INSERT INTO deed_kind (source, type, version, content_type) VALUES (?, ?, ?, ?)",
+		number, err = t.session.insert("INSERT INTO deed_kind (source, type, version, content_type) VALUES (?, ?, ?, ?)",
 			k.source, k.name, int64(k.version), k.contentType)
 		if err != nil {
 			return 0, err

@@ -92,7 +92,7 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 			}
 		}
 		if !m.NotBefore.IsZero() && m.NotBefore.After(t.time) {
-			if err := t.schedule(topic.id, partition, h, m); err != nil {
+			if err := t.schedule(place{topic.id, partition}, h, m); err != nil {
 				return r, err
 			}
 			r.Stored++

@@ -25,16 +25,19 @@ create table deed_due (
 	due         integer not null,
 	partition   integer not null,
 	accepted_at integer not null,
-	id          text    not null,
-	source      text    not null,
-	type        text    not null,
-	version     integer not null,
-	key         text    not null,
-	time        integer,
-	attributes  text,
+	meta        text    not null, -- as in deed_log
 	data        blob
 );
 create index deed_due_time on deed_due (topic_id, due, accepted);
+
+create view deed_scheduled as
+	select t.name as topic, d.partition, strftime('%Y-%m-%dT%H:%M:%fZ', d.due / 1e9, 'unixepoch') as due,
+	       strftime('%Y-%m-%dT%H:%M:%fZ', d.accepted_at / 1e9, 'unixepoch') as accepted_at,
+	       coalesce(k.source, d.meta ->> '$[0][0]') as source, d.meta ->> '$[1]' as id,
+	       coalesce(k.type, d.meta ->> '$[0][1]') as type, d.meta ->> '$[2]' as key,
+	       cast(d.data as text) as data
+	from deed_due d join deed_topic t on t.id = d.topic_id
+	left join deed_kind k on k.kind = d.meta ->> '$[0]';
 
 create index deed_group_topic on deed_group (topic_id);
 alter table deed_group add column quiet  integer not null default 0;  -- the last reset was
