@@ -28,7 +28,11 @@ func (c *Conn) Browse(_ context.Context, p driver.Page) ([]driver.Delivery, erro
 	if p.Backward && p.After == "" {
 		q.at = math.MaxInt64
 	}
-	got, _, err := c.readLog(q)
+	var got []driver.Delivery
+	err = c.sessions.with(func(s *session) error {
+		got, _, err = c.kinds.read(s, q, nil)
+		return err
+	})
 	return got, c.fail(what, err)
 }
 

@@ -31,24 +31,26 @@ const pageEvents = 64
 // fetch reads events of the partitions that have any.
 func (s *subscription) fetch(f driver.Fetch) (got []driver.Delivery, err error) {
 	err = s.c.sessions.with(func(r *session) error {
-		ready, err := s.ready(r, f.Full)
-		if err != nil || len(ready) == 0 || f.Events <= 0 {
+		all, events, err := s.ready(r, f.Full)
+		if err != nil || len(all) == 0 || f.Events <= 0 {
 			return err
 		}
+		got = make([]driver.Delivery, 0, min(events, int64(f.Events)))
 		s.turn++
 		bytes := 0
-		for i := range ready {
-			p := ready[(i+s.turn)%len(ready)]
+		for i := range all {
+			p := all[(i+s.turn)%len(all)]
 			left := f.Events - len(got)
-			equal := (left + len(ready) - i - 1) / (len(ready) - i) // part of what is left
-			page, full, err := s.page(r, p, min(left, max(equal, pageEvents)), f.Bytes-bytes, len(got) == 0)
-			if err != nil {
+			equal := (left + len(all) - i - 1) / (len(all) - i) // part of what is left
+			limit := min(left, max(equal, pageEvents))
+			before := len(got)
+			var full bool
+			if got, full, err = s.page(r, p, limit, f.Bytes-bytes, got); err != nil {
 				return err
 			}
-			for j := range page {
-				bytes += len(page[j].Data)
+			for j := range got[before:] {
+				bytes += len(got[before+j].Data)
 			}
-			got = append(got, page...)
 			if full || len(got) >= f.Events {
 				break
 			}
@@ -61,51 +63,54 @@ func (s *subscription) fetch(f driver.Fetch) (got []driver.Delivery, err error) 
 	return nil, err
 }
 
-// ready returns the partitions with events to fetch, in order.
-func (s *subscription) ready(r *session, full []int) (ready []int, err error) {
+// ready returns the partitions with events to fetch, in order, and how many they have
+// in all.
+func (s *subscription) ready(r *session, full []int) (all []int, events int64, err error) {
 	if len(s.next) == len(s.stopped) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	err = r.each("SELECT partition, position FROM deed_head WHERE topic_id = ?", func(row []sqldriver.Value) bool {
 		partition, _ := row[0].(int64)
 		end, _ := row[1].(int64)
 		p := int(partition)
 		if at, ours := s.next[p]; ours && end > at && !s.stopped[p] && !slices.Contains(full, p) {
-			ready = append(ready, p)
+			all = append(all, p)
+			events += end - at
 		}
 		return true
 	}, s.topic.id)
-	return ready, err
+	return all, events, err
 }
 
-// page reads the next events of a partition and moves past them. Full says that the
-// next one is larger than room; alone lets one through all the same.
+// page appends the next events of a partition to got and moves past them. Full says
+// that the next one is larger than room; the first of all gets through all the same.
 func (s *subscription) page(
-	r *session, p, limit, room int, alone bool,
-) (got []driver.Delivery, full bool, err error) {
-	at := s.next[p]
+	r *session, p, limit, room int, got []driver.Delivery,
+) (_ []driver.Delivery, full bool, err error) {
+	at, start := s.next[p], len(got)
 	got, full, err = s.c.kinds.read(r, logQuery{
-		topic: s.topic.id, partition: p, at: at, limit: limit, room: room, alone: alone,
-	})
-	if err != nil || len(got) == 0 {
-		return nil, full, err
+		topic: s.topic.id, partition: p, at: at, limit: limit, room: room, alone: start == 0,
+	}, got)
+	if err != nil || len(got) == start {
+		return got, full, err
 	}
-	first, err := parsePosition(got[0].Position)
+	page := got[start:]
+	first, err := parsePosition(page[0].Position)
 	if err != nil {
-		return nil, false, err
+		return got[:start], false, err
 	}
-	last, err := parsePosition(got[len(got)-1].Position)
+	last, err := parsePosition(page[len(page)-1].Position)
 	if err != nil {
-		return nil, false, err
+		return got[:start], false, err
 	}
 	if first > at+1 {
 		err = s.dropped(p, first)
 	}
 	if err != nil {
-		return nil, false, err
+		return got[:start], false, err
 	}
-	for i := range got {
-		got[i].Replay = first+int64(i) <= s.replay[p]
+	for i := range page {
+		page[i].Replay = first+int64(i) <= s.replay[p]
 	}
 	s.next[p] = last
 	return got, full, nil

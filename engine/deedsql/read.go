@@ -25,28 +25,21 @@ type logQuery struct {
 }
 
 // Events are found by the run that holds the position and its followers. CROSS keeps
-// the order of the loops, which is the order of the events.
+// the order of the loops, which is the order of the events. LIMIT with a bare parameter
+// would have the statement parsed again for each value.
 const (
-	selectLog = "SELECT r.position + l.n - r.n, r.stored_at, l.meta, l.data FROM deed_run r " +
-		"CROSS JOIN deed_log l ON l.n < r.n + r.count AND l.n >= r.n "
-	selectForward = selectLog + "AND l.n > r.n + ?3 - r.position WHERE r.topic_id = ?1 AND r.partition = ?2 " +
+	selectLog     = "SELECT r.position + l.n - r.n, r.stored_at, l.meta, l.data FROM deed_run r CROSS JOIN deed_log l "
+	selectForward = selectLog + "ON l.n >= r.n + max(0, ?3 + 1 - r.position) AND l.n < r.n + r.count WHERE r.topic_id = ?1 AND r.partition = ?2 " +
 		"AND r.position >= coalesce((SELECT max(position) FROM deed_run " +
-		"WHERE topic_id = ?1 AND partition = ?2 AND position <= ?3 + 1), 0) ORDER BY r.position, l.n LIMIT ?4"
-	selectBackward = selectLog + "AND l.n < r.n + ?3 - r.position WHERE r.topic_id = ?1 AND r.partition = ?2 " +
-		"AND r.position < ?3 ORDER BY r.position DESC, l.n DESC LIMIT ?4"
+		"WHERE topic_id = ?1 AND partition = ?2 AND position <= ?3 + 1), 0) ORDER BY r.position, l.n LIMIT ?4 + 0"
+	selectBackward = selectLog + "ON l.n >= r.n AND l.n < r.n + min(r.count, ?3 - r.position) WHERE r.topic_id = ?1 AND r.partition = ?2 " +
+		"AND r.position < ?3 ORDER BY r.position DESC, l.n DESC LIMIT ?4 + 0"
 )
 
-// readLog returns the events of a query. Full says that room ended it.
-func (c *Conn) readLog(q logQuery) (got []driver.Delivery, full bool, err error) {
-	err = c.sessions.with(func(s *session) error {
-		got, full, err = c.kinds.read(s, q)
-		return err
-	})
-	return got, full, err
-}
-
-// read reads events and completes them with what their kind says.
-func (k *kinds) read(s *session, q logQuery) (got []driver.Delivery, full bool, err error) {
+// read appends the events of a query to got and completes them with what their kind
+// says. Full says that room ended it.
+func (k *kinds) read(s *session, q logQuery, got []driver.Delivery) (_ []driver.Delivery, full bool, err error) {
+	start := len(got)
 	query := selectForward
 	if q.backward {
 		query = selectBackward
@@ -60,13 +53,13 @@ func (k *kinds) read(s *session, q logQuery) (got []driver.Delivery, full bool, 
 	err = s.each(query, func(row []sqldriver.Value) bool {
 		d := driver.Delivery{Partition: q.partition}
 		d.Data, _ = row[3].([]byte)
-		if len(d.Data) > room && !(q.alone && len(got) == 0) {
+		if len(d.Data) > room && !(q.alone && len(got) == start) {
 			full = true
 			return false
 		}
 		room -= len(d.Data)
 		position, _ := row[0].(int64)
-		if len(got) > 0 && position != q.next(last) {
+		if len(got) > start && position != q.next(last) {
 			failed = fmt.Errorf("partition %d after position %d: %w", q.partition, last, errGap)
 			return false
 		}
@@ -89,14 +82,14 @@ func (k *kinds) read(s *session, q logQuery) (got []driver.Delivery, full bool, 
 		err = failed
 	}
 	if err == nil {
-		err = k.complete(s, got, numbers)
+		err = k.complete(s, got[start:], numbers)
 	}
 	if err != nil {
-		return nil, false, err
+		return got[:start], false, err
 	}
-	text, start := string(texts), 0
-	for i, end := range ends {
-		got[i].Position, start = text[start:end], end
+	text, from := string(texts), 0
+	for i, to := range ends {
+		got[start+i].Position, from = text[from:to], to
 	}
 	return got, full, nil
 }

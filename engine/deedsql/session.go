@@ -38,16 +38,22 @@ func (s *session) prepared(query string, use func(sqldriver.Stmt) error) error {
 	})
 }
 
-// exec runs a statement and returns the last row id that it gave, if any.
-func (s *session) exec(query string, args ...sqldriver.Value) (last int64, err error) {
+// exec runs a statement.
+func (s *session) exec(query string, args ...sqldriver.Value) (r sqldriver.Result, err error) {
 	err = s.prepared(query, func(stmt sqldriver.Stmt) error {
-		r, err := stmt.(sqldriver.StmtExecContext).ExecContext(context.Background(), s.values(args))
-		if err == nil {
-			last, err = r.LastInsertId()
-		}
+		r, err = stmt.(sqldriver.StmtExecContext).ExecContext(context.Background(), s.values(args))
 		return err
 	})
-	return last, err
+	return r, err
+}
+
+// insert runs a statement and returns the last row id that it gave.
+func (s *session) insert(query string, args ...sqldriver.Value) (last int64, err error) {
+	r, err := s.exec(query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.LastInsertId()
 }
 
 // each calls scan for the rows of a query until it returns false. The row is

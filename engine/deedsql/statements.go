@@ -46,18 +46,6 @@ func (s *statements) get(query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-func (s *statements) exec(query string, args ...any) (int64, error) {
-	stmt, err := s.get(query)
-	if err != nil {
-		return 0, err
-	}
-	res, err := stmt.ExecContext(context.Background(), args...)
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
-}
-
 // row scans the only row of a query into dest; sql.ErrNoRows when there is none.
 func (s *statements) row(query string, args []any, dest ...any) error {
 	stmt, err := s.get(query)

@@ -2,6 +2,7 @@ package deedsql
 
 import (
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"maps"
@@ -92,6 +93,22 @@ func newTx(st *statements, s *session, k *known, now time.Time) *tx {
 		topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
 		published: make(map[int64]bool), delayed: make(map[int64]bool), swept: make(map[int64]bool),
 	}
+}
+
+// exec runs a statement and returns how many rows it changed.
+func (t *tx) exec(query string, args ...any) (int64, error) {
+	values := make([]sqldriver.Value, len(args))
+	for i, arg := range args {
+		var err error
+		if values[i], err = sqldriver.DefaultParameterConverter.ConvertValue(arg); err != nil {
+			return 0, err
+		}
+	}
+	r, err := t.session.exec(query, values...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
 }
 
 // topic returns a topic by name.
