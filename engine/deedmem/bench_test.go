@@ -7,18 +7,30 @@ import (
 	"github.com/deedgo/deed/engine/deedmem"
 )
 
-// BenchmarkEvent is the whole way of one event of 200 bytes: published in batches
-// of 256, received and settled.
-func BenchmarkEvent(b *testing.B) {
+// benchmark opens a store with a topic of one partition that keeps nothing longer
+// than it must.
+func benchmark(b *testing.B) (*deedmem.Conn, driver.TopicInfo) {
+	b.Helper()
 	c, err := deedmem.Open(b.Context(), "mem:", nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer c.Close()
+	b.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			b.Error(err)
+		}
+	})
 	info, err := c.CreateTopic(b.Context(), "orders", driver.TopicSettings{Partitions: 1, Keep: 1})
 	if err != nil {
 		b.Fatal(err)
 	}
+	return c, info
+}
+
+// BenchmarkEvent is the whole way of one event of 200 bytes: published in batches
+// of 256, received and settled.
+func BenchmarkEvent(b *testing.B) {
+	c, info := benchmark(b)
 	sub, err := c.Subscribe(b.Context(), driver.SubscribeSpec{Topic: "orders", Group: "g", Lease: 1e9})
 	if err != nil {
 		b.Fatal(err)

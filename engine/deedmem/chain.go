@@ -41,6 +41,9 @@ func (s *sideLog) put(r *record, id func() int64) {
 		s.chains = make(map[string][]*record)
 	}
 	if old := s.records[r.spot]; old != nil {
+		if r.State == driver.Behind {
+			return // delivered again: what became of it since stands
+		}
 		r.ID = old.ID
 		if len(old.Edits) > 0 { // a copy from the log would undo them
 			r.Data, r.Edits = old.Data, old.Edits

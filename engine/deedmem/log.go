@@ -47,7 +47,7 @@ func (l *log) trim() (bytes int) {
 	l.base++
 	first := l.at(l.base)
 	bytes = len(first.Data)
-	*first = driver.Delivery{} // its data goes now, its chunk when it is empty
+	first.Data = nil // goes now, the rest with its chunk when that is empty
 	if l.base%chunkSize == 0 {
 		l.chunks = l.chunks[1:]
 		l.gone++

@@ -46,32 +46,32 @@ func (c *Conn) sweepPart(ctx context.Context, topic string, partition int) (n, p
 // sweep removes at most one step's worth of the events that are past their time:
 // older than Keep and handled by every group, or older than Hold. The last stays.
 func (t *topic) sweep(p int, at time.Time) (n int) {
-	l := &t.parts[p].log
+	l, handled := &t.parts[p].log, t.handled(p)
 	for ; n < sweepStep && l.base+1 < l.last; n++ {
 		age := at.Sub(l.at(l.base + 1).Stored)
 		if age <= t.info.Keep {
 			return n
 		}
-		held := t.info.Hold == 0 || age <= t.info.Hold
-		if held && t.unhandled(p, l.base+1) {
-			return n
-		}
-		for _, g := range t.groups {
-			g.drop(p, l.base+1)
+		if l.base+1 > handled {
+			if t.info.Hold == 0 || age <= t.info.Hold {
+				return n
+			}
+			for _, g := range t.groups {
+				g.drop(p, l.base+1)
+			}
 		}
 		t.bytes -= int64(l.trim())
 	}
 	return n
 }
 
-// unhandled reports whether a group has yet to handle the event.
-func (t *topic) unhandled(p int, pos int64) bool {
+// handled returns up to where every group has handled the partition.
+func (t *topic) handled(p int) int64 {
+	pos := t.parts[p].last
 	for _, g := range t.groups {
-		if g.readings[p].position < pos {
-			return true
-		}
+		pos = min(pos, g.readings[p].position)
 	}
-	return false
+	return pos
 }
 
 // drop moves the group past an event that is about to be removed. It counts as
