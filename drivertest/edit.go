@@ -11,7 +11,7 @@ import (
 var editChecks = []Check{
 	{
 		Name:    "letter-edited",
-		Promise: "Edit replaces the data of a dead letter, and the letter tells who did it, when, why, and what it was before.",
+		Promise: "Edit replaces the data of a dead letter, which tells who did it, when, why, and what was there before.",
 		Why:     "A correction nobody can trace is a forgery.",
 		Needs:   needs(groups, sideLog),
 		Takes:   edits,

@@ -202,16 +202,17 @@ var lies = []lie{
 			}
 		})
 	}},
-	{"settles under any epoch", "fenced-settle fenced-settle-in-part reset-fences-the-old-epoch", func(l *liar, _ *counter) {
-		var spec driver.SubscribeSpec
-		l.spec = func(s *driver.SubscribeSpec) { spec = *s }
-		l.settle = func(ctx context.Context, s driver.Subscription, xs []driver.Settlement) ([]int, error) {
-			for i := range xs {
-				xs[i].Epoch = l.present(ctx, spec.Group, spec.Topic, xs[i].Partition)
+	{"settles under any epoch", "fenced-settle fenced-settle-in-part reset-fences-the-old-epoch",
+		func(l *liar, _ *counter) {
+			var spec driver.SubscribeSpec
+			l.spec = func(s *driver.SubscribeSpec) { spec = *s }
+			l.settle = func(ctx context.Context, s driver.Subscription, xs []driver.Settlement) ([]int, error) {
+				for i := range xs {
+					xs[i].Epoch = l.present(ctx, spec.Group, spec.Topic, xs[i].Partition)
+				}
+				return s.Settle(ctx, xs)
 			}
-			return s.Settle(ctx, xs)
-		}
-	}},
+		}},
 	{"refuses all for one lost claim", "fenced-settle-in-part", func(l *liar, _ *counter) {
 		l.settle = func(ctx context.Context, s driver.Subscription, xs []driver.Settlement) ([]int, error) {
 			for _, x := range xs {

@@ -10,14 +10,14 @@ import (
 var replayChecks = []Check{
 	{
 		Name:    "replay-is-what-was-committed",
-		Promise: "After a reset a delivery is a replay exactly at or below what the group had committed, in each partition.",
+		Promise: "After a reset a delivery is a replay exactly at or below what the group had committed there.",
 		Why:     "Effects that must not happen twice are held back for replays, and must happen for everything else.",
 		Needs:   needs(groups, reset),
 		Run:     checkReplayCommitted,
 	},
 	{
 		Name:    "replay-is-nothing-new",
-		Promise: "What a group meets for the first time is no replay: where it started, or was set forward, it had committed nothing.",
+		Promise: "What a group meets for the first time is no replay: it never committed what it started or was set behind.",
 		Why:     "A quiet reset would leave out mails that were never sent.",
 		Needs:   needs(groups, reset),
 		Run:     checkReplayNew,

@@ -10,7 +10,7 @@ import (
 var resetChecks = []Check{
 	{
 		Name:    "reset-to",
-		Promise: "A reset sets a group to the start, the end, a time or a cursor, back or forward, and starts its next run.",
+		Promise: "A reset sets a group to the start, the end, a time or a cursor, and starts its next run.",
 		Why:     "\"Handle again what happened since noon\", and \"skip all this\", are how incidents end.",
 		Needs:   needs(groups, reset),
 		Run:     checkResetTo,
@@ -31,7 +31,7 @@ var resetChecks = []Check{
 	},
 	{
 		Name:    "reset-fences",
-		Promise: "A reset with Fence takes the partitions from running members, who claim them anew, not suspect, in a later epoch.",
+		Promise: "A reset with Fence takes running members' partitions, which they claim anew in a later epoch, not suspect.",
 		Why:     "Nobody wants to stop ten services to repair one group.",
 		Needs:   needs(groups, reset),
 		Run:     checkResetFence,

@@ -19,8 +19,8 @@ var sideLogChecks = []Check{
 	},
 	{
 		Name:    "park-replaces",
-		Promise: "Parking a (position, run) again replaces the record and keeps its ID.",
-		Why:     "After a crash the same event is parked again; it must not be there twice.",
+		Promise: "Parking a (position, run) again replaces the record and keeps its ID, and does nothing for one behind.",
+		Why:     "After a crash the same event is parked again; it must not be there twice, nor revive a dead letter.",
 		Needs:   needs(groups, sideLog),
 		Run:     checkParkReplaces,
 	},
@@ -239,6 +239,11 @@ func checkParkReplaces(t T, e *Env) {
 	}
 	if !bytes.Equal(after.Data, again.Data) && !bytes.Equal(after.Data, d.ds[0].Data) {
 		t.Errorf("its data is %s, which is neither copy", brief(after.Data))
+	}
+	d.park(1, driver.Behind) // delivered again behind itself
+	if again := d.record(1); again.State != driver.Dead || again.Attempts != 8 {
+		t.Errorf("parked again as behind it is %s after %d attempts: want the dead letter as it was",
+			again.State, again.Attempts)
 	}
 	d.wantDue("one dead, one waiting", "2")
 }

@@ -49,7 +49,7 @@ var topicsChecks = []Check{
 	},
 	{
 		Name:    "topic-generation-never-repeats",
-		Promise: "Every creation under a name has a larger generation; a batch for an earlier one is refused, one for 0 is not.",
+		Promise: "Every creation under a name has a larger generation; a batch for an earlier one is refused.",
 		Why:     "A publisher that slept through it all must not write to the topic that took the name.",
 		Run:     checkGenerations,
 	},
