@@ -195,8 +195,10 @@ type Mark struct {
 // (group, topic, partition), fenced by the claim: every method with a Claim is
 // ErrFenced under a newer epoch and has then written nothing.
 type SideLog interface {
-	// Park adds or replaces records, by (position, run). A record that asks for
-	// Behind while no earlier record of its key remains becomes Waiting, due now,
+	// Park adds or replaces records, by (position, run). One that asks for Behind
+	// and is there already stays as it is, since only its first coming was behind
+	// something: it was delivered again after a crash. A new one that asks for it
+	// while no earlier record of its key remains becomes Waiting, due now,
 	// in the same atomic step, so that nothing is left behind for ever.
 	Park(ctx context.Context, c Claim, ps []Parked) error
 	// Unpark removes records that were handled, the oldest run's that is not dead

@@ -74,6 +74,9 @@ const parkQuery = "INSERT INTO deed_letter (group_id, partition, position, run, 
 func (t *tx) park(group int64, partition int, at int64, p *driver.Parked) error {
 	state, due := p.State, t.now+int64(p.After)
 	if state == driver.Behind {
+		if found, err := t.isParked(group, partition, at, p.Run); found || err != nil {
+			return err // delivered again: what became of it since stands
+		}
 		held, err := t.heldBack(group, partition, at, p)
 		if err != nil {
 			return err
@@ -86,6 +89,13 @@ func (t *tx) park(group int64, partition int, at int64, p *driver.Parked) error 
 		p.Reason, p.Error, p.Stack, nanos(p.Failed), p.Replay, nanos(p.Stored), p.Message.ID, p.Source, p.Type, p.Version,
 		timeValue(p.Time), attributesValue(&p.Message), p.Data)
 	return err
+}
+
+// isParked reports whether there is a record of an event and run.
+func (t *tx) isParked(group int64, partition int, at int64, run int) (found bool, err error) {
+	err = t.row("SELECT EXISTS (SELECT 1 FROM deed_letter WHERE group_id = ? AND partition = ? AND position = ? "+
+		"AND run = ?)", []any{group, partition, at, run}, &found)
+	return found, err
 }
 
 // heldBack reports whether an earlier record of the key remains. What a reset
