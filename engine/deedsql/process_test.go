@@ -50,6 +50,8 @@ func work(part, path string) error {
 		return workPublish(ctx, c)
 	case "own":
 		return workOwn(ctx, c)
+	case "move":
+		return workMove(ctx, c)
 	}
 	return fmt.Errorf("no part %q", part)
 }
