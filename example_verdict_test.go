@@ -74,7 +74,7 @@ func Example_redrive() {
 	}))
 
 	// The new release can deal with it. What waited behind it follows, in order.
-	n, err := deadletter.Redrive(ctx, bus, &deadletter.Filter{Group: "billing"})
+	n, err := deadletter.Redrive(ctx, bus, &deadletter.Filter{Group: "billing"}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}

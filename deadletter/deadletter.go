@@ -1,5 +1,5 @@
 // Package deadletter administers the events that groups gave up on: list, show,
-// redrive and discard.
+// redrive, discard, export, edit, and rehearse what a redrive would come to.
 //
 // Redriving only marks dead letters. The group's running member then handles them,
 // and what waits behind each, in the order of the key.
@@ -42,7 +42,8 @@ type Letter struct {
 	Attempts int
 	Crashes  int // how often handling it ended its process
 	Failed   time.Time
-	Run      int // how often the group had been reset
+	Run      int    // how often the group had been reset
+	Edits    []Edit // what SetData changed, oldest first
 }
 
 // Filter selects dead letters. The zero value selects all.
@@ -102,22 +103,9 @@ func Show(ctx context.Context, b *deed.Bus, id int64) (l Letter, behind int, err
 	return l, behind, nil
 }
 
-// Redrive gives dead letters to their groups again and returns how many. A nil f
-// selects all.
-func Redrive(ctx context.Context, b *deed.Bus, f *Filter) (int, error) {
-	return apply(ctx, b, f, driver.Letters.Redrive)
-}
-
 // Discard removes dead letters for good and returns how many; what waits behind
 // them goes on. A nil f selects all.
 func Discard(ctx context.Context, b *deed.Bus, f *Filter) (int, error) {
-	return apply(ctx, b, f, driver.Letters.Discard)
-}
-
-// apply does something to dead letters, a page at a time.
-func apply(
-	ctx context.Context, b *deed.Bus, f *Filter, do func(driver.Letters, context.Context, []int64) (int, error),
-) (int, error) {
 	letters, err := lettersOf(b)
 	if err != nil {
 		return 0, err
@@ -125,7 +113,7 @@ func apply(
 	done := 0
 	var ids []int64
 	flush := func() error {
-		n, err := do(letters, ctx, ids)
+		n, err := letters.Discard(ctx, ids)
 		done += n
 		ids = ids[:0]
 		return err
@@ -191,11 +179,16 @@ func lettersOf(b *deed.Bus) (driver.Letters, error) {
 }
 
 func letterOf(l driver.Letter) Letter {
+	var edits []Edit
+	for _, e := range l.Edits {
+		edits = append(edits, Edit(e))
+	}
 	return Letter{
 		ID: l.ID, Group: l.Group, Topic: l.Topic, Event: deed.EventOf(&l.Message),
 		Position: fmt.Sprintf("%d-%s", l.Partition, l.Position), StoredAt: l.Stored,
 		Redriven: l.State == driver.Redriven, Aside: l.Aside, Reason: l.Reason, Error: l.Error, Stack: l.Stack,
 		Attempts: l.Attempts, Crashes: l.Crashes, Failed: l.Failed, Run: l.Run,
+		Edits: edits,
 	}
 }
 

@@ -147,7 +147,7 @@ func TestListShowRedriveDiscard(t *testing.T) {
 
 	// A redriven event is handled before what waits behind it.
 	ofA := &deadletter.Filter{Error: regexp.MustCompile("order a")}
-	if n, err := deadletter.Redrive(t.Context(), b, ofA); err != nil || n != 1 {
+	if n, err := deadletter.Redrive(t.Context(), b, ofA, nil); err != nil || n != 1 {
 		t.Fatalf("redrive: %d, %v", n, err)
 	}
 	if a = letters(t, b, &deadletter.Filter{Key: "a"}); len(a) != 1 || !a[0].Redriven {
@@ -182,10 +182,10 @@ func TestManyPages(t *testing.T) {
 	if err != nil || !slices.Equal(missing, []int64{n + 1}) {
 		t.Errorf("missing: %v, %v", missing, err)
 	}
-	if got, err := deadletter.Redrive(t.Context(), b, nil); err != nil || got != n {
+	if got, err := deadletter.Redrive(t.Context(), b, nil, nil); err != nil || got != n {
 		t.Errorf("redrove %d, %v (want %d)", got, err, n)
 	}
-	if got, err := deadletter.Redrive(t.Context(), b, nil); err != nil || got != 0 {
+	if got, err := deadletter.Redrive(t.Context(), b, nil, nil); err != nil || got != 0 {
 		t.Errorf("redrove %d again, %v", got, err)
 	}
 	handleUntil(t, b, "g", countLetters(t, b, 0), func(order) error { return nil })

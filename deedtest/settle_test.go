@@ -102,7 +102,7 @@ func TestDeadLettersAreAtRest(t *testing.T) {
 		}
 
 		repaired.add("it")
-		if n, err := deadletter.Redrive(t.Context(), env.Bus, nil); n != 1 || err != nil {
+		if n, err := deadletter.Redrive(t.Context(), env.Bus, nil, nil); n != 1 || err != nil {
 			t.Fatalf("redrove %d, error %v", n, err)
 		}
 		env.Settle()

@@ -129,7 +129,7 @@ func (d *demo) troubles() (bad []string, behind int) {
 // redrive gives the dead letters to handlers that can do without rms.
 func (d *demo) redrive(ctx context.Context) error {
 	step(d.out, 4, "New handlers accept a missing rms, and the dead letters are redriven")
-	redriven, err := deadletter.Redrive(ctx, d.bus, nil) // a filter would select some
+	redriven, err := deadletter.Redrive(ctx, d.bus, nil, nil) // a filter would select some
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,8 @@ import (
 )
 
 func newDLQ(a *app) *cobra.Command {
-	return group("dlq", "List, show, redrive and discard dead letters",
-		newDLQList(a), newDLQShow(a), newDLQRedrive(a), newDLQDiscard(a))
+	return group("dlq", "List, show, redrive, discard, export and edit dead letters",
+		newDLQList(a), newDLQShow(a), newDLQRedrive(a), newDLQDiscard(a), newDLQExport(a), newDLQEdit(a))
 }
 
 type dlqFlags struct {
@@ -113,28 +113,30 @@ func checkLetters(ctx context.Context, bus *deed.Bus, f *deadletter.Filter) erro
 
 // letterDoc is a dead letter in JSON.
 type letterDoc struct {
-	ID       int64      `json:"id"`
-	Group    string     `json:"group"`
-	Topic    string     `json:"topic"`
-	State    string     `json:"state"`
-	Reason   string     `json:"reason"`
-	Error    string     `json:"error"`
-	Attempts int        `json:"attempts"`
-	Crashes  int        `json:"crashes"`
-	Failed   *time.Time `json:"failed"`
-	Position string     `json:"position"`
-	StoredAt *time.Time `json:"stored_at"`
-	Run      int        `json:"run"`
-	Stack    string     `json:"stack,omitempty"`
-	Behind   *int       `json:"behind,omitempty"`
-	Event    deed.Event `json:"event"`
+	ID       int64             `json:"id"`
+	Group    string            `json:"group"`
+	Topic    string            `json:"topic"`
+	State    string            `json:"state"`
+	Reason   string            `json:"reason"`
+	Error    string            `json:"error"`
+	Attempts int               `json:"attempts"`
+	Crashes  int               `json:"crashes"`
+	Failed   *time.Time        `json:"failed"`
+	Position string            `json:"position"`
+	StoredAt *time.Time        `json:"stored_at"`
+	Run      int               `json:"run"`
+	Stack    string            `json:"stack,omitempty"`
+	Behind   *int              `json:"behind,omitempty"`
+	Edits    []deadletter.Edit `json:"edits,omitempty"`
+	Event    deed.Event        `json:"event"`
 }
 
 func letterDocOf(l deadletter.Letter) letterDoc {
 	return letterDoc{
 		ID: l.ID, Group: l.Group, Topic: l.Topic, State: letterState(l), Reason: l.Reason, Error: l.Error,
 		Attempts: l.Attempts, Crashes: l.Crashes, Failed: stamp(l.Failed),
-		Position: l.Position, StoredAt: stamp(l.StoredAt), Run: l.Run, Stack: l.Stack, Event: l.Event,
+		Position: l.Position, StoredAt: stamp(l.StoredAt), Run: l.Run, Stack: l.Stack,
+		Edits: l.Edits, Event: l.Event,
 	}
 }
 
@@ -174,10 +176,18 @@ func (a *app) dlqList(ctx context.Context, f *deadletter.Filter, out format) err
 	if out == asJSON {
 		return a.dlqListJSON(ctx, bus, f)
 	}
+	return a.dlqTable(ctx, bus, f, true)
+}
+
+// dlqTable prints dead letters, those that are redriven already only if asked to.
+func (a *app) dlqTable(ctx context.Context, bus *deed.Bus, f *deadletter.Filter, redriven bool) error {
 	t := newTable(">ID", "GROUP", "TOPIC", "POSITION", "TYPE", "KEY", "STATE", "REASON", ">ATTEMPTS", "FAILED", "ERROR")
 	for l, err := range deadletter.List(ctx, bus, f) {
 		if err != nil {
 			return err
+		}
+		if l.Redriven && !redriven {
+			continue
 		}
 		t.add(strconv.FormatInt(l.ID, 10), l.Group, l.Topic, l.Position, l.Event.Type, shorten(l.Event.Key, 24),
 			letterState(l), l.Reason, comma(int64(l.Attempts)), ago(l.Failed), shorten(l.Error, 60))
@@ -282,6 +292,10 @@ func describeLetter(b *strings.Builder, l deadletter.Letter, behind int) {
 		field(b, "behind it", "nothing: the event has no key")
 	default:
 		field(b, "behind it", plural(int64(behind), "event")+" of key "+l.Event.Key)
+	}
+	for _, e := range l.Edits {
+		field(b, "edited", fullTime(&e.At)+" by "+e.By+": "+e.Why)
+		field(b, "before that", shorten(string(e.Data), 400))
 	}
 	if l.Stack != "" {
 		b.WriteString("\nstack\n")

@@ -45,6 +45,7 @@ func withDeed(m *testing.M) int {
 //	earthquakes FILE      writes a week of real events
 //	await FILE REGEXP     waits until the file has a match
 //	reject TOPIC GROUP    runs a group that rejects every event with "rotten": true
+//	rejecting TOPIC GROUP does so until the script ends
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -54,6 +55,7 @@ func TestScripts(t *testing.T) {
 			"earthquakes": writeEarthquakes,
 			"await":       await,
 			"reject":      reject,
+			"rejecting":   rejecting,
 		},
 	})
 }
@@ -78,6 +80,37 @@ func await(ts *testscript.TestScript, neg bool, args []string) {
 
 // reject runs a service in this process until nothing is left for it to handle.
 func reject(ts *testscript.TestScript, neg bool, args []string) {
+	bus, stop := startRejecting(ts, neg, args)
+	defer bus.Close()
+	groups, ok := driver.As[driver.Groups](bus.Conn())
+	if !ok {
+		ts.Fatalf("the engine has no groups")
+	}
+	done := eventually(func() bool {
+		lags, err := groups.Lag(context.Background(), args[1], args[0])
+		ts.Check(err)
+		events := int64(0)
+		for _, l := range lags {
+			events += l.Events
+		}
+		return len(lags) > 0 && events == 0
+	})
+	ts.Check(stop())
+	if !done {
+		ts.Fatalf("group %s does not come to an end", args[1])
+	}
+}
+
+// rejecting runs that service until the script ends.
+func rejecting(ts *testscript.TestScript, neg bool, args []string) {
+	bus, stop := startRejecting(ts, neg, args)
+	ts.Defer(func() {
+		stop()
+		bus.Close()
+	})
+}
+
+func startRejecting(ts *testscript.TestScript, neg bool, args []string) (bus *deed.Bus, stop func() error) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: reject TOPIC GROUP")
 	}
@@ -85,9 +118,7 @@ func reject(ts *testscript.TestScript, neg bool, args []string) {
 		NoCreate: true, Logger: slog.New(slog.DiscardHandler),
 	})
 	ts.Check(err)
-	defer bus.Close()
-	ctx, stop := context.WithCancel(context.Background())
-	defer stop()
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
 		ended <- bus.Run(ctx, deed.Subscribe(args[1], nil,
@@ -98,23 +129,9 @@ func reject(ts *testscript.TestScript, neg bool, args []string) {
 				return nil
 			})))
 	}()
-	groups, ok := driver.As[driver.Groups](bus.Conn())
-	if !ok {
-		ts.Fatalf("the engine has no groups")
-	}
-	done := eventually(func() bool {
-		lags, err := groups.Lag(ctx, args[1], args[0])
-		ts.Check(err)
-		events := int64(0)
-		for _, l := range lags {
-			events += l.Events
-		}
-		return len(lags) > 0 && events == 0
-	})
-	stop()
-	ts.Check(<-ended)
-	if !done {
-		ts.Fatalf("group %s does not come to an end", args[1])
+	return bus, func() error {
+		cancel()
+		return <-ended
 	}
 }
 
