@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -120,6 +121,18 @@ var memberLies = []lie{
 				return nil
 			}
 			return ls
+		}
+	}},
+	{"revives what is delivered again", "park-behind-again", func(l *liar, _ *counter) {
+		l.park = func(c driver.Claim, ps []driver.Parked) driver.Claim {
+			ls, _ := l.Conn.List(context.Background(), driver.LetterFilter{Topic: c.Topic, Group: c.Group})
+			for i := range ps {
+				there := slices.ContainsFunc(ls, func(x driver.Letter) bool { return x.Position == ps[i].Position })
+				if there && ps[i].State == driver.Behind {
+					ps[i].State = driver.Waiting
+				}
+			}
+			return c
 		}
 	}},
 	{"numbers records anew", "park-replaces", func(l *liar, _ *counter) {

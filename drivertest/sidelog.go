@@ -25,6 +25,13 @@ var sideLogChecks = []Check{
 		Run:     checkParkReplaces,
 	},
 	{
+		Name:    "park-behind-again",
+		Promise: "A record that is there and asks to be behind stays as it is, dead or waiting.",
+		Why:     "It was delivered again after a crash; that must neither revive a dead letter nor start a retry anew.",
+		Needs:   needs(groups, sideLog),
+		Run:     checkParkBehindAgain,
+	},
+	{
 		Name:    "park-by-run",
 		Promise: "The same position of another run is another record.",
 		Why:     "A replay must not overwrite the dead letters of before.",
@@ -246,6 +253,27 @@ func checkParkReplaces(t T, e *Env) {
 			again.State, again.Attempts)
 	}
 	d.wantDue("one dead, one waiting", "2")
+}
+
+func checkParkBehindAgain(t T, e *Env) {
+	d := e.desk("a", "a", "b")
+	d.park(1, driver.Dead)
+	d.park(2, driver.Behind)
+	late := parked(d.ds[2], driver.Waiting)
+	late.After = time.Hour
+	d.parkAll(late)
+	before := d.all()
+	for n := 1; n <= 3; n++ {
+		d.park(n, driver.Behind)
+	}
+	d.wantStates("all three again, behind", "1 dead", "2 behind", "3 waiting")
+	d.wantDue("all three again, behind")
+	for i, l := range d.all() {
+		if l.ID != before[i].ID || l.Attempts != before[i].Attempts || l.Error != before[i].Error {
+			t.Errorf("record %d has %d attempts and error %q, want it as it was: %d, %d, %q",
+				l.ID, l.Attempts, l.Error, before[i].ID, before[i].Attempts, before[i].Error)
+		}
+	}
 }
 
 func checkParkByRun(t T, e *Env) {
