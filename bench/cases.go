@@ -38,7 +38,7 @@ func cases(s *settings) []*benchCase {
 		})
 	}
 	closed("raw/sqlite", 1, 1000, 300_000)
-	closed("raw/sqlite-indexed", 1, 1000, 200_000)
+	closed("raw/sqlite-columns", 1, 1000, 300_000)
 	closed("deed/sqlite", 8, 256, 200_000)
 	closed("deed/sqlite", 8, 64, 150_000)
 	closed("deed/sqlite", 64, 1, 30_000)

@@ -12,32 +12,58 @@ import (
 	"github.com/deedgo/deed/sqldb"
 )
 
-// The tables that a raw client writes. Both hold what deed's hold of each event.
-const (
-	// rawRowid is the cheapest table there is: rows in the order of writing.
-	rawRowid = "create table log (position integer primary key, " + rawColumns + ")"
-	// rawIndexed is deed's own, whose index finds the events of a partition.
-	rawIndexed = "create table log (topic_id integer not null, partition integer not null, " +
-		"position integer not null, " + rawColumns + ", primary key (topic_id, partition, position))"
-	rawColumns = "stored_at integer not null, id text not null, source text not null, type text not null, " +
-		"version integer not null, key text not null, time integer, attributes text, data blob"
+// rawRows is how many rows an insert has: more bring nothing.
+const rawRows = 50
 
-	rawRows       = 50 // in one insert: more bring nothing
-	rawPartitions = 16
-)
+// rawTable is a table that a raw client writes, with what deed's log holds of each
+// event.
+type rawTable struct {
+	create  string
+	insert  string // up to its values
+	columns int
+	// add appends one row's values.
+	add func(row []any, n int64, id string, e event, now int64) []any
+}
+
+// rawLog has the very bytes of deed's log, in the order of writing: the cheapest
+// there is.
+var rawLog = &rawTable{
+	create:  "create table log (n integer primary key, meta text not null, data blob)",
+	insert:  "insert into log (n, meta, data) values ",
+	columns: 3,
+	add: func(row []any, n int64, id string, e event, now int64) []any {
+		meta := make([]byte, 0, 96)
+		meta = append(append(meta, `[1,"`...), id...)
+		meta = append(append(meta, `","`...), e.key...)
+		meta = strconv.AppendInt(append(meta, `",`...), now, 10)
+		return append(row, n, string(append(meta, ']')), e.data)
+	},
+}
+
+// rawColumns has a column for each attribute, as one would make it by hand.
+var rawColumns = &rawTable{
+	create: "create table log (n integer primary key, stored_at integer not null, id text not null, " +
+		"source text not null, type text not null, version integer not null, key text not null, time integer, " +
+		"content_type text, data blob)",
+	insert:  "insert into log (n, stored_at, id, source, type, version, key, time, content_type, data) values ",
+	columns: 10,
+	add: func(row []any, n int64, id string, e event, now int64) []any {
+		return append(row, n, now, id, "/bench", "orders.created", 1, e.key, now, rawCodec{}.ContentType(), e.data)
+	},
+}
 
 // rawSQLite writes with database/sql what deed writes, in the way that is fastest: one
 // connection, large transactions, prepared inserts of many rows. Nobody reads: an
 // event counts as handled when it is committed.
-func rawSQLite(name, table string) system {
+func rawSQLite(name string, table *rawTable) system {
 	return system{name: name, durability: "power",
 		start: func(ctx context.Context, dir string, handle func([]byte)) (*started, error) {
 			db, err := sqldb.OpenSQLite(filepath.Join(dir, "raw.db"), nil)
 			if err != nil {
 				return nil, err
 			}
-			w := &rawWriter{indexed: table == rawIndexed}
-			if _, err := db.ExecContext(ctx, table); err != nil {
+			w := &rawWriter{table: table}
+			if _, err := db.ExecContext(ctx, table.create); err != nil {
 				return nil, err
 			}
 			if w.conn, err = db.Conn(ctx); err != nil {
@@ -65,21 +91,16 @@ func rawSQLite(name, table string) system {
 }
 
 type rawWriter struct {
-	indexed   bool
+	table     *rawTable
 	conn      *sql.Conn
 	many, one *sql.Stmt
-	position  int64
-	args      []any
+	last      int64 // number of the last row
+	row       []any
 }
 
 func (w *rawWriter) insert(rows int) string {
-	columns, count := "position, ", 10
-	if w.indexed {
-		columns, count = "topic_id, partition, position, ", 12
-	}
-	row := "(?" + strings.Repeat(", ?", count-1) + ")"
-	return "insert into log (" + columns + "stored_at, id, source, type, version, key, time, attributes, data) values " +
-		row + strings.Repeat(", "+row, rows-1)
+	row := "(?" + strings.Repeat(", ?", w.table.columns-1) + ")"
+	return w.table.insert + row + strings.Repeat(", "+row, rows-1)
 }
 
 // write is one transaction.
@@ -87,33 +108,22 @@ func (w *rawWriter) write(ctx context.Context, events []event) error {
 	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
-	now := time.Now()
+	now := time.Now().UnixNano()
 	for first := 0; first < len(events); {
 		stmt, n := w.one, 1
 		if len(events)-first >= rawRows {
 			stmt, n = w.many, rawRows
 		}
-		w.args = w.args[:0]
+		w.row = w.row[:0]
 		for _, e := range events[first : first+n] {
-			w.add(e, now)
+			w.last++
+			w.row = w.table.add(w.row, w.last, deed.NewID(), e, now)
 		}
-		if _, err := stmt.ExecContext(ctx, w.args...); err != nil {
+		if _, err := stmt.ExecContext(ctx, w.row...); err != nil {
 			return err
 		}
 		first += n
 	}
 	_, err := w.conn.ExecContext(ctx, "COMMIT")
 	return err
-}
-
-// add appends one row: the columns that deed fills, with values of the same sizes.
-func (w *rawWriter) add(e event, now time.Time) {
-	w.position++
-	if w.indexed {
-		w.args = append(w.args, 1, w.position%rawPartitions, w.position/rawPartitions)
-	} else {
-		w.args = append(w.args, w.position)
-	}
-	w.args = append(w.args, now.UnixNano(), deed.NewID(), "/bench", "orders.created", 1, e.key, now.UnixNano(),
-		`{"datacontenttype":`+strconv.Quote(rawCodec{}.ContentType())+`}`, e.data)
 }

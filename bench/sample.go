@@ -126,7 +126,7 @@ func (m *meter) read(events int) sample {
 // startProfiles records where processor time and memory go, until the function that
 // it returns writes PREFIX.cpu and PREFIX.mem.
 func startProfiles(prefix string) (end func() error, err error) {
-	const everyBytes = 4096 // fine enough for costs per event
+	const everyBytes = 64 << 10 // fine enough for costs per event, and cheap
 	runtime.MemProfileRate = everyBytes
 	cpu, err := os.Create(prefix + ".cpu")
 	if err != nil {

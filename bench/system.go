@@ -38,8 +38,8 @@ type started struct {
 // systems are all that can be measured, by name.
 func systems() []system {
 	return []system{
-		rawSQLite("raw/sqlite", rawRowid),
-		rawSQLite("raw/sqlite-indexed", rawIndexed),
+		rawSQLite("raw/sqlite", rawLog),
+		rawSQLite("raw/sqlite-columns", rawColumns),
 		deedSystem("deed/sqlite", "sqlite", "power", nil),
 		deedSystem("deed/mem", "mem", "memory", nil),
 		deedSystem("deed/sqlite/json", "sqlite", "power", &deedVariant{codec: codecJSON}),
