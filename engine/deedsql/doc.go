@@ -7,6 +7,9 @@
 // through one goroutine, which puts whatever is queued into one transaction: one
 // sync for many callers, and no timer in the way of one.
 //
+// A delayed event waits in deed_due and gets its position when it is due. Retention
+// removes a partition's first events in small steps, and never the last one.
+//
 // The tables start with deed_ and are meant to be read with plain SQL; deed_event
 // is a view of the log for people. Times are nanoseconds since 1970.
 package deedsql

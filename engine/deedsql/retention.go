@@ -126,7 +126,7 @@ func (t *tx) makeRoom(topic *topic, messages []driver.Message) error {
 	for i := range messages {
 		size += int64(len(messages[i].Data))
 	}
-	for {
+	for range roomSteps {
 		used, err := t.used(topic)
 		if err != nil || used == 0 || used+size <= topic.settings.MaxBytes {
 			return err
@@ -142,7 +142,12 @@ func (t *tx) makeRoom(topic *topic, messages []driver.Message) error {
 			return t.full(topic, used, size)
 		}
 	}
+	return fmt.Errorf("%w: topic %s is far above %d bytes, old events are being removed (try again)",
+		driver.ErrFull, topic.name, topic.settings.MaxBytes)
 }
+
+// roomSteps bounds how much of a topic one batch removes to make room for itself.
+const roomSteps = 8
 
 // used returns the bytes of data that a topic stores, delayed events' included.
 func (t *tx) used(topic *topic) (n int64, err error) {
