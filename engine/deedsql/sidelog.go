@@ -81,7 +81,7 @@ func (t *tx) park(group int64, partition int, at int64, p *driver.Parked) error 
 		if err != nil {
 			return err
 		}
-		if !held {
+		if !held && !seeded("unpark") {
 			state, due = driver.Waiting, t.now
 		}
 	}
