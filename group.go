@@ -203,6 +203,7 @@ func (g *groupRun) loop(stop, cancel context.CancelCauseFunc) error {
 	for _, t := range g.topics {
 		receivers.Go(func() { g.end(t.receive(g.ctx), stop) })
 		settlers.Go(func() { t.settleLoop(settleCtx) })
+		receivers.Go(func() { t.sweepLoop(g.ctx) })
 	}
 	workers.Go(g.workSuspects)
 	for range g.sub.opts.Parallel {

@@ -305,7 +305,8 @@ func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*r
 		}
 		if receipt.Err != nil {
 			failed[r.at()] = true
-			if !last && mayPass(receipt.Err) {
+			full := errors.Is(receipt.Err, driver.ErrFull) && p.bus.makeRoom(ctx, r.batch.Topic)
+			if !last && (full || mayPass(receipt.Err)) {
 				again = append(again, r)
 				continue
 			}
