@@ -91,7 +91,7 @@ func topicInfo(ctx context.Context, b *deed.Bus, name string) (driver.TopicInfo,
 func declare(info driver.TopicInfo) *deed.Topic {
 	return deed.NewTopic(info.Name, &deed.TopicOptions{
 		Partitions: info.Partitions, PartitionBy: info.PartitionBy,
-		Dedupe: info.Dedupe, Keep: info.Keep, Hold: info.Hold,
+		Dedupe: info.Dedupe, Keep: info.Keep, Hold: info.Hold, MaxBytes: info.MaxBytes,
 	})
 }
 

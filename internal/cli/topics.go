@@ -25,6 +25,10 @@ type topicDoc struct {
 	DedupeSeconds float64    `json:"dedupe_seconds"`
 	KeepSeconds   float64    `json:"keep_seconds"`
 	HoldSeconds   float64    `json:"hold_seconds"`
+	MaxBytes      int64      `json:"max_bytes"`
+	Bytes         int64      `json:"bytes"`
+	Scheduled     int64      `json:"scheduled"`
+	NextDue       *time.Time `json:"next_due"`
 	Generation    int        `json:"generation"`
 	Incarnation   string     `json:"incarnation"`
 	Created       *time.Time `json:"created"`
@@ -34,6 +38,7 @@ func topicDocOf(t driver.TopicInfo) topicDoc {
 	return topicDoc{
 		Name: t.Name, Partitions: t.Partitions, PartitionBy: orderedBy(t), Events: t.Events,
 		DedupeSeconds: t.Dedupe.Seconds(), KeepSeconds: t.Keep.Seconds(), HoldSeconds: t.Hold.Seconds(),
+		MaxBytes: t.MaxBytes, Bytes: t.Bytes, Scheduled: t.Scheduled, NextDue: stamp(t.NextDue),
 		Generation: t.Generation, Incarnation: t.Incarnation, Created: stamp(t.Created),
 	}
 }
@@ -152,6 +157,7 @@ type topicFlags struct {
 	partitions         int
 	partitionBy        string
 	dedupe, keep, hold time.Duration
+	maxBytes           sizeFlag
 }
 
 // addSettings gives a command the flags for what can be changed later.
@@ -160,6 +166,7 @@ func (f *topicFlags) addSettings(cmd *cobra.Command) {
 	fl.Var(spanFlag{to: &f.dedupe}, "dedupe", "id window: how long an id is stored once; 0 for none")
 	fl.Var(spanFlag{to: &f.keep}, "keep", "how long events stay at least (default 7d)")
 	fl.Var(spanFlag{to: &f.hold, forever: true}, "hold", "how long events wait for a slow group (default forever)")
+	fl.Var(&f.maxBytes, "max-bytes", "how much data the topic stores at most; above it publishing fails; 0 for no bound")
 }
 
 func newTopicsCreate(a *app) *cobra.Command {
@@ -203,6 +210,7 @@ func (a *app) topicsCreate(cmd *cobra.Command, name string, f topicFlags) error 
 	}
 	info, err := topics.CreateTopic(cmd.Context(), name, driver.TopicSettings{
 		Partitions: f.partitions, PartitionBy: f.partitionBy, Dedupe: f.dedupe, Keep: f.keep, Hold: f.hold,
+		MaxBytes: int64(f.maxBytes),
 	})
 	if err != nil {
 		return err
@@ -215,7 +223,7 @@ func newTopicsSet(a *app) *cobra.Command {
 	var f topicFlags
 	cmd := &cobra.Command{
 		Use:   "set TOPIC",
-		Short: "Change a topic's id window and how long it keeps events",
+		Short: "Change a topic's id window, how long it keeps events, and how much of them",
 		Args:  usageArgs(cobra.ExactArgs(1)),
 		RunE:  func(cmd *cobra.Command, args []string) error { return a.topicsSet(cmd, args[0], f) },
 	}
@@ -225,8 +233,8 @@ func newTopicsSet(a *app) *cobra.Command {
 
 func (a *app) topicsSet(cmd *cobra.Command, name string, f topicFlags) error {
 	changed := cmd.Flags().Changed
-	if !changed("dedupe") && !changed("keep") && !changed("hold") {
-		return usagef("nothing to change (give --dedupe, --keep or --hold)")
+	if !changed("dedupe") && !changed("keep") && !changed("hold") && !changed("max-bytes") {
+		return usagef("nothing to change (give --dedupe, --keep, --hold or --max-bytes)")
 	}
 	bus, err := a.open(cmd.Context(), toRead)
 	if err != nil {
@@ -251,11 +259,18 @@ func (a *app) topicsSet(cmd *cobra.Command, name string, f topicFlags) error {
 	if changed("hold") {
 		s.Hold = f.hold
 	}
+	if changed("max-bytes") {
+		s.MaxBytes = int64(f.maxBytes)
+	}
 	if err := topics.SetTopic(cmd.Context(), name, s); err != nil {
 		return err
 	}
-	a.say("topic %s: id window %s, keep %s, hold %s",
-		name, spanOr(s.Dedupe, "none"), span(s.Keep), spanOr(s.Hold, "forever"))
+	bound := "none"
+	if s.MaxBytes > 0 {
+		bound = bytesText(s.MaxBytes)
+	}
+	a.say("topic %s: id window %s, keep %s, hold %s, max-bytes %s",
+		name, spanOr(s.Dedupe, "none"), span(s.Keep), spanOr(s.Hold, "forever"), bound)
 	return nil
 }
 
