@@ -69,7 +69,8 @@ func (r *runner) run(ctx context.Context, packages []string, race bool) error {
 	}
 	root = filepath.Dir(root)
 	modules := []string{root}
-	if len(packages) == 0 {
+	whole := len(packages) == 0
+	if whole {
 		packages = []string{"./..."}
 		if modules, err = findModules(root); err != nil {
 			return err
@@ -96,7 +97,16 @@ func (r *runner) run(ctx context.Context, packages []string, race bool) error {
 			}
 		}
 	}
+	if whole {
+		r.checkMemory(ctx, root)
+	}
 	return nil
+}
+
+// checkMemory watches memory under a tenth of what make bench-memory does. It is no
+// test of package bench, since the race detector needs a lot of memory itself.
+func (r *runner) checkMemory(ctx context.Context, root string) {
+	r.check(ctx, filepath.Join(root, "bench"), "memory", []string{"run", ".", "-memory", "-scale", "0.1"})
 }
 
 // raceWorks reports whether the race detector can be built here, and says so
