@@ -86,6 +86,9 @@ func pick(all []*benchCase, s *settings) []*benchCase {
 	return picked
 }
 
+// caseLimit is how long one sample may take.
+const caseLimit = 5 * time.Minute
+
 // measure takes one sample of a case in a directory of its own. A case that fails
 // does not end the run: the others' numbers stand.
 func (c *benchCase) measure(ctx context.Context, s *settings, dir string) error {
@@ -103,12 +106,15 @@ func (c *benchCase) measure(ctx context.Context, s *settings, dir string) error 
 	if s.profile != "" && len(c.Samples) == 0 {
 		profile = s.profile + strings.NewReplacer("/", "-", " ", "-").Replace(c.Name)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	limited, cancel := context.WithTimeout(ctx, caseLimit)
 	defer cancel()
-	got, err := ask(ctx, r, profile)
+	got, err := ask(limited, r, profile)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		c.Failed = append(c.Failed, err.Error())
-		return context.Cause(ctx)
+		return nil
 	}
 	c.Samples = append(c.Samples, got)
 	return nil

@@ -14,14 +14,16 @@ import (
 
 // result is everything that a run measured.
 type result struct {
-	Date    time.Time     `json:"date"`
-	Machine machine       `json:"machine"`
-	Quick   bool          `json:"quick,omitempty"`
-	Grow    int           `json:"grow"`
-	Disk    []diskSample  `json:"disk"`
-	Load    []string      `json:"load"` // of the machine, before each round
-	Took    time.Duration `json:"took_ns"`
-	Cases   []*benchCase  `json:"cases"`
+	Date    time.Time `json:"date"`
+	Machine machine   `json:"machine"`
+	Quick   bool      `json:"quick,omitempty"`
+	// Interrupted says that the last round is not complete.
+	Interrupted bool          `json:"interrupted,omitempty"`
+	Grow        int           `json:"grow"`
+	Disk        []diskSample  `json:"disk"`
+	Load        []string      `json:"load"` // of the machine, before each round
+	Took        time.Duration `json:"took_ns"`
+	Cases       []*benchCase  `json:"cases"`
 }
 
 type diskSample struct {
@@ -57,20 +59,11 @@ func measureAll(ctx context.Context, s *settings, dir string) error {
 			return err
 		}
 	}
-	for round := range s.rounds {
-		out.Load = append(out.Load, loadAverage())
-		inPlace, growing, err := measureDisk(dir, writes)
-		if err != nil {
-			return err
-		}
-		out.Disk = append(out.Disk, diskSample{inPlace, growing})
-		for i, c := range out.Cases {
-			fmt.Fprintf(os.Stderr, "round %d of %d, case %d of %d: %s\n", round+1, s.rounds, i+1, len(out.Cases), c.Name)
-			if err := c.measure(ctx, s, dir); err != nil {
-				return err
-			}
-		}
+	err := out.measure(ctx, s, dir, writes)
+	if err != nil && ctx.Err() == nil {
+		return err
 	}
+	out.Interrupted = ctx.Err() != nil
 	out.Took = time.Since(out.Date)
 	text, err := json.MarshalIndent(out, "", "\t")
 	if err != nil {
@@ -80,6 +73,26 @@ func measureAll(ctx context.Context, s *settings, dir string) error {
 		return err
 	}
 	fmt.Print(out.markdown())
+	return err
+}
+
+// measure goes through the cases, round by round. What was measured before an
+// interrupt stands.
+func (r *result) measure(ctx context.Context, s *settings, dir string, writes int) error {
+	for round := range s.rounds {
+		r.Load = append(r.Load, loadAverage())
+		inPlace, growing, err := measureDisk(dir, writes)
+		if err != nil {
+			return err
+		}
+		r.Disk = append(r.Disk, diskSample{inPlace, growing})
+		for i, c := range r.Cases {
+			fmt.Fprintf(os.Stderr, "round %d of %d, case %d of %d: %s\n", round+1, s.rounds, i+1, len(r.Cases), c.Name)
+			if err := c.measure(ctx, s, dir); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

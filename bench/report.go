@@ -25,6 +25,9 @@ func (r *result) markdown() string {
 	if r.Quick {
 		b.WriteString("Quick run: it shows that everything works, the numbers say nothing.\n\n")
 	}
+	if r.Interrupted {
+		b.WriteString("The run was interrupted: its last round is not complete.\n\n")
+	}
 	r.closedTable(&b)
 	r.openTable(&b)
 	r.targets(&b)
