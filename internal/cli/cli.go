@@ -82,7 +82,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newPub(a), newSub(a), newCat(a), newShow(a),
 		newTopics(a), newGroups(a), newLag(a), newDLQ(a), newReset(a),
-		newCheck(a), newDoctor(a), newVersion(a),
+		newCheck(a), newDoctor(a), newCompletion(a), newVersion(a),
 	)
 	return root
 }

@@ -18,6 +18,7 @@ type lagFlags struct {
 	group, topic string
 	maxEvents    int64
 	maxAge       time.Duration
+	watch        bool
 	out          format
 }
 
@@ -27,7 +28,11 @@ func newLag(a *app) *cobra.Command {
 		Use:   "lag",
 		Short: "Show how far groups are behind, per partition",
 		Long: "Show how far groups are behind, per partition: events, seconds, rate, and the time to catch up.\n" +
-			"With a limit, it ends with 3 when a group is above it.",
+			"With a limit, it ends with 3 when a group is above it. --watch shows it again every second until SIGINT,\n" +
+			"and ends with 0.",
+		Example: "  deed lag\n" +
+			"  deed lag --group billing --max-events 1000 --max-age 5m\n" +
+			"  deed lag --watch",
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.lag(cmd, f) },
 	}
@@ -36,6 +41,7 @@ func newLag(a *app) *cobra.Command {
 	fl.StringVar(&f.topic, "topic", "", "this `topic` only")
 	fl.Int64Var(&f.maxEvents, "max-events", 0, "fail when a group is more than `N` events behind")
 	fl.Var(spanFlag{to: &f.maxAge}, "max-age", "fail when a group is behind by more than this time")
+	fl.BoolVar(&f.watch, "watch", false, "show it again every second, until SIGINT")
 	f.out.addFlag(cmd)
 	return cmd
 }
@@ -45,21 +51,18 @@ func (a *app) lag(cmd *cobra.Command, f lagFlags) error {
 		return usagef("--max-events %d: want 0 or more", f.maxEvents)
 	}
 	ctx := cmd.Context()
+	if f.watch && (cmd.Flags().Changed("max-events") || cmd.Flags().Changed("max-age")) {
+		return usagef("--watch and a limit: watching ends with 0 (leave one of them out)")
+	}
 	bus, err := a.open(ctx, toRead)
 	if err != nil {
 		return err
 	}
 	defer bus.Close()
-	lags, err := lagsOf(ctx, bus, f.group, f.topic)
-	if err != nil {
-		return err
+	if f.watch {
+		return a.watchLag(ctx, bus, f)
 	}
-	groups := standings(lags)
-	if f.out == asJSON {
-		err = a.printLagJSON(lags, groups)
-	} else {
-		err = a.printLag(lags, groups)
-	}
+	groups, err := a.showLag(ctx, bus, f)
 	if err != nil {
 		return err
 	}
@@ -74,6 +77,19 @@ func (a *app) lag(cmd *cobra.Command, f lagFlags) error {
 		}
 	}
 	return nil
+}
+
+// showLag prints the lag as it is now.
+func (a *app) showLag(ctx context.Context, bus *deed.Bus, f lagFlags) ([]standing, error) {
+	lags, err := lagsOf(ctx, bus, f.group, f.topic)
+	if err != nil {
+		return nil, err
+	}
+	groups := standings(lags)
+	if f.out == asJSON {
+		return groups, a.printLagJSON(lags, groups)
+	}
+	return groups, a.printLag(lags, groups)
 }
 
 // lagsOf reports the partitions of groups and topics that have to exist when they

@@ -29,8 +29,8 @@ const (
 )
 
 type pubFlags struct {
-	typeName, source, key, id, time, onError string
-	cloudEvents                              bool
+	typeName, source, key, id, time, notBefore, onError string
+	cloudEvents                                         bool
 }
 
 func newPub(a *app) *cobra.Command {
@@ -40,7 +40,11 @@ func newPub(a *app) *cobra.Command {
 		Short: "Publish the lines of stdin, one JSON value each",
 		Long: "Publish the lines of stdin, one JSON value each. It ends with 0 only when all are durable.\n\n" +
 			"PTR is a JSON Pointer into the line's value (/a/b), or a literal (=text).\n" +
-			"With --id, publishing a file twice stores it once: a topic that pub creates keeps ids for 24 h.",
+			"With --id, publishing a file twice stores it once: a topic that pub creates keeps ids for 24 h.\n" +
+			"--not-before delays events: PTR points to a time as --time does, and =TIME is RFC 3339 or, from now, =+90s.",
+		Example: "  deed pub orders --key /customer --id /order < orders.ndjson\n" +
+			"  echo '{\"n\":1}' | deed pub reminders --not-before =+24h\n" +
+			"  deed cat quakes | deed pub copy --cloudevents",
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.pub(cmd, args[0], f) },
 	}
@@ -50,6 +54,7 @@ func newPub(a *app) *cobra.Command {
 	fl.StringVar(&f.key, "key", "", "where the key is, a `PTR`; order is kept per key")
 	fl.StringVar(&f.id, "id", "", "where the id is, a `PTR` (default a new UUID)")
 	fl.StringVar(&f.time, "time", "", "where the time is, a `PTR` to RFC 3339 or epoch ms (default now)")
+	fl.StringVar(&f.notBefore, "not-before", "", "when the events are delivered at the earliest, a `PTR` or =TIME")
 	fl.BoolVar(&f.cloudEvents, "cloudevents", false, "each line is a CloudEvents JSON document")
 	fl.StringVar(&f.onError, "on-error", "stop", "after a bad line, `stop|skip`")
 	return cmd
@@ -83,6 +88,11 @@ func (f pubFlags) parser(cmd *cobra.Command, topic string) (*parser, error) {
 		}
 		*ptr.to = &parsed
 	}
+	if cmd.Flags().Changed("not-before") {
+		if err := p.parseNotBefore(f.notBefore, time.Now()); err != nil {
+			return nil, err
+		}
+	}
 	for _, name := range []string{"type", "source", "key", "id", "time"} {
 		if f.cloudEvents && cmd.Flags().Changed(name) {
 			return nil, usagef("--%s and --cloudevents: a CloudEvents document brings its own", name)
@@ -102,6 +112,9 @@ func (a *app) pub(cmd *cobra.Command, topic string, f pubFlags) error {
 		return err
 	}
 	defer bus.Close()
+	if p.delays() && !bus.Features().Delay {
+		return usagef("--not-before: the engine %s cannot delay events", bus.Features().Engine)
+	}
 	p.maxBytes = bus.Options().MaxEventBytes
 	if p.topic, err = pubTopic(ctx, bus, topic, p.id != nil); err != nil {
 		return err

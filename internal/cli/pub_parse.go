@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -36,6 +37,8 @@ type parser struct {
 	typeName      string
 	source        string
 	key, id, time *pointer // nil when the flag is absent
+	notBefore     *pointer
+	notBeforeAt   time.Time // when it is the same for every line
 	cloudEvents   bool
 	maxBytes      int
 	stopAtBad     bool
@@ -97,8 +100,41 @@ func (p *parser) draft(text []byte, tooLong bool) (deed.Draft, error) {
 	if e, err = deed.Prepare(context.Background(), deed.NewDraft(p.topic, e), p.source); err != nil {
 		return deed.Draft{}, err
 	}
-	return deed.NewDraft(p.topic, e), nil
+	d := deed.NewDraft(p.topic, e)
+	d.NotBefore = p.notBeforeAt
+	if p.notBefore != nil {
+		if d.NotBefore, err = p.notBefore.instant(text); err != nil {
+			return deed.Draft{}, err
+		}
+	}
+	return d, nil
 }
+
+// parseNotBefore reads the flag's PTR or =TIME, in which +90s is after now.
+func (p *parser) parseNotBefore(s string, now time.Time) error {
+	ptr, err := parsePointer("not-before", s)
+	if err != nil {
+		return err
+	}
+	if !ptr.literal {
+		p.notBefore = &ptr
+		return nil
+	}
+	if after, ok := strings.CutPrefix(ptr.text, "+"); ok {
+		d, err := parseSpan(after)
+		if err != nil {
+			return usagef("--not-before %q: want a span like =+90s or =+7d", s)
+		}
+		p.notBeforeAt = now.Add(d)
+		return nil
+	}
+	if p.notBeforeAt, err = time.Parse(time.RFC3339Nano, ptr.text); err != nil {
+		return usagef("--not-before %q: want a JSON Pointer, an RFC 3339 time like =2026-01-31T12:00:00Z, or =+90s", s)
+	}
+	return nil
+}
+
+func (p *parser) delays() bool { return p.notBefore != nil || !p.notBeforeAt.IsZero() }
 
 // event makes an event of a JSON value, which becomes its data byte for byte.
 func (p *parser) event(text []byte) (deed.Event, error) {
