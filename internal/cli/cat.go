@@ -23,6 +23,9 @@ func newCat(a *app) *cobra.Command {
 		Long: "Write a topic's events to stdout, one CloudEvents JSON document a line, without a group: nothing is\n" +
 			"acknowledged. Partitions are merged by time of storing, order is kept inside each.\n\n" +
 			"  deed cat A | deed pub B --cloudevents    copies a topic",
+		Example: "  deed cat orders --last 10\n" +
+			"  deed cat orders --from -1h --key o-17 --data\n" +
+			"  deed cat orders --follow --type orders.paid | jq .data",
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := f.readOptions(cmd)

@@ -21,6 +21,8 @@ func newCheck(a *app) *cobra.Command {
 		Short: "Check that an engine keeps its promises",
 		Long: "Check that an engine keeps its promises: run the conformance suite against it and print what held.\n" +
 			"It works on topics of its own, which it removes. It ends with 3 when a promise is broken.",
+		Example: "  deed check mem:\n" +
+			"  deed check sqlite:check.db -o json",
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {

@@ -59,6 +59,9 @@ func newRoot(a *app) *cobra.Command {
 		Short: "deed publishes, reads and administers events",
 		Long: "deed publishes, reads and administers events.\n\n" +
 			"The engine is a URL: -u, or " + urlVariable + ", or " + urlDefault + " in the current folder.",
+		Example: "  deed pub orders --key /customer < orders.ndjson\n" +
+			"  deed sub orders --group billing\n" +
+			"  deed lag",
 		Args:              usageArgs(cobra.ArbitraryArgs),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -84,6 +87,7 @@ func newRoot(a *app) *cobra.Command {
 		newTopics(a), newGroups(a), newLag(a), newDLQ(a), newReset(a),
 		newCheck(a), newDoctor(a), newCompletion(a), newVersion(a),
 	)
+	addExitCodes(root)
 	return root
 }
 
@@ -115,7 +119,11 @@ func (a *app) openWith(ctx context.Context, mode openMode, o deed.Options) (*dee
 // group returns a command that only holds others, and runs the one called def when
 // it is called alone.
 func group(use, short string, def *cobra.Command, others ...*cobra.Command) *cobra.Command {
-	g := &cobra.Command{Use: use, Short: short, Args: usageArgs(cobra.ArbitraryArgs)}
+	g := &cobra.Command{
+		Use: use, Short: short, Args: usageArgs(cobra.ArbitraryArgs),
+		Long:    short + ". Alone it is " + use + " " + def.Name() + ".",
+		Example: def.Example,
+	}
 	g.AddCommand(def)
 	g.AddCommand(others...)
 	g.Flags().AddFlagSet(def.Flags())

@@ -153,7 +153,12 @@ func newDLQList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls [ID...]",
 		Short: "List dead letters",
-		Args:  usageArgs(cobra.ArbitraryArgs),
+		Long: "List dead letters, all or those that the numbers and filters choose. One that is redriven and not handled\n" +
+			"yet is listed as redriven.",
+		Example: "  deed dlq ls\n" +
+			"  deed dlq ls --group billing --error 'total is' --since -24h\n" +
+			"  deed dlq ls --topic orders -o json",
+		Args: usageArgs(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			filter, err := f.filter(args)
 			if err != nil {
@@ -229,8 +234,12 @@ func newDLQShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show ID...",
 		Short: "Show dead letters with error, stack, what waits behind them, and the event",
-		Args:  usageArgs(cobra.MinimumNArgs(1)),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.dlqShow(cmd.Context(), args, out) },
+		Long: "Show dead letters: the last error and its stack, how often it was tried, what waits behind it, how it was\n" +
+			"edited, and the event.",
+		Example: "  deed dlq show 17\n" +
+			"  deed dlq show 17 18 -o json",
+		Args: usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.dlqShow(cmd.Context(), args, out) },
 	}
 	out.addFlag(cmd)
 	return cmd

@@ -86,7 +86,11 @@ func newGroupsList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the groups",
-		Args:  usageArgs(cobra.NoArgs),
+		Long: "List the groups with their members and how far they are behind. One without a member for 24 h is abandoned:\n" +
+			"it holds events back for nobody.",
+		Example: "  deed groups\n" +
+			"  deed groups ls -o json",
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			bus, err := a.open(cmd.Context(), toRead)
 			if err != nil {
@@ -146,8 +150,11 @@ func newGroupsShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show GROUP",
 		Short: "Show a group's members and its standing on every partition",
-		Args:  usageArgs(cobra.ExactArgs(1)),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.groupsShow(cmd, args[0], topic, out) },
+		Long:  "Show a group's members and its standing on every partition of its topics.",
+		Example: "  deed groups show billing\n" +
+			"  deed groups show billing --topic orders -o json",
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.groupsShow(cmd, args[0], topic, out) },
 	}
 	cmd.Flags().StringVar(&topic, "topic", "", "on this `topic` only")
 	out.addFlag(cmd)
@@ -190,7 +197,11 @@ func newGroupsRemove(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm GROUP",
 		Short: "Forget a group with its positions and dead letters",
-		Args:  usageArgs(cobra.ExactArgs(1)),
+		Long: "Forget a group with its positions and dead letters. It says what it would do, and does it with --yes. A\n" +
+			"group with running members is refused.",
+		Example: "  deed groups rm report --yes\n" +
+			"  deed groups rm report --topic orders --yes",
+		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.groupsEach(cmd, args[0], topic, func(groups driver.Groups, g driver.GroupInfo, s standing) error {
 				err := a.confirm(yes, "forget group "+g.Group+" on "+g.Topic+" with "+plural(s.Events, "event")+" not handled, "+
@@ -216,7 +227,10 @@ func newGroupsPause(a *app, use, short string, pause bool) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   use + " GROUP",
 		Short: short,
-		Args:  usageArgs(cobra.ExactArgs(1)),
+		Long:  short + ". It stays so until it is changed, whatever members come and go.",
+		Example: "  deed groups " + use + " billing\n" +
+			"  deed groups " + use + " billing --topic orders",
+		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.groupsEach(cmd, args[0], topic, func(groups driver.Groups, g driver.GroupInfo, _ standing) error {
 				if err := groups.PauseGroup(cmd.Context(), g.Group, g.Topic, pause); err != nil {

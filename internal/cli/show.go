@@ -22,8 +22,11 @@ func newShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show TOPIC ID",
 		Short: "Show one event, by its id or position",
-		Args:  usageArgs(cobra.ExactArgs(2)),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.show(cmd, args[0], args[1], out) },
+		Long:  "Show one event, by its id or by its position as dlq show and topics show have it.",
+		Example: "  deed show quakes uw61345682\n" +
+			"  deed show orders 3-1042",
+		Args: usageArgs(cobra.ExactArgs(2)),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.show(cmd, args[0], args[1], out) },
 	}
 	out.addFlag(cmd)
 	return cmd

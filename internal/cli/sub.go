@@ -38,6 +38,9 @@ func newSub(a *app) *cobra.Command {
 			"is written. Several sub processes of one group share the topic.\n\n" +
 			"It ends after --count events, after --idle without one while no partition waits for a dead member's\n" +
 			"lease, or on Ctrl-C.",
+		Example: "  deed sub orders --group report --idle 5s > orders.ndjson\n" +
+			"  deed sub orders --group billing --data | ./bill\n" +
+			"  deed sub orders --group late --from -24h --count 100",
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.sub(cmd, args[0], f) },
 	}

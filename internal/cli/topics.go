@@ -63,7 +63,10 @@ func newTopicsList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the topics",
-		Args:  usageArgs(cobra.NoArgs),
+		Long:  "List the topics with what they store and how long they keep it.",
+		Example: "  deed topics\n" +
+			"  deed topics ls -o json",
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			bus, err := a.open(cmd.Context(), toRead)
 			if err != nil {
@@ -110,8 +113,11 @@ func newTopicsShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show TOPIC",
 		Short: "Show a topic with its partitions",
-		Args:  usageArgs(cobra.ExactArgs(1)),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.topicsShow(cmd, args[0], out) },
+		Long:  "Show a topic with the last position of each partition.",
+		Example: "  deed topics show orders\n" +
+			"  deed topics show orders -o json",
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.topicsShow(cmd, args[0], out) },
 	}
 	out.addFlag(cmd)
 	return cmd
@@ -174,8 +180,12 @@ func newTopicsCreate(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create TOPIC",
 		Short: "Create a topic",
-		Args:  usageArgs(cobra.ExactArgs(1)),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.topicsCreate(cmd, args[0], f) },
+		Long:  "Create a topic. Its partitions and what order is kept by are fixed; deed topics set changes the rest.",
+		Example: "  deed topics create orders\n" +
+			"  deed topics create orders --partitions 32 --dedupe 24h --keep 30d\n" +
+			"  deed topics create clicks --hold 2d --max-bytes 10GiB",
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.topicsCreate(cmd, args[0], f) },
 	}
 	f.addSettings(cmd)
 	cmd.Flags().IntVar(&f.partitions, "partitions", driver.DefaultPartitions, "how many members of a group can share it")
@@ -224,8 +234,12 @@ func newTopicsSet(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set TOPIC",
 		Short: "Change a topic's id window, how long it keeps events, and how much of them",
-		Args:  usageArgs(cobra.ExactArgs(1)),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.topicsSet(cmd, args[0], f) },
+		Long:  "Change a topic's id window, how long it keeps events, and how much of them. Only what is named changes.",
+		Example: "  deed topics set orders --keep 30d\n" +
+			"  deed topics set orders --dedupe 24h\n" +
+			"  deed topics set clicks --hold 2d --max-bytes 10GiB",
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.topicsSet(cmd, args[0], f) },
 	}
 	f.addSettings(cmd)
 	return cmd
@@ -279,8 +293,11 @@ func newTopicsRemove(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm TOPIC",
 		Short: "Remove a topic with its events, groups and dead letters",
-		Args:  usageArgs(cobra.ExactArgs(1)),
-		RunE:  func(cmd *cobra.Command, args []string) error { return a.topicsRemove(cmd, args[0], yes) },
+		Long:  "Remove a topic with its events, groups and dead letters. It says what it would do, and does it with --yes.",
+		Example: "  deed topics rm notes\n" +
+			"  deed topics rm notes --yes",
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.topicsRemove(cmd, args[0], yes) },
 	}
 	addYes(cmd, &yes)
 	return cmd

@@ -13,7 +13,10 @@ func newVersion(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Args:  usageArgs(cobra.NoArgs),
+		Long:  "Show the version of deed, of Go, and of what deed was built from.",
+		Example: "  deed version\n" +
+			"  deed version -o json",
+		Args: usageArgs(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
 			v := versionOf()
 			if out == asJSON {
