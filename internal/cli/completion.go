@@ -26,8 +26,8 @@ func newCompletion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion " + strings.Join(names, "|"),
 		Short: "Write a script that teaches a shell to complete deed's commands and flags",
-		Long: "Write a script that teaches a shell to complete deed's commands and flags. It goes where the shell looks for\n" +
-			"such, or into its start-up file.",
+		Long: "Write a script that teaches a shell to complete deed's commands and flags. It goes where the shell looks\n" +
+			"for such, or into its start-up file.",
 		Example: "  source <(deed completion bash)\n" +
 			"  deed completion zsh > ~/.zfunc/_deed\n" +
 			"  deed completion fish > ~/.config/fish/completions/deed.fish",

@@ -86,8 +86,8 @@ func newGroupsList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "ls",
 		Short: "List the groups",
-		Long: "List the groups with their members and how far they are behind. One without a member for 24 h is abandoned:\n" +
-			"it holds events back for nobody.",
+		Long: "List the groups with their members and how far they are behind. One without a member for 24 h is\n" +
+			"abandoned: it holds events back for nobody.",
 		Example: "  deed groups\n" +
 			"  deed groups ls -o json",
 		Args: usageArgs(cobra.NoArgs),
