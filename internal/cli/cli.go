@@ -83,7 +83,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.AddCommand(
-		newPub(a), newSub(a), newCat(a), newShow(a),
+		newPub(a), newSub(a), newPipe(a), newCat(a), newShow(a),
 		newTopics(a), newGroups(a), newLag(a), newDLQ(a), newReset(a),
 		newCheck(a), newDoctor(a), newCompletion(a), newVersion(a),
 	)

@@ -97,7 +97,10 @@ func (a *app) sub(cmd *cobra.Command, topic string, f subFlags) error {
 
 	var watcher sync.WaitGroup
 	if f.idle > 0 {
-		watcher.Go(func() { w.stopWhenIdle(ctx, f.idle, func() bool { return a.orphaned(ctx, bus, f.group, topic) }) })
+		watcher.Go(func() {
+			stopWhenIdle(ctx, f.idle, w.last,
+				func() bool { return a.orphaned(ctx, bus, f.group, topic) }, func() { stop(nil) })
+		})
 	}
 	err = bus.Run(ctx, sub)
 	stop(nil)
@@ -156,33 +159,13 @@ func (w *subWriter) handle(ctx context.Context, e deed.Received[[]byte]) error {
 	return nil
 }
 
-// stopWhenIdle ends the run after d without an event. While a partition with events
-// belongs to a dead member, they are still to come, and so they are for a moment
-// after somebody has taken the partition over: then d starts again.
-func (w *subWriter) stopWhenIdle(ctx context.Context, d time.Duration, orphaned func() bool) {
-	since := time.Now()
-	for {
-		rest := d
-		if w.mu.TryLock() { // else it waits for its reader
-			if w.idleSince.After(since) {
-				since = w.idleSince
-			}
-			rest = d - time.Since(since)
-			w.mu.Unlock()
-		}
-		if rest <= 0 {
-			if !orphaned() {
-				w.stop(nil)
-				return
-			}
-			since, rest = time.Now(), d
-		}
-		select {
-		case <-time.After(rest):
-		case <-ctx.Done():
-			return
-		}
+// last says when the last event was done with, and is for stopWhenIdle.
+func (w *subWriter) last() (at time.Time, busy bool) {
+	if !w.mu.TryLock() { // it waits for its reader
+		return at, true
 	}
+	defer w.mu.Unlock()
+	return w.idleSince, false
 }
 
 // orphaned reports whether a partition with events has no living owner.
