@@ -103,7 +103,15 @@ func (r *result) openTable(b *strings.Builder) {
 func perSecond(s sample) float64   { return s.PerSecond }
 func cpuPerEvent(s sample) float64 { return s.CPU }
 func p50(s sample) time.Duration   { return s.P50 }
-func short(d time.Duration) string { return d.Round(max(d/1000, time.Microsecond)).String() }
+
+// short writes a time with three digits or four.
+func short(d time.Duration) string {
+	for unit := time.Microsecond; ; unit *= 10 {
+		if d < 1000*unit {
+			return d.Round(unit).String()
+		}
+	}
+}
 
 // count writes a number so that one can read it.
 func count(n float64) string {
