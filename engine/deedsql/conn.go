@@ -44,6 +44,7 @@ type Conn struct {
 	kinds   kinds
 	// sessions are for what is read for each event, read for the rest.
 	sessions sessions
+	tail     tail
 	writer   *writer // nil when read-only
 	keeper   *driverkit.Keeper
 	member   string // host/pid/random
@@ -101,7 +102,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 		d.close()
 		return nil, fmt.Errorf("deedsql: open %s: %w", path, err)
 	}
-	c.writer = newWriter(d, w, c.committed)
+	c.writer = newWriter(d, w, c.reads, c.committed)
 	return c, nil
 }
 
@@ -187,6 +188,7 @@ func (c *Conn) usable() error {
 
 // committed wakes this connection's subscriptions after a commit of its own.
 func (c *Conn) committed(t *tx) {
+	c.tail.add(t.blocks)
 	c.mu.Lock()
 	var wake []*driverkit.Signal
 	for id := range t.published {
@@ -204,6 +206,13 @@ func (c *Conn) committed(t *tx) {
 	if t.groups {
 		c.keeper.Nudge()
 	}
+}
+
+// reads reports whether a subscription of this connection waits for a topic's events.
+func (c *Conn) reads(topic int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.topics[topic] != nil
 }
 
 // published returns the signal of a topic's events.

@@ -69,13 +69,14 @@ func (s *subscription) ready(r *session, full []int) (all []int, events int64, e
 	if len(s.next) == len(s.stopped) {
 		return nil, 0, nil
 	}
-	err = r.each("SELECT partition, position FROM deed_head WHERE topic_id = ?", func(row []sqldriver.Value) bool {
+	err = r.each("SELECT partition, position, removed FROM deed_head WHERE topic_id = ?", func(row []sqldriver.Value) bool {
 		partition, _ := row[0].(int64)
 		end, _ := row[1].(int64)
 		p := int(partition)
 		if at, ours := s.next[p]; ours && end > at && !s.stopped[p] && !slices.Contains(full, p) {
 			all = append(all, p)
 			events += end - at
+			s.removed[p], _ = row[2].(int64)
 		}
 		return true
 	}, s.topic.id)
@@ -88,9 +89,13 @@ func (s *subscription) page(
 	r *session, p, limit, room int, got []driver.Delivery,
 ) (_ []driver.Delivery, full bool, err error) {
 	at, start := s.next[p], len(got)
-	got, full, err = s.c.kinds.read(r, logQuery{
-		topic: s.topic.id, partition: p, at: at, limit: limit, room: room, alone: start == 0,
-	}, got)
+	q := logQuery{topic: s.topic.id, partition: p, at: at, limit: limit, room: room, alone: start == 0}
+	if at >= s.removed[p] { // else it is not told what retention took, though it may still be here
+		got, full = s.c.tail.read(q, got)
+	}
+	if len(got) == start && !full {
+		got, full, err = s.c.kinds.read(r, q, got)
+	}
 	if err != nil || len(got) == start {
 		return got, full, err
 	}

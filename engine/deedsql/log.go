@@ -45,6 +45,7 @@ func (t *tx) add(at place, position, stored int64, m *driver.Message) error {
 	if err != nil {
 		return err
 	}
+	t.keep(at, position, stored, m)
 	t.rows.metas = appendMeta(t.rows.metas, m, number)
 	return t.added(at, position, stored, m.Data)
 }

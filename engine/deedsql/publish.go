@@ -80,6 +80,7 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 	}
 	stored := max(t.now, h.stored)
 	now := 0 // messages that are not delayed
+	t.expected = len(messages)
 	for i := range messages {
 		m := &messages[i]
 		if topic.settings.Dedupe > 0 {

@@ -30,6 +30,7 @@ type subscription struct {
 	next    map[int]int64 // last position fetched, by partition that may be fetched
 	turn    int           // rotates who is first, so that no partition starves
 	stopped map[int]bool  // wanted by another member
+	removed map[int]int64 // up to here they are gone, by partition
 	replay  map[int]int64 // deliveries up to here are replays, by partition
 }
 
@@ -44,7 +45,7 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 	}
 	s := &subscription{
 		c: c, spec: spec, closed: make(chan struct{}), next: make(map[int]int64), stopped: make(map[int]bool),
-		replay: make(map[int]int64),
+		replay: make(map[int]int64), removed: make(map[int]int64),
 	}
 	unsafe := listValue(spec.Unsafe)
 	err := c.write(ctx, 0, func(t *tx) (err error) {

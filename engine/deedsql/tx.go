@@ -24,7 +24,11 @@ type tx struct {
 	heads     map[place]*head
 	producers map[producerKey]*producer
 	rows      *rowBuffer
-	stored    int // events given a position
+	kept      func(topic int64) bool // events of the topic are kept in memory
+	blocks    []*block               // of those
+	arena     arena                  // of their data
+	expected  int                    // events of the batch that is being stored
+	stored    int                    // events given a position
 
 	published map[int64]bool // topics that got events
 	delayed   map[int64]bool // topics that have delayed events
@@ -83,13 +87,13 @@ func newKnown(version int64) *known {
 	}
 }
 
-func newTx(st *statements, s *session, k *known, now time.Time) *tx {
+func newTx(st *statements, s *session, k *known, kept func(int64) bool, now time.Time) *tx {
 	if len(k.producers) > knownProducers {
 		clear(k.producers)
 	}
 	k.rows.reset()
 	return &tx{
-		statements: st, session: s, known: k, rows: &k.rows, time: now, now: now.UnixNano(),
+		statements: st, session: s, known: k, rows: &k.rows, kept: kept, time: now, now: now.UnixNano(),
 		topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
 		published: make(map[int64]bool), delayed: make(map[int64]bool), swept: make(map[int64]bool),
 	}

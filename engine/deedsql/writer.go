@@ -29,6 +29,7 @@ type writer struct {
 	st      *statements
 	session *session
 	known   *known
+	kept    func(topic int64) bool
 	after   func(*tx) // told of every commit
 	queue   chan *job
 	urgent  chan *job // go first: a lease that is renewed too late is lost
@@ -53,9 +54,9 @@ type job struct {
 	done   chan struct{}
 }
 
-func newWriter(d dialect, conn *sql.Conn, after func(*tx)) *writer {
+func newWriter(d dialect, conn *sql.Conn, kept func(int64) bool, after func(*tx)) *writer {
 	w := &writer{
-		dialect: d, conn: conn, st: newStatements(conn), session: newSession(conn), after: after,
+		dialect: d, conn: conn, st: newStatements(conn), session: newSession(conn), kept: kept, after: after,
 		queue: make(chan *job, jobQueue), urgent: make(chan *job, jobQueue), stop: make(chan struct{}),
 		sweeper: sweeper{last: time.Now()},
 	}
@@ -268,7 +269,7 @@ func (w *writer) newTx() (*tx, error) {
 	if w.known == nil || w.known.version != version {
 		w.known = newKnown(version)
 	}
-	return newTx(w.st, w.session, w.known, w.dialect.now()), nil
+	return newTx(w.st, w.session, w.known, w.kept, w.dialect.now()), nil
 }
 
 // rollback ends what is left of a transaction: some errors have done so already.
