@@ -10,13 +10,19 @@ import (
 	"github.com/deedgo/deed/internal/testenv"
 )
 
-// TestGuideSession runs the shell blocks of docs/guides/command-line.md that follow
+// TestGuideSession runs the shell blocks of the guides that are sessions, which follow
 // "<!-- run -->", one after the other in one folder, and compares what they print
 // with the block that follows "<!-- prints -->".
 func TestGuideSession(t *testing.T) {
+	for guide, blocks := range map[string]int{"docs/guides/command-line.md": 8, "docs/guides/pipes.md": 8} {
+		t.Run(filepath.Base(guide), func(t *testing.T) { runGuide(t, guide, blocks) })
+	}
+}
+
+// runGuide runs a guide that has at least so many blocks.
+func runGuide(t *testing.T, guide string, least int) {
 	shell, err := exec.LookPath("sh")
 	testenv.Require(t, "a POSIX shell, to run the guide", err)
-	const guide = "docs/guides/command-line.md"
 	const data = "earthquakes.ndjson"
 	dir, bin := t.TempDir(), filepath.Join(t.TempDir(), "deed")
 	build(t, bin)
@@ -48,7 +54,7 @@ func TestGuideSession(t *testing.T) {
 		}
 		printed = string(out)
 	}
-	if len(blocks) < 8 {
+	if len(blocks) < least {
 		t.Errorf("%s has %d blocks to run or compare: are the marks still there?", guide, len(blocks))
 	}
 }
