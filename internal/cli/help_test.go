@@ -67,6 +67,9 @@ func checkExample(t *testing.T, root, cmd *cobra.Command, words []string) bool {
 		return false
 	}
 	for _, word := range rest {
+		if word == "--" {
+			break // what follows is another command's
+		}
 		name, _, _ := strings.Cut(strings.TrimLeft(word, "-"), "=")
 		switch {
 		case strings.HasPrefix(word, "--"):

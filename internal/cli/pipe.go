@@ -47,6 +47,8 @@ func newPipe(a *app) *cobra.Command {
 			"the event on TOPIC2, or with an empty line. It has to flush its output line by line (sed -u, awk's\n" +
 			"fflush(), grep --line-buffered). When it ends, it is started again and its event is tried again.\n\n" +
 			"It ends like deed sub, and lets a running CMD finish for --drain before it terminates it.",
+		Example: "  deed pipe orders --group mail -- ./send-mail\n" +
+			"  deed pipe quakes --group shout --to loud --keep-running -- sed -u 's/a/A/'",
 		Args: pipeArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.pipe(cmd, args[0], args[1:], f) },
 	}
