@@ -125,7 +125,8 @@ func TestTwiceWithFailures(t *testing.T) {
 		if dead := env.DeadLetters("billing"); len(dead) != 1 || dead[0].Event.Key != "bad" {
 			t.Errorf("dead letters %+v, want one", dead)
 		}
-		for name, want := range map[string]int{"bad-1": 2, "bad1": 0, "busy1": 3, "good1": 2} {
+		// What died comes again behind itself, where it stays as it is.
+		for name, want := range map[string]int{"bad-1": 1, "bad1": 0, "busy1": 3, "good1": 2} {
 			if n := tried.get(name); n != want {
 				t.Errorf("%s was handled %d times, want %d", name, n, want)
 			}
