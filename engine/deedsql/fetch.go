@@ -69,7 +69,8 @@ func (s *subscription) ready(r *session, full []int) (all []int, events int64, e
 	if len(s.next) == len(s.stopped) {
 		return nil, 0, nil
 	}
-	err = r.each("SELECT partition, position, removed FROM deed_head WHERE topic_id = ?", func(row []sqldriver.Value) bool {
+	const query = "SELECT partition, position, removed FROM deed_head WHERE topic_id = ?"
+	err = r.each(query, func(row []sqldriver.Value) bool {
 		partition, _ := row[0].(int64)
 		end, _ := row[1].(int64)
 		p := int(partition)

@@ -29,10 +29,12 @@ type logQuery struct {
 // would have the statement parsed again for each value.
 const (
 	selectLog     = "SELECT r.position + l.n - r.n, r.stored_at, l.meta, l.data FROM deed_run r CROSS JOIN deed_log l "
-	selectForward = selectLog + "ON l.n >= r.n + max(0, ?3 + 1 - r.position) AND l.n < r.n + r.count WHERE r.topic_id = ?1 AND r.partition = ?2 " +
+	selectForward = selectLog + "ON l.n >= r.n + max(0, ?3 + 1 - r.position) AND l.n < r.n + r.count " +
+		"WHERE r.topic_id = ?1 AND r.partition = ?2 " +
 		"AND r.position >= coalesce((SELECT max(position) FROM deed_run " +
 		"WHERE topic_id = ?1 AND partition = ?2 AND position <= ?3 + 1), 0) ORDER BY r.position, l.n LIMIT ?4 + 0"
-	selectBackward = selectLog + "ON l.n >= r.n AND l.n < r.n + min(r.count, ?3 - r.position) WHERE r.topic_id = ?1 AND r.partition = ?2 " +
+	selectBackward = selectLog + "ON l.n >= r.n AND l.n < r.n + min(r.count, ?3 - r.position) " +
+		"WHERE r.topic_id = ?1 AND r.partition = ?2 " +
 		"AND r.position < ?3 ORDER BY r.position DESC, l.n DESC LIMIT ?4 + 0"
 )
 

@@ -193,7 +193,8 @@ func (t *tx) flush() error {
 		if !p.dirty {
 			continue
 		}
-		_, err := t.session.exec("INSERT INTO deed_producer (producer, topic_id, partition, last_seq, at) VALUES (?, ?, ?, ?, ?) "+
+		_, err := t.session.exec("INSERT INTO deed_producer (producer, topic_id, partition, last_seq, at) "+
+			"VALUES (?, ?, ?, ?, ?) "+
 			"ON CONFLICT (producer, topic_id, partition) DO UPDATE SET last_seq = excluded.last_seq, at = excluded.at",
 			key.name, key.topic, int64(key.partition), p.last, t.now)
 		if err != nil {

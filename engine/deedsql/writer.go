@@ -275,7 +275,7 @@ func (w *writer) newTx() (*tx, error) {
 // rollback ends what is left of a transaction: some errors have done so already.
 // What it had found out may be about rows that are not there any more.
 func (w *writer) rollback() {
-	w.exec("ROLLBACK") //nolint:errcheck // as above
+	w.exec("ROLLBACK") //nolint:errcheck // some errors have rolled back already
 	w.known = nil
 }
 

@@ -87,7 +87,8 @@ func TestPipeKeepRunning(t *testing.T) {
 	if list := mustRun(t, dir, nil, "dlq", "ls", "--group", "poison"); !strings.Contains(list, "no twos") {
 		t.Errorf("dead letters: %s", list)
 	}
-	r = run("silent", "--attempts", "1", "--timeout", "200ms", "--idle", "2s", "--", "sh", "-c", "while read -r l; do :; done")
+	r = run("silent", "--attempts", "1", "--timeout", "200ms", "--idle", "2s",
+		"--", "sh", "-c", "while read -r l; do :; done")
 	if strings.Count(r.stderr, "took longer than --timeout") < 3 {
 		t.Errorf("a silent program: %+v", r)
 	}
