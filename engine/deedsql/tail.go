@@ -60,7 +60,8 @@ func (t *tx) keep(at place, position, stored int64, m *driver.Message) {
 	b.bytes += len(m.Data) + tailExtra
 }
 
-// arena copies data into pieces of memory that many of them share.
+// arena copies data into pieces of memory that many of them share. The first piece is
+// as large as the data, each further one twice as large as the one before.
 type arena []byte
 
 const arenaBytes = 16 << 10
@@ -71,7 +72,7 @@ func (a *arena) copy(data []byte) []byte {
 		return nil
 	}
 	if cap(*a)-len(*a) < len(data) {
-		*a = make([]byte, 0, max(arenaBytes, len(data)))
+		*a = make([]byte, 0, max(min(2*cap(*a), arenaBytes), len(data)))
 	}
 	start := len(*a)
 	*a = append(*a, data...)
