@@ -10,7 +10,7 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-const crashEvents = 20_000
+const crashEvents = 6000 // some transactions of the mover
 
 // workMove delays events to one moment, moves them when they are due, and tells of
 // each fetch.

@@ -68,7 +68,7 @@ func TestWriterSweeps(t *testing.T) {
 func TestSweepBesideRedrive(t *testing.T) {
 	c := open(t, filepath.Join(t.TempDir(), "a.db"))
 	topicOf(t, c, "orders", brief)
-	const n = 300
+	const n = 60
 	publish(t, c, "orders", 0, n)
 	s := subscribe(t, c, "orders", "g", time.Minute)
 	claims := receive(t, s).Granted
@@ -233,9 +233,10 @@ func TestHeartbeatsGoFirst(t *testing.T) {
 func TestLateRenewalCostsLittle(t *testing.T) {
 	c := open(t, filepath.Join(t.TempDir(), "a.db"))
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 2})
-	s := subscribe(t, c, "orders", "g", 300*time.Millisecond)
+	s := subscribe(t, c, "orders", "g", 2*time.Second)
 	first := receive(t, s).Granted
-	release := hold(t, c)
+	release := sync.OnceFunc(hold(t, c))
+	t.Cleanup(release)
 	if r := receive(t, s); len(r.Lost) != 2 {
 		t.Fatalf("past its lease the member hears %+v", r)
 	}
@@ -245,7 +246,7 @@ func TestLateRenewalCostsLittle(t *testing.T) {
 	if len(got) != 2 || got[0].Suspect || got[1].Suspect || got[0].Epoch != first[0].Epoch+1 {
 		t.Errorf("it is granted %+v after %+v", got, first)
 	}
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("it waited %v for that", took)
 	}
 }
