@@ -29,6 +29,7 @@ var Checks = []Check{
 	{"dlq", "rejected events and their keys' tails are dead letters and parked, nothing else is", dlq},
 	{"left", "after the redrive with a fixed handler the side log is empty", left},
 	{"unseen", "every group gets to the end of every partition", unseen},
+	{"replay", "a reset replays what was committed before, each effect once a run, and in order", replay},
 	{"ledger", "the totals that handlers kept are those of the events in the topic", ledger},
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/deedgo/deed/sqldb"
 )
 
-// consumer is a member of both groups.
+// consumer is a member of every group.
 func consumer(ctx context.Context, job Job) error {
 	rec, err := NewRecorder(job.Dir, job.proc())
 	if err != nil {
@@ -37,9 +37,18 @@ func consumer(ctx context.Context, job Job) error {
 		Retry:      deed.Retry{Attempts: 50, Min: 20 * time.Millisecond, Max: time.Second},
 		Middleware: []deed.Middleware{c.record},
 	}
-	return bus.Run(ctx,
-		deed.Subscribe(Effects, opts, inbox.On(sqldb.SQLite(effects), factType, c.effect)),
-		deed.Subscribe(Plain, opts, deed.On(factType, c.plain)))
+	db := sqldb.SQLite(effects)
+	groups := []deed.Runner{
+		deed.Subscribe(Effects, opts, inbox.On(db, factType, c.effect)),
+		deed.Subscribe(Plain, opts, deed.On(factType, c.plain)),
+	}
+	if job.Load.Reset > 0 {
+		groups = append(groups, deed.Subscribe(Replay, opts, inbox.On(db, factType, c.replayed)))
+	}
+	if job.Load.Keep > 0 {
+		groups = append(groups, sweeping{job})
+	}
+	return bus.Run(ctx, groups...)
 }
 
 type consuming struct {
@@ -52,7 +61,7 @@ func (c *consuming) record(next deed.HandlerFunc) deed.HandlerFunc {
 	return func(ctx context.Context, e deed.Received[[]byte]) (err error) {
 		op := seen(Deliver, e.ID, e.Key, e.Data)
 		op.Group, op.Pos = e.Group, e.Position
-		op.Part = partitionOf(e.Position)
+		op.Part, op.Run, op.Replay, op.Quiet = partitionOf(e.Position), e.Run, e.Replay, e.Quiet
 		c.rec.Record(op)
 		defer func() {
 			op.Do = Done
@@ -72,13 +81,13 @@ func (c *consuming) record(next deed.HandlerFunc) deed.HandlerFunc {
 
 var errTransient = errors.New("a transient failure")
 
-// verdict decides by the event alone what a handler makes of it: one in a hundred
-// fails at first, one in a thousand panics at first, poison is rejected until the
-// handlers are fixed.
+// verdict decides by the event what a handler makes of it: one in a hundred fails at
+// first, one in a thousand panics at first, poison is rejected until the handlers are
+// fixed. Where dead letters are redriven meanwhile, every other half second accepts it.
 func (c *consuming) verdict(e deed.Received[Fact]) error {
 	dice := hash(e.Group + e.ID)
 	switch {
-	case e.Data.Poison && !c.job.Fixed:
+	case e.Data.Poison && !c.job.Fixed && (c.job.Load.PoisonIn == 0 || time.Now().UnixMilli()/500%2 == 0):
 		return deed.Reject(errors.New(poisoned))
 	case dice%1000 == 1 && e.Attempt == 1:
 		panic("torture: a handler panics at its first attempt")
@@ -119,6 +128,15 @@ func (c *consuming) effect(ctx context.Context, tx *sql.Tx, e deed.Received[Fact
 		return err
 	}
 	return c.verdict(e) // with the effect written, so that it has to be undone
+}
+
+// replayed notes the event and in which run it came. Only the inbox keeps a second
+// row of a run out.
+func (c *consuming) replayed(ctx context.Context, tx *sql.Tx, e deed.Received[Fact]) error {
+	op := seen(Effect, e.ID, e.Key, e.Event.Data)
+	_, err := tx.ExecContext(ctx, `INSERT INTO replayed (event_id, key, kv, crc, proc, run, replay)
+		VALUES (?, ?, ?, ?, ?, ?, ?)`, op.ID, op.Key, op.KV, op.Sum, c.job.proc(), e.Run, e.Replay)
+	return err
 }
 
 // partitionOf reads the partition of a position such as "3-1042".

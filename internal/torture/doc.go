@@ -8,6 +8,10 @@
 // consumers' database. Each check is a pure function over a [History], tested on
 // histories written by hand.
 //
+// Beside the faults a [Load] may ask for upkeep: dead letters redriven at a rate, a
+// topic that is swept all the time, a group that is reset while its members run. What
+// retention removed is known from what was delivered before.
+//
 // The tests run 15 s of faults, DEED_TORTURE=60s makes that a minute and
 // DEED_TORTURE_SEED repeats a schedule. The command does the same without a test:
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -174,15 +175,16 @@ func (r *run) history(ctx context.Context) (*History, error) {
 		return nil, err
 	}
 	ops = append(ops, effects...)
+	var topicOps []Op
 	for e, err := range r.bus.Read(ctx, topic.Name(), nil) {
 		if err != nil {
 			return nil, fmt.Errorf("read the topic: %w", err)
 		}
 		op := seen(Stored, e.ID, e.Key, e.Data)
 		op.Time, op.Part, op.Pos = time.Now().UnixNano(), partitionOf(e.Position), e.Position
-		ops = append(ops, op)
+		topicOps = append(topicOps, op)
 	}
-	h := NewHistory(ops)
+	h := NewHistory(slices.Concat(ops, removed(ops, topicOps), topicOps))
 	h.Dense = r.bus.Features().DensePos
 	return h, nil
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/deedgo/deed/sqldb"
 )
@@ -20,6 +21,16 @@ CREATE TABLE IF NOT EXISTS applied (
 	crc      INTEGER NOT NULL,
 	proc     TEXT    NOT NULL,
 	wall     INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS replayed (
+	seq      INTEGER PRIMARY KEY AUTOINCREMENT,
+	event_id TEXT    NOT NULL,
+	key      TEXT    NOT NULL,
+	kv       INTEGER NOT NULL,
+	crc      INTEGER NOT NULL,
+	proc     TEXT    NOT NULL,
+	run      INTEGER NOT NULL,
+	replay   INTEGER NOT NULL
 );
 CREATE TABLE IF NOT EXISTS ledger (
 	key     TEXT PRIMARY KEY,
@@ -54,13 +65,18 @@ func readEffects(ctx context.Context, dir string) ([]Op, error) {
 	}
 	defer db.Close()
 	effects, err := readRows(ctx, db, Op{Do: Effect, Group: Effects},
-		"SELECT seq, event_id, key, kv, crc, 0, proc FROM applied ORDER BY seq")
+		"SELECT seq, event_id, key, kv, crc, 0, proc, 0, 0 FROM applied ORDER BY seq")
+	if err != nil {
+		return nil, err
+	}
+	replayed, err := readRows(ctx, db, Op{Do: Effect, Group: Replay},
+		"SELECT seq, event_id, key, kv, crc, 0, proc, run, replay FROM replayed ORDER BY seq")
 	if err != nil {
 		return nil, err
 	}
 	ledger, err := readRows(ctx, db, Op{Do: Ledger},
-		"SELECT 0, '', key, last_kv, total, events, '' FROM ledger ORDER BY key")
-	return append(effects, ledger...), err
+		"SELECT 0, '', key, last_kv, total, events, '', 0, 0 FROM ledger ORDER BY key")
+	return slices.Concat(effects, replayed, ledger), err
 }
 
 func readRows(ctx context.Context, db *sql.DB, op Op, query string) ([]Op, error) {
@@ -71,7 +87,7 @@ func readRows(ctx context.Context, db *sql.DB, op Op, query string) ([]Op, error
 	defer rows.Close()
 	var ops []Op
 	for rows.Next() {
-		if err := rows.Scan(&op.Time, &op.ID, &op.Key, &op.KV, &op.Sum, &op.N, &op.Proc); err != nil {
+		if err := rows.Scan(&op.Time, &op.ID, &op.Key, &op.KV, &op.Sum, &op.N, &op.Proc, &op.Run, &op.Replay); err != nil {
 			return nil, err
 		}
 		ops = append(ops, op)

@@ -5,13 +5,16 @@ import (
 	"slices"
 )
 
-// The two groups of a run.
+// The groups of a run.
 const (
 	// Effects handles each event with an inbox transaction in the consumers'
 	// shared database: its effects happen exactly once.
 	Effects = "effects"
 	// Plain records what it is called for and has no inbox: at least once.
 	Plain = "plain"
+	// Replay has an inbox like Effects and is reset during the run, when Load.Reset
+	// says so.
+	Replay = "replay"
 )
 
 // History is everything that a run recorded, prepared for checks.

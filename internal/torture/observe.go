@@ -39,7 +39,8 @@ func (s *observedSubscription) Receive(ctx context.Context, f driver.Fetch) (dri
 	if len(r.Granted) > 0 {
 		ops := make([]Op, 0, len(r.Granted))
 		for _, c := range r.Granted {
-			ops = append(ops, Op{Do: Grant, Group: s.group, Part: c.Partition, Epoch: c.Epoch, Pos: c.Position})
+			ops = append(ops, Op{Do: Grant, Group: s.group, Part: c.Partition, Epoch: c.Epoch, Pos: c.Position,
+				Run: c.Run, Quiet: c.Quiet})
 		}
 		s.rec.Record(ops...)
 	}

@@ -29,6 +29,9 @@ const (
 	Settle  Do = "settle"  // the engine stored a group's position
 	Harm    Do = "harm"    // a nemesis starts; Err names it
 	Heal    Do = "heal"    // and ends
+	Redrive Do = "redrive" // dead letters were given to their groups again, N of them
+	Sweep   Do = "sweep"   // retention removed N events
+	Reset   Do = "reset"   // group Replay was taken back
 )
 
 // What the harness adds when everything has come to rest.
@@ -43,22 +46,25 @@ const (
 
 // Op is one line of a history. Fields that an operation has no use for are zero.
 type Op struct {
-	Time  int64  `json:"t"`           // when it was recorded, in Unix nanoseconds
-	Since int64  `json:"s,omitempty"` // when it began, for operations that take time
-	Proc  string `json:"p,omitempty"` // process and life, "consumer-2.5"
-	Do    Do     `json:"do"`
-	ID    string `json:"id,omitempty"`
-	Key   string `json:"k,omitempty"`
-	KV    int64  `json:"kv,omitempty"` // the event's version within its key, from 1
-	Sum   uint32 `json:"crc,omitempty"`
-	Group string `json:"g,omitempty"`
-	Part  int    `json:"part,omitempty"`
-	Pos   string `json:"pos,omitempty"`
-	Epoch int64  `json:"e,omitempty"`
-	Call  int64  `json:"c,omitempty"` // joins a publish's invoke with its outcome
-	N     int64  `json:"n,omitempty"` // a count
-	State string `json:"st,omitempty"`
-	Err   string `json:"err,omitempty"`
+	Time   int64  `json:"t"`           // when it was recorded, in Unix nanoseconds
+	Since  int64  `json:"s,omitempty"` // when it began, for operations that take time
+	Proc   string `json:"p,omitempty"` // process and life, "consumer-2.5"
+	Do     Do     `json:"do"`
+	ID     string `json:"id,omitempty"`
+	Key    string `json:"k,omitempty"`
+	KV     int64  `json:"kv,omitempty"` // the event's version within its key, from 1
+	Sum    uint32 `json:"crc,omitempty"`
+	Group  string `json:"g,omitempty"`
+	Part   int    `json:"part,omitempty"`
+	Pos    string `json:"pos,omitempty"`
+	Epoch  int64  `json:"e,omitempty"`
+	Call   int64  `json:"c,omitempty"` // joins a publish's invoke with its outcome
+	N      int64  `json:"n,omitempty"` // a count
+	Run    int    `json:"r,omitempty"` // the run of the group that it belongs to
+	Replay bool   `json:"rp,omitempty"`
+	Quiet  bool   `json:"q,omitempty"`
+	State  string `json:"st,omitempty"`
+	Err    string `json:"err,omitempty"`
 }
 
 // Recorder appends operations to one process's own file. It does not sync: the

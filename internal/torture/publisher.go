@@ -27,6 +27,10 @@ type Load struct {
 	SlowIn int           // one event in so many dwells in the plain group's handler
 	Slow   time.Duration // for so long
 	Dwell  time.Duration // each effect keeps its transaction open for so long
+
+	PoisonIn int           // one event in so many is poisoned, and dead letters are redriven all the time
+	Keep     time.Duration // the topic keeps events for so long, and is swept all the time
+	Reset    time.Duration // group Replay exists, and is reset so often
 }
 
 func (l Load) withDefaults() Load {
@@ -93,9 +97,14 @@ type call struct {
 func (p *publishing) key(i int) string { return fmt.Sprintf("p%d-k%d", p.job.Slot, i) }
 
 // fact makes an event of key i. One key of every other publisher has a poisoned
-// event.
+// event, and others as Load.PoisonIn says.
 func (p *publishing) fact(i int, kv int64) Fact {
-	return newFact(p.key(i), kv, p.job.Slot%2 == 0 && i == poisonedKey && kv == poisonedKV)
+	poison := p.job.Slot%2 == 0 && i == poisonedKey && kv == poisonedKV
+	f := newFact(p.key(i), kv, poison)
+	if in := p.job.Load.PoisonIn; in > 0 && hash("poison "+f.id())%uint64(in) == 0 {
+		f.Poison = true
+	}
+	return f
 }
 
 const (

@@ -19,6 +19,7 @@ type Result struct {
 	Info        int            `json:"info"`   // unknown outcomes, tried again
 	Stored      int            `json:"stored"` // in the topic at the end
 	Faults      map[string]int `json:"faults"`
+	Upkeep      map[Do]int     `json:"upkeep,omitempty"` // letters redriven, events removed, resets
 	Deliveries  int            `json:"deliveries"`
 	Failures    int            `json:"failures"`    // handlers that returned an error or panicked
 	Redelivered int            `json:"redelivered"` // deliveries that no failure accounts for
@@ -34,12 +35,15 @@ func newResult(config Config, r *run, h *History) *Result {
 	res := &Result{
 		Engine: r.bus.Features().Engine, Seed: config.Seed, Seconds: config.For.Seconds(), Faults: r.campaign.counts,
 		Events: len(h.invoked), Acked: len(h.acked), Stored: len(h.stored), Letters: r.letters,
-		CatchUp: r.catchUp.Round(time.Millisecond).Seconds(), Violations: map[string]int{}, Details: map[string][]string{},
+		CatchUp: r.catchUp.Round(time.Millisecond).Seconds(), Violations: map[string]int{},
+		Upkeep: map[Do]int{}, Details: map[string][]string{},
 	}
 	type delivery struct{ group, id string }
 	delivered := map[delivery]int{}
 	for _, op := range h.Ops {
 		switch op.Do {
+		case Redrive, Sweep, Reset:
+			res.Upkeep[op.Do] += int(max(op.N, 1))
 		case Info:
 			res.Info++
 		case Deliver:
@@ -95,6 +99,9 @@ func (r *Result) String() string {
 		"deliveries=%d failures=%d redelivered=%d",
 		r.Engine, r.Seed, r.Events, r.Acked, r.Stored, r.Info, strings.Join(faults, ","),
 		r.Deliveries, r.Failures, r.Redelivered)
+	for _, do := range slices.Sorted(maps.Keys(r.Upkeep)) {
+		fmt.Fprintf(&b, " %s=%d", do, r.Upkeep[do])
+	}
 	for _, c := range Checks {
 		fmt.Fprintf(&b, " %s=%d", c.Name, r.Violations[c.Name])
 	}

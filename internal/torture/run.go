@@ -196,6 +196,10 @@ func (r *run) prepare(ctx context.Context) error {
 		return err
 	}
 	r.bus = bus
+	if err := r.shortenKeep(ctx); err != nil {
+		bus.Close()
+		return err
+	}
 	r.rec, err = NewRecorder(r.config.Dir, "harness.1")
 	return err
 }
@@ -219,7 +223,7 @@ func (r *run) torture(ctx context.Context) error {
 		return err
 	}
 	r.campaign = &campaign{faults: byName, rec: r.rec, say: r.config.Say, counts: map[string]int{}}
-	return r.campaign.run(ctx, steps, r.cluster.check)
+	return r.during(ctx, func(ctx context.Context) error { return r.campaign.run(ctx, steps, r.cluster.check) })
 }
 
 // settle brings everything to rest: publishers finish, the groups drain, the dead

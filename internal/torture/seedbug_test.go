@@ -23,6 +23,15 @@ var seedbugs = []struct {
 	{"inbox", "the inbox's row commits before the effect does", []string{"lost", "skip"},
 		func(c *Cluster) []Fault { return []Fault{c.KillFault(c.Consumers, 1)} },
 		Load{Dwell: 5 * time.Millisecond, Rate: 100}},
+	{"unpark", "an event is parked behind one that has just left", []string{"unseen", "lost", "left"},
+		func(c *Cluster) []Fault { return []Fault{c.KillFault(c.Consumers, 1)} },
+		Load{PoisonIn: 20, SlowIn: 1000, Rate: 150}},
+	{"replay", "a replay with effects has the inbox key of the live event", []string{"replay"},
+		func(c *Cluster) []Fault { return []Fault{c.KillFault(c.Consumers, 1)} },
+		Load{Reset: time.Second, SlowIn: 1000, Rate: 100}},
+	{"retention", "a sweep removes what a group has not handled", []string{"lost", "positions"},
+		func(c *Cluster) []Fault { return []Fault{c.KillFault(c.Consumers, 1)} },
+		Load{Keep: 100 * time.Millisecond, SlowIn: 10, Slow: 300 * time.Millisecond, Rate: 200}},
 }
 
 // A test that cannot fail proves nothing: each planted bug has to be caught.
