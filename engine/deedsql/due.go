@@ -96,7 +96,7 @@ func (t *tx) move(topic int64) error {
 func (t *tx) due(topic int64) (some []dueEvent, err error) {
 	bytes := 0
 	err = t.session.each("SELECT accepted, due, partition, meta, data FROM deed_due WHERE topic_id = ? AND due <= ? "+
-		"ORDER BY due, accepted LIMIT ?", func(row []sqldriver.Value) bool {
+		"ORDER BY due, accepted LIMIT ? + 0", func(row []sqldriver.Value) bool {
 		var e dueEvent
 		e.accepted, _ = row[0].(int64)
 		e.due, _ = row[1].(int64)

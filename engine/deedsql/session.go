@@ -75,6 +75,15 @@ func (s *session) each(query string, scan func(row []sqldriver.Value) bool, args
 	})
 }
 
+// version returns a number that other connections' commits change.
+func (s *session) version() (n int64, err error) {
+	err = s.each("PRAGMA data_version", func(row []sqldriver.Value) bool {
+		n, _ = row[0].(int64)
+		return true
+	})
+	return n, err
+}
+
 // values numbers the arguments, which is how the driver takes them.
 func (s *session) values(args []sqldriver.Value) []sqldriver.NamedValue {
 	for len(s.named) < len(args) {

@@ -179,7 +179,7 @@ func (c *Conn) Due(_ context.Context, cl driver.Claim, limit int) ([]driver.Lett
 	letters, err := c.letters("WHERE l.group_id = ? AND l.partition = ? AND l.state IN ('waiting', 'redriven') "+
 		"AND l.due <= ? AND (l.key = '' OR l.aside = 1 OR NOT EXISTS (SELECT 1 FROM deed_letter e "+
 		"WHERE e.group_id = l.group_id AND e.partition = l.partition AND e.key = l.key AND e.aside = 0 "+
-		"AND (e.run, e.position) < (l.run, l.position))) ORDER BY l.due LIMIT ?",
+		"AND (e.run, e.position) < (l.run, l.position))) ORDER BY l.due LIMIT ? + 0",
 		group, cl.Partition, c.dialect.now().UnixNano(), limit)
 	return letters, c.fail("due", err)
 }
@@ -191,7 +191,7 @@ func (c *Conn) Chain(_ context.Context, cl driver.Claim, key string, limit int) 
 		return nil, c.fail("chain", err)
 	}
 	letters, err := c.letters("WHERE l.group_id = ? AND l.partition = ? AND l.key = ? AND l.aside = 0 "+
-		"ORDER BY l.run, l.position LIMIT ?", group, cl.Partition, key, limit)
+		"ORDER BY l.run, l.position LIMIT ? + 0", group, cl.Partition, key, limit)
 	return letters, c.fail("chain", err)
 }
 
@@ -204,7 +204,7 @@ func (c *Conn) ParkedKeys(_ context.Context, cl driver.Claim, limit int) ([]stri
 	}
 	var keys []string
 	err = c.read.each("SELECT key FROM deed_letter WHERE group_id = ? AND partition = ? AND key > '' AND aside = 0 "+
-		"AND state <> 'behind' GROUP BY key ORDER BY key LIMIT ?", []any{group, cl.Partition, limit},
+		"AND state <> 'behind' GROUP BY key ORDER BY key LIMIT ? + 0", []any{group, cl.Partition, limit},
 		func(rows *sql.Rows) error {
 			var key string
 			err := rows.Scan(&key)

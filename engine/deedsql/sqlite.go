@@ -163,12 +163,8 @@ func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close()
-	version, err := c.PrepareContext(ctx, "pragma data_version")
-	if err != nil {
-		return err
-	}
-	defer version.Close()
+	polls := newSession(c)
+	defer polls.close() //nolint:errcheck // it has nothing to lose
 	timer := time.NewTimer(sqlitePoll)
 	defer timer.Stop()
 	active := time.Now()
@@ -183,8 +179,8 @@ func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 		} else {
 			timer.Reset(sqliteRest)
 		}
-		var now int64
-		if err := version.QueryRowContext(context.Background()).Scan(&now); err != nil {
+		now, err := polls.version()
+		if err != nil {
 			continue // the readers meet the same error and report it
 		}
 		if now != last {

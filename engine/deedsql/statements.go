@@ -12,7 +12,9 @@ type preparer interface {
 }
 
 // statements prepares each query once. The engine has a fixed set of them, so the
-// cache is bounded. Statements are closed with what they were prepared on.
+// cache is bounded. Statements are closed with what they were prepared on. SQLite
+// parses a statement again each time that it runs with a bare parameter as its LIMIT,
+// so that what runs often says LIMIT ? + 0.
 type statements struct {
 	on preparer
 

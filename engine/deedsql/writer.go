@@ -3,7 +3,6 @@ package deedsql
 import (
 	"context"
 	"database/sql"
-	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"sync"
@@ -258,11 +257,7 @@ func (w *writer) attempt(jobs []*job) (again []*job, err error) {
 // newTx starts the work of a transaction with what is known from the one before, or
 // with nothing when another connection has committed since.
 func (w *writer) newTx() (*tx, error) {
-	version := int64(0)
-	err := w.session.each("PRAGMA data_version", func(row []sqldriver.Value) bool {
-		version, _ = row[0].(int64)
-		return true
-	})
+	version, err := w.session.version()
 	if err != nil {
 		return nil, err
 	}
