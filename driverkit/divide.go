@@ -50,6 +50,7 @@ func divide(v View, self string, held map[int]holding) decision {
 	var d decision
 	owned := make(map[int]Share, len(held)) // ours in the store under the epoch we hold
 	var free []Share
+	var stale []Take                             // ours in the store, from before our own lease lapsed
 	counts := make(map[string]int, len(v.Seats)) // partitions by live seat
 	for _, s := range v.Seats {
 		counts[s] = 0
@@ -63,8 +64,11 @@ func divide(v View, self string, held map[int]holding) decision {
 			if seated {
 				counts[self]++
 			}
+		case s.Owner == self && seated && !h.releasing:
+			counts[self]++ // as the other members see it
+			stale = append(stale, Take{Partition: s.Partition, Owner: s.Owner, Epoch: s.Epoch})
 		case s.Owner == self || !s.Live || !seated:
-			free = append(free, s) // also what an earlier lapse of our own left behind
+			free = append(free, s)
 		default:
 			counts[s.Owner]++
 		}
@@ -79,7 +83,9 @@ func divide(v View, self string, held map[int]holding) decision {
 		return d
 	}
 	free = slices.DeleteFunc(free, func(s Share) bool { return held[s.Partition].releasing })
-	d.take = takes(v, self, counts, free)
+	// What is stale nobody else takes, however many partitions we have: taken back, it
+	// can be handed over.
+	d.take = append(stale, takes(v, self, counts, free)...)
 	d.want = wants(v, self, counts, len(free), held, owned)
 	return d
 }
