@@ -33,7 +33,10 @@ func (b *Bus) waitFor(ctx context.Context, group, topic string, c Cursor) error 
 	}
 	for {
 		rows, err := groups.Lag(ctx, group, topic)
-		if err != nil {
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("not passed yet: %s: %w", cursorOf(want), context.Cause(ctx))
+		case err != nil:
 			return err
 		}
 		for _, row := range rows {
@@ -54,8 +57,7 @@ func (b *Bus) waitFor(ctx context.Context, group, topic string, c Cursor) error 
 		}
 		select {
 		case <-time.After(waitPause):
-		case <-ctx.Done():
-			return fmt.Errorf("not passed yet: %s: %w", cursorOf(want), context.Cause(ctx))
+		case <-ctx.Done(): // said above
 		}
 	}
 }
