@@ -3,6 +3,7 @@ package deed_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +58,56 @@ func TestDeadLetterStaysDeadWhenItIsDeliveredAgain(t *testing.T) {
 		}
 		if l := lag(t, home, "g"); tries != 1 || l.Dead != 1 || l.Parked != 1 {
 			t.Errorf("after a second delivery %d tries, %d dead, %d parked; want 1 of each", tries, l.Dead, l.Parked)
+		}
+	})
+}
+
+// Parallel bounds suspect events too: a handler that is not made for company never
+// has any.
+func TestParallelOneIsOneAfterACrash(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		home := openBus(t, "mem:one")
+		for n := range 50 {
+			for k := range 20 {
+				publish(t, home, note{string(rune('a' + k)), n + 1})
+			}
+		}
+		var running, most atomic.Int32
+		handled := 0
+		for life := range 2 {
+			conn, err := deedmem.Open(t.Context(), "mem:one", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			bus, err := deed.New(conn, &deed.Options{Logger: quiet, Lease: time.Second, Source: "/t"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error, 1)
+			sub := deed.Subscribe("g", &deed.SubscribeOptions{Parallel: 1},
+				deed.On(noted, func(context.Context, deed.Received[note]) error {
+					most.Store(max(most.Load(), running.Add(1)))
+					time.Sleep(time.Millisecond)
+					running.Add(-1)
+					handled++
+					return nil
+				}))
+			go func() { done <- bus.Run(ctx, sub) }()
+			if life == 0 {
+				time.Sleep(100 * time.Millisecond)
+				_ = conn.Close() // without release: what was fetched is suspect
+			} else {
+				time.Sleep(time.Second)
+				publish(t, home, note{"a", 51}, note{"b", 51})
+				time.Sleep(10 * time.Second)
+			}
+			cancel()
+			<-done
+			_ = bus.Close()
+		}
+		if most.Load() != 1 || handled < 1002 {
+			t.Errorf("%d handlers at once, %d events handled; want 1 and at least 1002", most.Load(), handled)
 		}
 	})
 }

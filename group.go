@@ -27,17 +27,18 @@ type groupRun struct {
 
 	topics []*topicRun
 
-	mu          sync.Mutex
-	work        sync.Cond // the queue has grown, or the group stops
-	suspectWork sync.Cond // a suspect event may be able to run
-	queue       fifo[*keyQueue]
-	timers      map[*time.Timer]struct{}
-	stopping    bool
-	running     int   // handlers at work
-	bytes       int   // data of events fetched and not done
-	fetched     int64 // events, ever
-	err         error // why the group cannot go on
-	idle        chan struct{}
+	mu              sync.Mutex
+	work            sync.Cond // the queue has grown, or the group stops
+	suspectWork     sync.Cond // a suspect event may be able to run
+	queue           fifo[*keyQueue]
+	timers          map[*time.Timer]struct{}
+	stopping        bool
+	running         int   // handlers at work
+	suspectsWaiting int   // 1 while a suspect event waits for one of the Parallel slots
+	bytes           int   // data of events fetched and not done
+	fetched         int64 // events, ever
+	err             error // why the group cannot go on
+	idle            chan struct{}
 }
 
 // handler is a Handler with its middleware.
@@ -303,6 +304,9 @@ func (g *groupRun) workLoop() {
 // ended counts a handler's return. The caller holds g.mu.
 func (g *groupRun) ended() {
 	g.running--
+	if g.suspectsWaiting > 0 {
+		g.suspectWork.Signal()
+	}
 	if g.running == 0 && g.stopping {
 		select {
 		case g.idle <- struct{}{}:

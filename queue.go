@@ -77,7 +77,7 @@ func (g *groupRun) next() ([]*item, bool) {
 		if g.stopping {
 			return nil, false
 		}
-		if g.queue.len() == 0 {
+		if g.queue.len() == 0 || g.running+g.suspectsWaiting >= g.sub.opts.Parallel {
 			g.work.Wait()
 			continue
 		}

@@ -137,6 +137,12 @@ func (g *groupRun) try(items []*item) {
 func (g *groupRun) runSuspect(it *item, call func() error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	defer g.work.Broadcast() // the slot is free
+	g.suspectsWaiting++
+	for g.running >= g.sub.opts.Parallel && !g.stopping {
+		g.suspectWork.Wait()
+	}
+	g.suspectsWaiting--
 	p := it.p
 	head := it.q.len() > 0 && it.q.at(0) == it
 	if g.stopping || p.gone || p.wanted || it.done || !head || it.q.busy || p.outage.paused && !p.outage.probeDue {
