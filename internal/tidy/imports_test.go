@@ -50,7 +50,7 @@ var importRules = []struct {
 var notInBinary = []string{
 	"testing", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/rogpeppe/go-internal/testscript",
 	module + "/deedtest", module + "/examples",
-	module + "/internal/testenv", module + "/internal/tidy", module + "/internal/torture",
+	module + "/internal/redistest", module + "/internal/testenv", module + "/internal/tidy", module + "/internal/torture",
 }
 
 type listed struct {

@@ -1,0 +1,33 @@
+package redistest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+)
+
+// bound ties a process's life to ours.
+func bound() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+
+// freeze returns when the process stands still: the signal alone may take a moment.
+func (p *process) freeze() error {
+	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(poll) {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid()))
+		if err != nil {
+			return err
+		}
+		// The state follows the command's name, which is in parentheses.
+		if state := stat[bytes.LastIndexByte(stat, ')')+1:]; bytes.HasPrefix(state, []byte(" T")) {
+			return nil
+		}
+	}
+	return errors.New("SIGSTOP did not stop it")
+}
+
+func (p *process) thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }

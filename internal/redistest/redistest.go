@@ -1,0 +1,322 @@
+// Package redistest runs real Redis servers for tests.
+//
+// Each server is a process of its own, with a free port on loopback and a private
+// data directory; nothing of the machine's configuration is read. It ends with the
+// test, and on Linux with the test's process, however that ends. The program is the
+// redis-server on PATH, or the one that DEED_TEST_REDIS_SERVER names; without it a
+// test ends as testenv.Require says.
+//
+// What starts a server, or several, ends the test when it fails and so belongs on
+// the test's own goroutine. A server's methods may be called from any: they report
+// what went wrong with Errorf and go on.
+package redistest
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/deedgo/deed/internal/testenv"
+)
+
+const (
+	// ServerVar names the environment variable that holds the path of redis-server.
+	ServerVar = "DEED_TEST_REDIS_SERVER"
+	// patience is how long a server may take to start, to end, or to answer.
+	patience = time.Minute
+	// poll is how often it is asked whether it has come so far.
+	poll = 5 * time.Millisecond
+)
+
+// Server is a redis-server of a test. Its methods may be called concurrently.
+type Server struct {
+	t        testing.TB
+	name     string // for messages: "redis 127.0.0.1:11000"
+	program  string
+	args     []string // after the configuration file
+	dir      string
+	port     int
+	password string
+	tls      *TLS // nil: plain
+
+	mu   sync.Mutex
+	life *process // nil while it is down
+}
+
+// Start runs a server and returns when it answers. Directives are lines of
+// redis.conf, "appendonly yes", and win over the defaults: nothing is persisted. A
+// password, "requirepass", belongs here and not to Restart.
+func Start(t testing.TB, directives ...string) *Server {
+	t.Helper()
+	return start(t, &Server{}, func(s *Server) []string {
+		return append([]string{fmt.Sprint("port ", s.port)}, directives...)
+	})
+}
+
+// start fills s and runs it, with the configuration that it gets once it has a port.
+func start(t testing.TB, s *Server, configure func(s *Server) []string) *Server {
+	t.Helper()
+	s.t, s.program, s.dir = t, program(t), t.TempDir()
+	t.Cleanup(s.end)
+	for attempt := 1; ; attempt++ {
+		s.port = freePort(t)
+		s.name = "redis " + s.Addr()
+		err := s.configure(configure(s))
+		if err == nil {
+			err = s.start()
+		}
+		if err == nil {
+			return s
+		}
+		taken := strings.Contains(err.Error(), "Address already in use") // somebody was quicker
+		if !taken || attempt == 10 {
+			t.Fatal(err)
+		}
+		os.Remove(s.Log())
+	}
+}
+
+// program finds redis-server.
+func program(t testing.TB) string {
+	t.Helper()
+	name := os.Getenv(ServerVar)
+	if name == "" {
+		name = "redis-server"
+	}
+	path, err := exec.LookPath(name)
+	testenv.Require(t, "redis-server, on PATH or in "+ServerVar, err)
+	return path
+}
+
+// configure writes the server's configuration.
+func (s *Server) configure(directives []string) error {
+	lines := slices.Concat([]string{
+		"bind 127.0.0.1",
+		fmt.Sprintf("dir %q", s.dir),
+		`save ""`,
+		"appendonly no",
+		"repl-diskless-sync-delay 0", // a replica need not wait for others
+	}, directives)
+	for _, d := range directives {
+		if password, ok := strings.CutPrefix(d, "requirepass "); ok {
+			s.password = password
+		}
+	}
+	return os.WriteFile(s.config(), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+}
+
+func (s *Server) config() string { return filepath.Join(s.dir, "redis.conf") }
+
+// Log returns the path of the file that holds what the server has said.
+func (s *Server) Log() string { return filepath.Join(s.dir, "redis.log") }
+
+// Addr returns the server's address, host:port.
+func (s *Server) Addr() string { return fmt.Sprint("127.0.0.1:", s.port) }
+
+// URL returns redis://127.0.0.1:port, or rediss:// with TLS, with the password when
+// there is one.
+func (s *Server) URL() string {
+	u := url.URL{Scheme: "redis", Host: s.Addr()}
+	if s.tls != nil {
+		u.Scheme = "rediss"
+	}
+	if s.password != "" {
+		u.User = url.UserPassword("", s.password)
+	}
+	return u.String()
+}
+
+// Dir returns the server's data directory.
+func (s *Server) Dir() string { return s.dir }
+
+// PID returns the id of the server's process, 0 while it is down.
+func (s *Server) PID() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life == nil {
+		return 0
+	}
+	return s.life.pid()
+}
+
+// Restart runs the server again, with the same port and data, and returns when it
+// has loaded them. It is stopped before, if it runs. The directives are added to
+// those before, for good.
+func (s *Server) Restart(directives ...string) {
+	s.t.Helper()
+	s.Stop()
+	err := appendLines(s.config(), directives)
+	if err == nil {
+		err = s.start()
+	}
+	if err != nil {
+		s.t.Error(err)
+	}
+}
+
+// start begins a life and waits until the server answers.
+func (s *Server) start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	life, err := launch(append([]string{s.program, s.config()}, s.args...), s.dir, s.Log())
+	if err != nil {
+		return fmt.Errorf("start %s: %w", s.name, err)
+	}
+	if err := s.awaitAnswer(life); err != nil {
+		life.kill()
+		return fmt.Errorf("start %s: %w\n%s", s.name, err, tail(s.Log()))
+	}
+	s.life = life
+	return nil
+}
+
+// awaitAnswer returns when the server answers, which it does not while it loads.
+func (s *Server) awaitAnswer(life *process) error {
+	deadline := time.After(patience)
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		_, err := s.Command("PING")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-life.exited:
+			return fmt.Errorf("it ended: %v", life.state())
+		case <-deadline:
+			return fmt.Errorf("it does not answer: %w", err)
+		case <-tick.C:
+		}
+	}
+}
+
+// Kill ends the server as kill -9 does, also a frozen one, and waits for its end. It
+// does nothing when the server is down.
+func (s *Server) Kill() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life != nil {
+		s.life.kill()
+		s.life = nil
+	}
+}
+
+// Stop ends the server as an operator does, with SIGTERM, and waits for its end. It
+// does nothing when the server is down, and thaws one that is frozen.
+func (s *Server) Stop() {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life == nil {
+		return
+	}
+	if err := s.life.terminate(); err != nil {
+		s.t.Errorf("stop %s: %v", s.name, err)
+	}
+	s.life = nil
+}
+
+// Freeze stops the server's process, as SIGSTOP does: its connections stay open, and
+// nobody answers. It returns when the process stands still.
+func (s *Server) Freeze() {
+	s.t.Helper()
+	s.signal("freeze", (*process).freeze)
+}
+
+// Thaw lets a frozen server go on.
+func (s *Server) Thaw() {
+	s.t.Helper()
+	s.signal("thaw", (*process).thaw)
+}
+
+func (s *Server) signal(what string, do func(*process) error) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life == nil {
+		s.t.Errorf("%s %s: it is down", what, s.name)
+	} else if err := do(s.life); err != nil {
+		s.t.Errorf("%s %s: %v", what, s.name, err)
+	}
+}
+
+// end is the server's end with its test.
+func (s *Server) end() {
+	s.Kill()
+	if s.t.Failed() {
+		s.t.Logf("%s said at the end:\n%s", s.name, tail(s.Log()))
+	}
+}
+
+// tail returns the end of a log.
+func tail(log string) string {
+	text, err := os.ReadFile(log)
+	if err != nil {
+		return err.Error()
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-25):], "")
+}
+
+func appendLines(name string, lines []string) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Servers take ports below those that the system gives to clients. A client that
+// tries again while its server is down might otherwise get the server's port, or
+// even be connected to itself.
+const (
+	firstPort = 11000
+	ports     = 10000 // a cluster's nodes use a second port, 10000 above
+	perTest   = 64    // how far the ports of two processes are apart
+)
+
+var lastPort struct {
+	sync.Mutex
+	n int
+}
+
+// freePort returns a port that nobody has. Processes that run at the same time
+// begin at different places, so that none takes the port of another's server while
+// that is down.
+func freePort(t testing.TB) int {
+	t.Helper()
+	lastPort.Lock()
+	defer lastPort.Unlock()
+	for range ports {
+		lastPort.n++
+		port := firstPort + (os.Getpid()*perTest+lastPort.n)%ports
+		if free(port) && free(port+10000) {
+			return port
+		}
+	}
+	t.Fatalf("no port is free between %d and %d", firstPort, firstPort+ports)
+	return 0
+}
+
+func free(port int) bool {
+	l, err := net.Listen("tcp4", fmt.Sprint("127.0.0.1:", port))
+	if err != nil {
+		return false
+	}
+	return l.Close() == nil
+}
