@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -9,10 +10,11 @@ import (
 	"time"
 )
 
-// process is one life of a server. It is always waited for.
+// process is one life of a server, with the children that save its data. It is always
+// waited for.
 type process struct {
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when it has been waited for
+	exited chan struct{} // closed when all have ended
 }
 
 // launch starts a command in dir, what it says is added to the file log.
@@ -21,9 +23,11 @@ func launch(command []string, dir, log string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer out.Close()
 	p := &process{cmd: exec.Command(command[0], command[1:]...), exited: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, out, out
+	// Behind a writer that is no file is a pipe, which the children have, too: waiting
+	// for its end is waiting for them.
+	said := struct{ io.Writer }{out}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, said, said
 	p.cmd.SysProcAttr = bound()
 	started := make(chan error)
 	go func() {
@@ -31,6 +35,7 @@ func launch(command []string, dir, log string) (*process, error) {
 		// thread has to last as long.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
+		defer out.Close()
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
@@ -50,8 +55,12 @@ func (p *process) pid() int { return p.cmd.Process.Pid }
 func (p *process) state() string { return p.cmd.ProcessState.String() }
 
 func (p *process) kill() {
-	p.cmd.Process.Kill()
-	<-p.exited
+	select {
+	case <-p.exited: // its number may be another's by now
+	default:
+		p.killAll()
+		<-p.exited
+	}
 }
 
 // terminate asks the process to end, and kills it when it does not.

@@ -9,8 +9,13 @@ import (
 	"time"
 )
 
-// bound ties a process's life to ours.
-func bound() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+// bound ties a process's life to ours, and gives it a group for its children.
+func bound() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+}
+
+// killAll kills the process and its children, which would go on to write files.
+func (p *process) killAll() { syscall.Kill(-p.pid(), syscall.SIGKILL) }
 
 // freeze returns when the process stands still: the signal alone may take a moment.
 func (p *process) freeze() error {

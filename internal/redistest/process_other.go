@@ -10,6 +10,9 @@ import (
 // bound does nothing: only Linux can tie a process's life to ours.
 func bound() *syscall.SysProcAttr { return nil }
 
+// killAll leaves children to themselves.
+func (p *process) killAll() { p.cmd.Process.Kill() }
+
 func (p *process) freeze() error { return errors.New("only Linux can") }
 
 func (p *process) thaw() error { return nil }

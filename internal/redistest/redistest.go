@@ -57,7 +57,7 @@ type Server struct {
 func Start(t testing.TB, directives ...string) *Server {
 	t.Helper()
 	return start(t, &Server{}, func(s *Server) []string {
-		return append([]string{fmt.Sprint("port ", s.port)}, directives...)
+		return append(s.listen(), directives...)
 	})
 }
 
@@ -108,9 +108,18 @@ func (s *Server) configure(directives []string) error {
 	for _, d := range directives {
 		if password, ok := strings.CutPrefix(d, "requirepass "); ok {
 			s.password = password
+			lines = append(lines, "masterauth "+password) // it may become a replica
 		}
 	}
 	return os.WriteFile(s.config(), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+}
+
+// listen returns the directives that give the server its port.
+func (s *Server) listen() []string {
+	if s.tls != nil {
+		return s.tls.listen(s.port)
+	}
+	return []string{fmt.Sprint("port ", s.port)}
 }
 
 func (s *Server) config() string { return filepath.Join(s.dir, "redis.conf") }
@@ -170,32 +179,14 @@ func (s *Server) start() error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", s.name, err)
 	}
-	if err := s.awaitAnswer(life); err != nil {
+	// It does not answer while it loads.
+	err = await(life.exited, func() error { _, err := s.Command("PING"); return err })
+	if err != nil {
 		life.kill()
 		return fmt.Errorf("start %s: %w\n%s", s.name, err, tail(s.Log()))
 	}
 	s.life = life
 	return nil
-}
-
-// awaitAnswer returns when the server answers, which it does not while it loads.
-func (s *Server) awaitAnswer(life *process) error {
-	deadline := time.After(patience)
-	tick := time.NewTicker(poll)
-	defer tick.Stop()
-	for {
-		_, err := s.Command("PING")
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-life.exited:
-			return fmt.Errorf("it ended: %v", life.state())
-		case <-deadline:
-			return fmt.Errorf("it does not answer: %w", err)
-		case <-tick.C:
-		}
-	}
 }
 
 // Kill ends the server as kill -9 does, also a frozen one, and waits for its end. It

@@ -36,23 +36,27 @@ func (c *TLS) Config() *tls.Config {
 // certificate of clients, unless a directive says "tls-auth-clients yes".
 func StartTLS(t testing.TB, directives ...string) (*Server, *TLS) {
 	t.Helper()
-	dir := t.TempDir()
-	c, err := newTLS(dir)
+	c, err := newTLS(t.TempDir())
 	if err != nil {
 		t.Fatalf("certificates: %v", err)
 	}
-	s := start(t, &Server{tls: c}, func(s *Server) []string {
-		return append([]string{
-			"port 0",
-			fmt.Sprint("tls-port ", s.port),
-			fmt.Sprintf("tls-ca-cert-file %q", c.CAFile),
-			fmt.Sprintf("tls-cert-file %q", filepath.Join(dir, "server.crt")),
-			fmt.Sprintf("tls-key-file %q", filepath.Join(dir, "server.key")),
-			"tls-auth-clients no",
-			"tls-replication yes",
-		}, directives...)
-	})
+	s := start(t, &Server{tls: c}, func(s *Server) []string { return append(s.listen(), directives...) })
 	return s, c
+}
+
+// listen returns the directives of a server that listens with TLS.
+func (c *TLS) listen(port int) []string {
+	dir := filepath.Dir(c.CAFile)
+	return []string{
+		"port 0",
+		fmt.Sprint("tls-port ", port),
+		fmt.Sprintf("tls-ca-cert-file %q", c.CAFile),
+		fmt.Sprintf("tls-cert-file %q", filepath.Join(dir, "server.crt")),
+		fmt.Sprintf("tls-key-file %q", filepath.Join(dir, "server.key")),
+		"tls-auth-clients no",
+		"tls-replication yes",
+		"tls-cluster yes",
+	}
 }
 
 // newTLS writes an authority, and a server's and a client's certificate, into dir.

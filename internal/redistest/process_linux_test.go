@@ -1,0 +1,64 @@
+package redistest_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/deedgo/deed/internal/redistest"
+)
+
+// TestDiesWithProcess kills a test's process, which runs no cleanup.
+func TestDiesWithProcess(t *testing.T) {
+	const variable = "DEED_TEST_REDISTEST_ADDR"
+	if file := os.Getenv(variable); file != "" {
+		if err := os.WriteFile(file, []byte(redistest.Start(t).Addr()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	}
+	file := t.TempDir() + "/addr"
+	cmd := exec.Command(os.Args[0], "-test.run=^TestDiesWithProcess$")
+	cmd.Env = append(os.Environ(), variable+"="+file, "TMPDIR="+t.TempDir())
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(err.Error(), "signal: killed") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	addr, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server has gone", func() bool {
+		conn, err := net.Dial("tcp", string(addr))
+		if err == nil {
+			conn.Close()
+		}
+		return err != nil
+	})
+}
+
+// TestOutlivesThread starts a server on a thread that ends.
+func TestOutlivesThread(t *testing.T) {
+	s := redistest.Start(t)
+	s.Kill()
+	thread := make(chan int)
+	go func() {
+		runtime.LockOSThread() // and never unlocks, so that the thread ends with it
+		s.Restart()
+		thread <- syscall.Gettid()
+	}()
+	id := <-thread
+	eventually(t, "the thread has ended", func() bool {
+		_, err := os.Stat(fmt.Sprint("/proc/self/task/", id))
+		return errors.Is(err, fs.ErrNotExist)
+	})
+	if got := command(t, s, "PING"); got != "PONG" {
+		t.Errorf("got %q", got)
+	}
+}
