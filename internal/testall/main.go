@@ -41,7 +41,7 @@ func main() {
 	ctx, cancel := context.WithTimeoutCause(ctx, wholeLimit, errors.New("the run took too long"))
 	defer cancel()
 
-	provideServers(ctx, os.Stdout)
+	provideServers(ctx, os.Stdout, servers, debian{root: "/", run: runSystem})
 	if *serversOnly {
 		return
 	}
