@@ -13,7 +13,6 @@ package redistest
 
 import (
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -24,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/deedgo/deed/internal/freeport"
 	"github.com/deedgo/deed/internal/testenv"
 )
 
@@ -34,6 +34,8 @@ const (
 	patience = time.Minute
 	// poll is how often it is asked whether it has come so far.
 	poll = 5 * time.Millisecond
+	// busDistance is where the nodes of a cluster have a second port.
+	busDistance = 10000
 )
 
 // Server is a redis-server of a test. Its methods may be called concurrently.
@@ -67,10 +69,12 @@ func start(t testing.TB, s *Server, configure func(s *Server) []string) *Server 
 	s.t, s.program, s.dir = t, program(t), t.TempDir()
 	t.Cleanup(s.end)
 	for attempt := 1; ; attempt++ {
-		s.port = freePort(t)
+		var err error
+		if s.port, err = freeport.Find(busDistance); err != nil {
+			t.Fatal(err)
+		}
 		s.name = "redis " + s.Addr()
-		err := s.configure(configure(s))
-		if err == nil {
+		if err = s.configure(configure(s)); err == nil {
 			err = s.start()
 		}
 		if err == nil {
@@ -270,44 +274,4 @@ func appendLines(name string, lines []string) error {
 		err = e
 	}
 	return err
-}
-
-// Servers take ports below those that the system gives to clients. A client that
-// tries again while its server is down might otherwise get the server's port, or
-// even be connected to itself.
-const (
-	firstPort = 11000
-	ports     = 10000 // a cluster's nodes use a second port, 10000 above
-	perTest   = 64    // how far the ports of two processes are apart
-)
-
-var lastPort struct {
-	sync.Mutex
-	n int
-}
-
-// freePort returns a port that nobody has. Processes that run at the same time
-// begin at different places, so that none takes the port of another's server while
-// that is down.
-func freePort(t testing.TB) int {
-	t.Helper()
-	lastPort.Lock()
-	defer lastPort.Unlock()
-	for range ports {
-		lastPort.n++
-		port := firstPort + (os.Getpid()*perTest+lastPort.n)%ports
-		if free(port) && free(port+10000) {
-			return port
-		}
-	}
-	t.Fatalf("no port is free between %d and %d", firstPort, firstPort+ports)
-	return 0
-}
-
-func free(port int) bool {
-	l, err := net.Listen("tcp4", fmt.Sprint("127.0.0.1:", port))
-	if err != nil {
-		return false
-	}
-	return l.Close() == nil
 }

@@ -50,7 +50,8 @@ var importRules = []struct {
 var notInBinary = []string{
 	"testing", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/rogpeppe/go-internal/testscript",
 	module + "/deedtest", module + "/examples",
-	module + "/internal/redistest", module + "/internal/testenv", module + "/internal/tidy", module + "/internal/torture",
+	module + "/internal/fault", module + "/internal/redistest",
+	module + "/internal/testenv", module + "/internal/tidy", module + "/internal/torture",
 }
 
 type listed struct {
