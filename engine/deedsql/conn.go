@@ -2,12 +2,9 @@ package deedsql
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -89,7 +86,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{
-		dialect: d, db: d.db, read: newStatements(d.db), sessions: sessions{db: d.db}, member: memberName(),
+		dialect: d, db: d.db, read: newStatements(d.db), sessions: sessions{db: d.db}, member: driverkit.MemberName(),
 		topics: make(map[int64]*driverkit.Signal), seats: make(map[string]ownSeat),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -104,15 +101,6 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	}
 	c.writer = newWriter(d, w, c.reads, c.committed)
 	return c, nil
-}
-
-// memberName names this connection for people and for the store.
-func memberName() string {
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		host = "unknown"
-	}
-	return fmt.Sprintf("%s/%d/%s", strings.ReplaceAll(host, "/", "-"), os.Getpid(), rand.Text()[:8])
 }
 
 // Features implements [driver.Conn].

@@ -23,8 +23,6 @@ type dialect interface {
 	// explain says what an error of the database means, as one of the driver's
 	// sentinels where one fits. All tells that no other statement would fare better.
 	explain(err error) (explained error, all bool)
-	// gone reports whether the process of a member has surely ended.
-	gone(host string, pid int) bool
 	features() driver.Features
 	close() error
 }

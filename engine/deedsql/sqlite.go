@@ -215,11 +215,6 @@ func (d *sqliteDialect) explain(err error) (error, bool) {
 	return fmt.Errorf("%s: %w", d.path, err), false
 }
 
-func (d *sqliteDialect) gone(host string, pid int) bool {
-	here, err := os.Hostname()
-	return err == nil && host == here && processGone(pid)
-}
-
 func (d *sqliteDialect) features() driver.Features {
 	return driver.Features{
 		Engine:     "sqlite",
