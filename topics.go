@@ -119,8 +119,8 @@ func (t *Topic) differs(setting string, declared, has any) error {
 		t.name, driver.ErrExists, setting, has, declared)
 }
 
-// partitionFor returns where e belongs. Events without order are spread by the
-// given number.
+// partitionFor returns where e belongs. Events without order are spread, by the given
+// number or, on a topic with an id window, by their id.
 func partitionFor(info driver.TopicInfo, e *Event, spread uint64) int {
 	n := max(info.Partitions, 1)
 	switch {
@@ -128,6 +128,8 @@ func partitionFor(info driver.TopicInfo, e *Event, spread uint64) int {
 		return driver.PartitionOf(e.Type, n)
 	case e.Key != "":
 		return driver.PartitionOf(e.Key, n)
+	case info.Dedupe > 0 && e.ID != "": // where it went before, since each partition has its own window
+		return driver.PartitionOf(e.ID, n)
 	default:
 		return int(spread % uint64(n))
 	}

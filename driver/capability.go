@@ -14,7 +14,7 @@ import (
 type TopicSettings struct {
 	Partitions  int           // 0 means DefaultPartitions
 	PartitionBy string        // "key" (also "") or "type"
-	Dedupe      time.Duration // id window by (source, id); 0 means none
+	Dedupe      time.Duration // id window by (source, id), of each partition; 0 means none
 	Keep        time.Duration // nothing younger is removed; 0 means DefaultKeep
 	Hold        time.Duration // how long a slow group holds events; 0 means for ever
 	MaxBytes    int64         // of data stored; above it publishing is ErrFull, 0 means no bound
