@@ -13,6 +13,7 @@ import (
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/engine/deedredis"
 	"github.com/deedgo/deed/engine/deedsql"
 )
 
@@ -30,9 +31,15 @@ var schemes = []scheme{
 	{"mem", func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.Open(ctx, url, nil)
 	}},
+	{"redis", openRedis},
+	{"rediss", openRedis},
 	{"sqlite", func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
 		return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
 	}},
+}
+
+func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	return deedredis.Open(ctx, url, nil)
 }
 
 // Schemes returns the URL schemes that Open knows, sorted.

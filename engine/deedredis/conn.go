@@ -1,0 +1,172 @@
+package deedredis
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
+)
+
+var (
+	_ driver.Conn         = (*Conn)(nil)
+	_ driver.Topics       = (*Conn)(nil)
+	_ driver.Groups       = (*Conn)(nil)
+	_ driver.Resetter     = (*Conn)(nil)
+	_ driver.Sweeper      = (*Conn)(nil)
+	_ driver.Browser      = (*Conn)(nil)
+	_ driver.SideLog      = (*Conn)(nil)
+	_ driver.Letters      = (*Conn)(nil)
+	_ driver.LetterEditor = (*Conn)(nil)
+)
+
+// Options configure Open. There is nothing to configure beside the URL yet; nil is
+// fine.
+type Options struct{}
+
+// Conn is a connection to a server or cluster. Its methods are safe for concurrent
+// use.
+type Conn struct {
+	keys     keys
+	settings settings
+	client   rueidis.Client
+	cluster  bool
+	class    driver.Class
+	setting  string // that would make it a higher class
+	keeper   *driverkit.Keeper
+	member   string // host/pid/random
+
+	eventBytes atomic.Int64 // how large events have been lately
+
+	ctx      context.Context // ends with Close
+	stop     context.CancelFunc
+	done     sync.WaitGroup
+	watching sync.Once
+	closing  sync.Once
+	closeErr error
+
+	mu       sync.Mutex
+	closed   bool
+	topics   map[string]*topic  // as they were when last looked at
+	seats    map[string]ownSeat // by name
+	lastSeat int
+	movers   map[string]*driverkit.Signal // by topic whose delayed events this connection moves
+	rooms    map[string]*room             // of bounded topics
+}
+
+// ownSeat is what a seat of this connection is for.
+type ownSeat struct {
+	group      string
+	topic      string
+	partitions int
+	unsafe     string // JSON array of types
+}
+
+// Open connects to what url names: redis://HOST:PORT, rediss:// for TLS; see
+// docs/guides/redis.md. A nil opts means defaults. It fails when the server cannot
+// be reached, or is set up so that accepted events would not be safe.
+func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s, err := parseURL(url)
+	if err != nil {
+		return nil, fmt.Errorf("deedredis: %w", err)
+	}
+	client, err := rueidis.NewClient(s.client)
+	if err != nil {
+		return nil, fmt.Errorf("deedredis: connect to %s: %w", strings.Join(s.client.InitAddress, ", "), explain(err))
+	}
+	c := &Conn{
+		keys: keys{s.prefix}, settings: s, client: client, cluster: client.Mode() == rueidis.ClientModeCluster,
+		member: driverkit.MemberName(), topics: make(map[string]*topic), seats: make(map[string]ownSeat),
+		movers: make(map[string]*driverkit.Signal), rooms: make(map[string]*room),
+	}
+	if c.class, c.setting, err = c.inspect(ctx); err != nil {
+		client.Close()
+		return nil, c.fail("open", err)
+	}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.keeper = driverkit.NewKeeper(&store{c})
+	return c, nil
+}
+
+// maxData is what a field of an entry holds on a server with its default
+// proto-max-bulk-len.
+const maxData = 512 << 20
+
+// Features implements [driver.Conn].
+func (c *Conn) Features() driver.Features {
+	return driver.Features{
+		Engine:       "redis",
+		Durability:   c.class,
+		Setting:      c.setting,
+		KeyOrder:     true,
+		Groups:       true,
+		Fenced:       true,
+		Sequence:     true,
+		Dedupe:       true,
+		SideLog:      true,
+		Lag:          true,
+		Browse:       true,
+		Delay:        true,
+		Reset:        true,
+		Retention:    true,
+		MultiProcess: true,
+
+		MaxEventBytes: maxData,
+	}
+}
+
+// Freeze makes this connection's members look like those of a process that was
+// stopped: they renew no more. It is for tests of what happens then.
+func (c *Conn) Freeze() { c.keeper.Close() }
+
+// Close implements [driver.Conn]. The member's seats go at once, so that others take
+// its partitions without waiting for the lease.
+func (c *Conn) Close() error {
+	c.closing.Do(func() {
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
+		c.stop()
+		c.keeper.Close()
+		c.done.Wait()
+		c.closeErr = c.leaveAll()
+		c.client.Close()
+	})
+	return c.closeErr
+}
+
+// leaveAll removes this connection's seats. When the server does not answer, their
+// lease does the same a little later.
+func (c *Conn) leaveAll() error {
+	c.mu.Lock()
+	left := c.seats
+	c.seats = nil
+	c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	for name, own := range left {
+		if err := c.leave(ctx, name, own); err != nil {
+			return c.fail("leave", err)
+		}
+	}
+	return nil
+}
+
+// usable reports ErrClosed after Close.
+func (c *Conn) usable() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return fmt.Errorf("deedredis: %w", driver.ErrClosed)
+	}
+	return nil
+}

@@ -1,0 +1,10 @@
+-- Makes a topic's record, or returns the one there is.
+--
+-- KEYS: topic   ARGV: number, incarnation, created, then settings as pairs
+if redis.call('HGET', KEYS[1], 'deleted') == '0' then
+  return redis.call('HGETALL', KEYS[1])
+end
+redis.call('HINCRBY', KEYS[1], 'generation', 1)
+redis.call('HSET', KEYS[1], 'format', 1, 'deleted', 0, 'ready', 0, 'number', ARGV[1], 'incarnation', ARGV[2], 'created', ARGV[3])
+for i = 4, #ARGV, 2 do redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return redis.call('HGETALL', KEYS[1])
