@@ -23,24 +23,26 @@ type Receipt struct {
 	Stored     int // stored by this call
 	Duplicates int // inside the topic's dedupe window, and not stored again
 
-	last map[string]map[int]string // by topic and partition
+	last []reached // of each partition that something was stored on
+}
+
+// reached is a position.
+type reached struct {
+	topic     string
+	partition int
+	position  string
 }
 
 // Cursor returns where on a topic the drafts lie, for [Bus.WaitFor]. It is empty
 // for a topic that nothing was stored on.
-func (r Receipt) Cursor(topic string) Cursor { return cursorOf(r.last[topic]) }
-
-func (r *Receipt) passed(topic string, partition int, position string) {
-	if position == "" {
-		return
+func (r Receipt) Cursor(topic string) Cursor {
+	positions := make(map[int]string)
+	for _, at := range r.last {
+		if at.topic == topic {
+			positions[at.partition] = at.position
+		}
 	}
-	if r.last == nil {
-		r.last = make(map[string]map[int]string)
-	}
-	if r.last[topic] == nil {
-		r.last[topic] = make(map[int]string)
-	}
-	r.last[topic][partition] = position
+	return cursorOf(positions)
 }
 
 // PublishReceipt is Publish for callers who want to know about duplicates.

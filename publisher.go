@@ -115,7 +115,9 @@ func (r *request) outcome() (Receipt, error) {
 		case p.receipt.Err == nil:
 			sum.Stored += p.receipt.Stored
 			sum.Duplicates += p.count - p.receipt.Stored
-			sum.passed(p.info.Name, p.partition, p.receipt.Last)
+			if p.receipt.Last != "" {
+				sum.last = append(sum.last, reached{p.info.Name, p.partition, p.receipt.Last})
+			}
 		case failed == nil:
 			failed = &PublishError{Topic: p.info.Name, Err: p.receipt.Err}
 		}

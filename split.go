@@ -22,7 +22,7 @@ type part struct {
 
 // split prepares the drafts and divides them by partition, in order.
 func (b *Bus) split(ctx context.Context, drafts []Draft) (*request, error) {
-	r := &request{place: make([]*part, len(drafts)), done: make(chan struct{})}
+	r := &request{done: make(chan struct{})}
 	if err := b.place(ctx, drafts, r); err != nil {
 		return nil, err
 	}
@@ -62,32 +62,27 @@ func draftError(i, n int, d *Draft, err error) error {
 
 // place finds each draft's part.
 func (b *Bus) place(ctx context.Context, drafts []Draft, r *request) error {
-	type division struct {
-		topic *Topic
-		info  *driver.TopicInfo
-		parts []*part // by partition
-	}
-	var divisions []division // by topic: one, as a rule
-	var in *division         // that of the draft before
 	spread := b.publisher.spread.Add(1)
+	if d := &drafts[0]; len(drafts) == 1 {
+		info, err := b.topic(ctx, d.topic)
+		if err != nil {
+			return err
+		}
+		r.parts = []*part{{info: info, partition: partitionFor(info, &d.Event, spread), count: 1}}
+		r.place = r.parts
+		return nil
+	}
+	r.place = make([]*part, len(drafts))
+	var all divisions
+	var in *division // that of the draft before
 	for i := range drafts {
 		d := &drafts[i]
-		if in == nil || in.topic != d.topic {
+		if in == nil || d.topic != drafts[i-1].topic {
 			info, err := b.topic(ctx, d.topic)
 			if err != nil {
 				return err
 			}
-			in = nil
-			for k := range divisions {
-				if divisions[k].info.Name == info.Name {
-					in = &divisions[k]
-				}
-			}
-			if in == nil {
-				divisions = append(divisions, division{info: info, parts: make([]*part, max(info.Partitions, 1))})
-				in = &divisions[len(divisions)-1]
-			}
-			in.topic = d.topic
+			in = all.of(info)
 		}
 		partition := partitionFor(in.info, &d.Event, spread)
 		p := in.parts[partition]
@@ -100,6 +95,26 @@ func (b *Bus) place(ctx context.Context, drafts []Draft, r *request) error {
 		r.place[i] = p
 	}
 	return nil
+}
+
+// divisions are the parts of a Publish call by topic, of which there is mostly one.
+type divisions []*division
+
+type division struct {
+	info  *driver.TopicInfo
+	parts []*part // by partition
+}
+
+// of returns the division of a topic.
+func (ds *divisions) of(info *driver.TopicInfo) *division {
+	for _, d := range *ds {
+		if d.info.Name == info.Name {
+			return d
+		}
+	}
+	d := &division{info: info, parts: make([]*part, max(info.Partitions, 1))}
+	*ds = append(*ds, d)
+	return d
 }
 
 // preparation completes drafts.
