@@ -86,10 +86,11 @@ var (
 	insertMany = insertQuery(insertRows)
 	insertTen  = insertQuery(10)
 	insertOne  = insertQuery(1)
+	insertRuns = newBulk("deed_run (topic_id, partition, position, n, count, stored_at)", "")
 )
 
 func insertQuery(rows int) string {
-	return "INSERT INTO deed_log (meta, data) VALUES (?, ?)" + strings.Repeat(", (?, ?)", rows-1)
+	return insert + "deed_log (meta, data) VALUES (?, ?)" + strings.Repeat(", (?, ?)", rows-1)
 }
 
 // flush writes what was gathered.
@@ -119,12 +120,12 @@ func (b *rowBuffer) flush(t *tx) error {
 		}
 		args = args[n:]
 	}
+	b.args = b.args[:0]
 	for _, r := range b.runs {
-		_, err := t.session.exec("INSERT INTO deed_run (topic_id, partition, position, n, count, stored_at) "+
-			"VALUES (?, ?, ?, ?, ?, ?)", r.topic, int64(r.partition), r.position, r.row, r.count, r.stored)
-		if err != nil {
-			return err
-		}
+		b.args = append(b.args, r.topic, int64(r.partition), r.position, r.row, r.count, r.stored)
+	}
+	if err := insertRuns.exec(t.session, b.args); err != nil {
+		return err
 	}
 	if last != t.known.row {
 		return fmt.Errorf("the log's rows end at %d, want %d", last, t.known.row)

@@ -6,7 +6,6 @@ import (
 	"sort"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/deedgo/deed/driver"
 )
@@ -50,11 +49,7 @@ func (t *tx) keep(at place, position, stored int64, m *driver.Message) {
 	d := driver.Delivery{Message: *m, Partition: at.partition, Stored: nanoTime(stored)}
 	d.Data = t.arena.copy(m.Data)
 	d.Attributes = maps.Clone(m.Attributes)
-	if nanos, ok := timeValue(m.Time).(int64); ok {
-		d.Time = time.Unix(0, nanos).UTC() // as it is read from the file
-	} else {
-		d.Time = m.Time.UTC().Round(0)
-	}
+	d.Time = m.Time.UTC().Round(0) // as it is read from the file
 	b := t.blocks[last]
 	b.events = append(b.events, d)
 	b.bytes += len(m.Data) + tailExtra
