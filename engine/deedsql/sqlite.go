@@ -20,6 +20,10 @@ const (
 	sqlitePoll  = 15 * time.Millisecond // how soon other processes' commits are noticed
 	sqliteRest  = 40 * time.Millisecond // the same after a second without any, to let the processor sleep
 	sqliteBytes = 64 << 20              // largest data of an event
+	// sqliteWAL is how many pages the log that SQLite writes first may have, 16 MiB,
+	// before the writer copies them to their places, which everybody waits for. Many
+	// of them are one page again and again, and then are copied once.
+	sqliteWAL = 4000
 )
 
 // sqliteDialect is one SQLite file.
@@ -132,6 +136,10 @@ func (d *sqliteDialect) writeConn(ctx context.Context) (*sql.Conn, error) {
 	if synchronous < 2 {
 		c.Close()
 		return nil, fmt.Errorf("synchronous is %d, which a power cut does not respect (want 2, FULL)", synchronous)
+	}
+	if _, err := c.ExecContext(ctx, fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)); err != nil {
+		c.Close()
+		return nil, err
 	}
 	return c, nil
 }
