@@ -146,12 +146,12 @@ func (d *sqliteDialect) writeConn(ctx context.Context) (*sql.Conn, error) {
 
 // begin queues with the writers of other processes on the lock file: SQLite's own
 // busy handler polls, and starves whoever is unlucky.
-func (d *sqliteDialect) begin(ctx context.Context, c *sql.Conn) error {
+func (d *sqliteDialect) begin(ctx context.Context, s *session) error {
 	if err := d.lock.Lock(ctx); err != nil {
 		return err
 	}
 	for {
-		_, err := c.ExecContext(context.Background(), "BEGIN IMMEDIATE")
+		_, err := s.exec("BEGIN IMMEDIATE")
 		if err == nil {
 			return nil
 		}
