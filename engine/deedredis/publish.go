@@ -237,8 +237,8 @@ func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResu
 		rest.Seq, rest.Messages = b.Seq+number, b.Messages[number:]
 		return c.again(ctx, &rest)
 	case "lost":
-		return driver.Receipt{Err: fmt.Errorf("%w: the stream of the partition is gone: somebody deleted it, or the server lost it "+
-			"(publish again from the outbox after `deed topics rm %s`)", driver.ErrRefused, b.Topic)}
+		return driver.Receipt{Err: fmt.Errorf("%w: the stream of the partition is gone: somebody deleted it, or the server "+
+			"lost it (publish again from the outbox after `deed topics rm %s`)", driver.ErrRefused, b.Topic)}
 	}
 	return driver.Receipt{Err: fmt.Errorf("the script answered %q", word)}
 }
@@ -283,7 +283,8 @@ func (c *Conn) wait(ctx context.Context) error {
 	}
 	got, err := c.client.Do(ctx, c.client.B().Arbitrary("WAITAOF", "1", replicas, millis).Build()).AsIntSlice()
 	if err == nil && (len(got) != 2 || got[0] < 1 || got[1] < int64(c.settings.replicas)) {
-		err = fmt.Errorf("not synced by this server and %d replicas after %v: %v", c.settings.replicas, c.settings.patience, got)
+		err = fmt.Errorf("not synced by this server and %d replicas after %v: %v",
+			c.settings.replicas, c.settings.patience, got)
 	}
 	return err
 }
