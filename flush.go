@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -16,9 +17,11 @@ func (p *publisher) flush(ctx context.Context, requests []*request) {
 		messages += len(r.place)
 	}
 	room := p.rooms.borrow(messages)
-	p.send(ctx, merge(requests, *room))
+	p.send(ctx, p.merge(requests, *room))
 	p.rooms.giveBack(room)
-	for _, r := range requests {
+	clear(p.all)
+	for i, r := range requests {
+		requests[i] = nil
 		r.done <- struct{}{} // from here on it is the caller's
 	}
 }
@@ -33,31 +36,35 @@ type run struct {
 	settled     bool
 }
 
+func newRun(p *part, before *run) run {
+	return run{first: p, last: p, before: before, count: p.count, restamp: true, batch: driver.Batch{
+		Topic: p.info.Name, Generation: p.info.Generation, Partition: p.partition, Messages: p.messages,
+	}}
+}
+
 func (r *run) at() seqKey { return seqKey{r.batch.Topic, r.batch.Partition} }
 
 // merge joins parts of the same partition, so that an engine sees one batch for
 // it; room takes their messages. Parts of topics with a dedupe window stay apart:
 // each caller is told how many of its own were duplicates.
-func merge(requests []*request, room []driver.Message) []*run {
+func (p *publisher) merge(requests []*request, room []driver.Message) []*run {
 	parts := 0
 	for _, r := range requests {
 		parts += len(r.parts)
 	}
-	all, runs := make([]run, 0, parts), make([]*run, 0, parts)
+	all, runs := slices.Grow(p.all[:0], parts), p.runs[:0]
 	open := make(map[seqKey]*run, min(parts, driver.DefaultPartitions))
 	for _, r := range requests {
 		for i := range r.parts {
-			p := &r.parts[i]
-			at := seqKey{p.info.Name, p.partition}
-			r := open[at]
-			if r != nil && p.info.Dedupe == 0 && r.batch.Generation == p.info.Generation {
-				r.last.next, r.last = p, p
-				r.count += p.count
+			part := &r.parts[i]
+			at := seqKey{part.info.Name, part.partition}
+			before := open[at]
+			if before != nil && part.info.Dedupe == 0 && before.batch.Generation == part.info.Generation {
+				before.last.next, before.last = part, part
+				before.count += part.count
 				continue
 			}
-			all = append(all, run{first: p, last: p, before: r, count: p.count, restamp: true, batch: driver.Batch{
-				Topic: p.info.Name, Generation: p.info.Generation, Partition: p.partition, Messages: p.messages,
-			}})
+			all = append(all, newRun(part, before))
 			open[at] = &all[len(all)-1]
 			runs = append(runs, open[at])
 		}
@@ -67,10 +74,11 @@ func merge(requests []*request, room []driver.Message) []*run {
 			continue
 		}
 		r.batch.Messages, room = room[:0:r.count], room[r.count:]
-		for p := r.first; p != nil; p = p.next {
-			r.batch.Messages = append(r.batch.Messages, p.messages...)
+		for part := r.first; part != nil; part = part.next {
+			r.batch.Messages = append(r.batch.Messages, part.messages...)
 		}
 	}
+	p.all, p.runs = all, runs
 	return runs
 }
 
@@ -113,11 +121,13 @@ func (p *publisher) stamp(runs []*run) {
 
 // try makes one engine call and returns the runs to try again, none at the last.
 func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*run) {
-	batches := make([]driver.Batch, len(runs))
-	for i, r := range runs {
-		batches[i] = r.batch
+	batches := p.batches[:0]
+	for _, r := range runs {
+		batches = append(batches, r.batch)
 	}
 	receipts, err := p.bus.conn.Publish(ctx, batches)
+	clear(batches)
+	p.batches = batches
 	var failed map[seqKey]bool
 	for i, r := range runs {
 		var receipt driver.Receipt

@@ -35,6 +35,11 @@ type publisher struct {
 	// Owned by the flushing goroutine.
 	producer string
 	next     map[seqKey]int64
+	// What follows is only kept for its memory.
+	requests []*request
+	all      []run
+	runs     []*run
+	batches  []driver.Batch
 }
 
 type seqKey struct {
@@ -162,6 +167,8 @@ func (p *publisher) loop() {
 
 // gather takes what is queued behind first, up to the bounds of a flush.
 func (p *publisher) gather(first *request) (batch []*request, held *request) {
+	batch = p.requests[:0]
+	defer func() { p.requests = batch }()
 	events, bytes := 0, 0
 	for r := first; ; {
 		n, size := r.size()
