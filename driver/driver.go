@@ -184,7 +184,8 @@ type SubscribeSpec struct {
 type Conn interface {
 	// Publish appends each batch, batches of one partition in slice order, and
 	// returns when they are as durable as Features promises. The receipts are
-	// parallel to batches. A non-nil error speaks for all of them.
+	// parallel to batches. A non-nil error speaks for all of them. Batches and their
+	// messages are the caller's again when it returns.
 	Publish(ctx context.Context, batches []Batch) ([]Receipt, error)
 
 	// Subscribe joins the group. ctx bounds the call, not the Subscription. An
