@@ -32,6 +32,7 @@ type ResetOptions struct {
 // handled; see ResetOptions.Skip. Nothing was reset.
 type SkipError struct{ Events int64 }
 
+// Error says so in a sentence.
 func (e *SkipError) Error() string {
 	return fmt.Sprintf("%d events that the group has not handled would be left out (allow it with ResetOptions.Skip)",
 		e.Events)
