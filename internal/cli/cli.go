@@ -37,6 +37,9 @@ const (
 
 // Main runs the process's command line and returns its exit code.
 func Main() int {
+	if len(os.Args) == 2 && os.Args[1] == guardCommand {
+		return guardGroups(os.Stdin)
+	}
 	// A reader that goes away is a write error, which a command reports and which
 	// acknowledges nothing; without this the process would just die.
 	signal.Ignore(syscall.SIGPIPE)
