@@ -26,12 +26,17 @@ func main() {
 	seed := flag.Uint64("seed", rand.Uint64N(1_000_000), "of the schedule and the workload")
 	url := flag.String("url", "", "the bus (default: a SQLite file in a new directory)")
 	lease := flag.Duration("lease", time.Second, "of the members; freezes last longer")
+	upkeep := flag.Bool("upkeep", false, "redrive dead letters, sweep the topic and reset a group all the time")
 	keep := flag.Bool("keep", false, "keep the directory with the records and databases")
 	asJSON := flag.Bool("json", false, "print the result as JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	broken, err := run(ctx, torture.Config{URL: *url, Seed: *seed, For: *length, Lease: *lease}, *keep, *asJSON)
+	config := torture.Config{URL: *url, Seed: *seed, For: *length, Lease: *lease}
+	if *upkeep {
+		config.Load = torture.Upkeep
+	}
+	broken, err := run(ctx, config, *keep, *asJSON)
 	switch {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "torture:", err)
