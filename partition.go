@@ -69,7 +69,7 @@ func newPartition(t *topicRun, c driver.Claim) *partition {
 // accept puts a delivery on its way. The caller holds g.mu.
 func (p *partition) accept(it *item) {
 	g := p.t.g
-	it.p, it.h = p, p.t.handlerFor(it.Type)
+	it.p, it.h = p, p.t.handlerFor(it.Delivery)
 	g.fetched++
 	it.arrival = g.fetched
 	p.window.push(it)

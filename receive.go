@@ -30,11 +30,19 @@ type topicRun struct {
 	starved   bool               // the Receive in progress leaves something out for want of room
 }
 
-func (t *topicRun) handlerFor(typeName string) *handler {
-	if h := t.handlers[typeName]; h != nil {
+func (t *topicRun) handlerFor(d *driver.Delivery) *handler {
+	if d.Unreadable != "" {
+		return unreadable(d.Unreadable)
+	}
+	if h := t.handlers[d.Type]; h != nil {
 		return h
 	}
 	return t.any
+}
+
+// unreadable handles an event of which even the type may be unknown.
+func unreadable(why string) *handler {
+	return &handler{call: func(context.Context, Received[[]byte]) error { return undecodable(errors.New(why)) }}
 }
 
 const (
