@@ -79,7 +79,7 @@ func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deedredis: %w", err)
 	}
-	client, err := rueidis.NewClient(s.client)
+	client, err := connect(ctx, s.client)
 	if err != nil {
 		return nil, fmt.Errorf("deedredis: connect to %s: %w", strings.Join(s.client.InitAddress, ", "), explain(err))
 	}
@@ -88,7 +88,10 @@ func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
 		member: driverkit.MemberName(), topics: make(map[string]*topic), seats: make(map[string]ownSeat),
 		movers: make(map[string]*driverkit.Signal), rooms: make(map[string]*room),
 	}
-	if c.class, c.setting, err = c.inspect(ctx); err != nil {
+	if c.class, c.setting, err = c.inspect(ctx); err == nil {
+		err = c.scripting(ctx)
+	}
+	if err != nil {
 		client.Close()
 		return nil, c.fail("open", err)
 	}
@@ -97,16 +100,48 @@ func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
 	return c, nil
 }
 
+// connect returns when the server has answered, or ctx is done: the client itself knows
+// its own timeouts only.
+func connect(ctx context.Context, o rueidis.ClientOption) (rueidis.Client, error) {
+	type connected struct {
+		client rueidis.Client
+		err    error
+	}
+	done := make(chan connected, 1)
+	go func() {
+		client, err := rueidis.NewClient(o)
+		done <- connected{client, err}
+	}()
+	select {
+	case got := <-done:
+		return got.client, got.err
+	case <-ctx.Done():
+		go func() {
+			if got := <-done; got.err == nil {
+				got.client.Close()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
+}
+
 // maxData is what a field of an entry holds on a server with its default
 // proto-max-bulk-len.
 const maxData = 512 << 20
 
 // Features implements [driver.Conn].
 func (c *Conn) Features() driver.Features {
+	f := Promise()
+	f.Durability, f.Setting = c.class, c.setting
+	return f
+}
+
+// Promise returns the features of a server that is set up to keep the most, which is
+// what docs/engines.md shows; a connection's own say what its server really keeps.
+func Promise() driver.Features {
 	return driver.Features{
 		Engine:       "redis",
-		Durability:   c.class,
-		Setting:      c.setting,
+		Durability:   driver.Power,
 		KeyOrder:     true,
 		Groups:       true,
 		Fenced:       true,

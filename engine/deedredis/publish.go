@@ -151,7 +151,7 @@ func (c *Conn) appendAll(ctx context.Context, calls []call) (results []rueidis.R
 		return nil, nil
 	}
 	results = c.runAll(ctx, calls)
-	if c.settings.replicas == 0 && !c.settings.synced {
+	if !c.settings.waits() {
 		return results, nil
 	}
 	return results, c.wait(ctx)

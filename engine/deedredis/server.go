@@ -3,7 +3,6 @@ package deedredis
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/redis/rueidis"
@@ -21,6 +20,9 @@ type server struct {
 
 // minVersion is the first that knows what the scripts say about themselves.
 const minVersion = 7
+
+// The first versions with WAITAOF.
+const aofMajor, aofMinor = 7, 2
 
 // configs are the settings that decide what an accepted event survives.
 var configs = []string{"appendonly", "appendfsync", "maxmemory", "maxmemory-policy", "min-replicas-to-write"}
@@ -42,14 +44,25 @@ func ask(ctx context.Context, addr string, node rueidis.Client) (server, error) 
 	return s, nil
 }
 
+// version returns the first two numbers of the version.
+func (s server) version() (major, minor int) {
+	fmt.Sscanf(s.info["redis_version"], "%d.%d", &major, &minor)
+	return major, minor
+}
+
 // usable says why deed cannot work with a node.
-func (s server) usable() error {
-	version := s.info["redis_version"]
-	major, _ := strconv.Atoi(strings.SplitN(version, ".", 2)[0])
+func (s server) usable(set *settings) error {
+	major, minor := s.version()
 	switch {
 	case major < minVersion:
 		return fmt.Errorf("%w: %s is Redis %s (deed wants %d.0 or later, or Valkey)",
-			driver.ErrRefused, s.addr, version, minVersion)
+			driver.ErrRefused, s.addr, s.info["redis_version"], minVersion)
+	case set.synced && (major < aofMajor || major == aofMajor && minor < aofMinor):
+		return fmt.Errorf("%w: %s is Redis %s, which has no WAITAOF (leave waitaof out of the URL and set appendfsync to always, "+
+			"or use Redis %d.%d)", driver.ErrRefused, s.addr, s.info["redis_version"], aofMajor, aofMinor)
+	case set.waits() && s.info["redis_mode"] == "cluster":
+		return fmt.Errorf("%w: %s is a node of a cluster, where wait and waitaof cannot be kept "+
+			"(leave them out of the URL and set appendfsync to always)", driver.ErrRefused, s.addr)
 	case s.replica:
 		return fmt.Errorf("%w: %s is a replica (connect to its master %s:%s, or to a sentinel with master_set)",
 			driver.ErrRefused, s.addr, s.info["master_host"], s.info["master_port"])
@@ -98,7 +111,7 @@ func (c *Conn) inspect(ctx context.Context) (driver.Class, string, error) {
 			continue // masters answer for their replicas
 		}
 		if err == nil {
-			err = s.usable()
+			err = s.usable(&c.settings)
 		}
 		if err != nil {
 			return 0, "", err
@@ -112,4 +125,16 @@ func (c *Conn) inspect(ctx context.Context) (driver.Class, string, error) {
 		return 0, "", fmt.Errorf("%w: no master is there", driver.ErrNotStored)
 	}
 	return class, setting, nil
+}
+
+// scripting finds out whether the user may run scripts on the keys of the prefix.
+func (c *Conn) scripting(ctx context.Context) error {
+	err := c.load(ctx, seatsScript)
+	if err == nil {
+		_, _, err = c.liveSeats(ctx, "", "")
+	}
+	if err != nil {
+		return fmt.Errorf("run a script on the keys %s:*: %w", c.keys.prefix, explain(err))
+	}
+	return nil
 }
