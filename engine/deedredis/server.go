@@ -131,7 +131,7 @@ func (c *Conn) inspect(ctx context.Context) (driver.Class, string, error) {
 func (c *Conn) scripting(ctx context.Context) error {
 	err := c.load(ctx, seatsScript)
 	if err == nil {
-		_, _, err = c.liveSeats(ctx, "", "")
+		_, _, err = c.liveSeats(ctx, "any", "any") // it need not be there
 	}
 	if err != nil {
 		return fmt.Errorf("run a script on the keys %s:*: %w", c.keys.prefix, explain(err))

@@ -182,6 +182,7 @@ func (s *settings) tune() {
 	o := &s.client
 	o.DisableRetry = true
 	o.DisableCache = true
+	o.ClientSetInfo = rueidis.DisableClientSetInfo
 	o.PipelineMultiplex = -1
 	o.ReadBufferEachConn = 1 << 17
 	o.WriteBufferEachConn = 1 << 17
