@@ -44,7 +44,7 @@ func TestConformanceRestricted(t *testing.T) {
 }
 
 // elsewhere is what a single server with the default URL is not asked.
-var elsewhere = []string{"select", "role", "cluster|slots", "cluster|shards", "wait"}
+var elsewhere = []string{"select", "role", "cluster|slots", "cluster|shards", "cluster|info", "wait"}
 
 func TestConformanceRestrictedOnCluster(t *testing.T) {
 	c := redistest.StartCluster(t, 3, "appendonly yes", restricted(t))

@@ -39,6 +39,7 @@ type Conn struct {
 	cluster  bool
 	class    driver.Class
 	setting  string // that would make it a higher class
+	forgets  string // the policy by which some server would forget ids, "" for none
 	keeper   *driverkit.Keeper
 	member   string // host/pid/random
 
@@ -81,13 +82,9 @@ func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
 	}
 	client, err := connect(ctx, s.client)
 	if err != nil {
-		return nil, fmt.Errorf("deedredis: connect to %s: %w", strings.Join(s.client.InitAddress, ", "), explain(err))
+		return nil, connectError(s, err)
 	}
-	c := &Conn{
-		keys: keys{s.prefix}, settings: s, client: client, cluster: client.Mode() == rueidis.ClientModeCluster,
-		member: driverkit.MemberName(), topics: make(map[string]*topic), seats: make(map[string]ownSeat),
-		movers: make(map[string]*driverkit.Signal), rooms: make(map[string]*room),
-	}
+	c := newConn(s, client)
 	if c.class, c.setting, err = c.inspect(ctx); err == nil {
 		err = c.scripting(ctx)
 	}
@@ -98,6 +95,18 @@ func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.keeper = driverkit.NewKeeper(&store{c})
 	return c, nil
+}
+
+func newConn(s settings, client rueidis.Client) *Conn {
+	return &Conn{
+		keys: keys{s.prefix}, settings: s, client: client, cluster: client.Mode() == rueidis.ClientModeCluster,
+		member: driverkit.MemberName(), topics: make(map[string]*topic), seats: make(map[string]ownSeat),
+		movers: make(map[string]*driverkit.Signal), rooms: make(map[string]*room),
+	}
+}
+
+func connectError(s settings, err error) error {
+	return fmt.Errorf("deedredis: connect to %s: %w", strings.Join(s.client.InitAddress, ", "), explain(err))
 }
 
 // connect returns when the server has answered, or ctx is done: the client itself knows

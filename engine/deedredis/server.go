@@ -29,19 +29,26 @@ var configs = []string{"appendonly", "appendfsync", "maxmemory", "maxmemory-poli
 
 // ask looks at a node. A managed server often forbids CONFIG.
 func ask(ctx context.Context, addr string, node rueidis.Client) (server, error) {
-	s := server{addr: addr, info: make(map[string]string)}
+	s := server{addr: addr}
 	text, err := node.Do(ctx, node.B().Info().Build()).ToString()
 	if err != nil {
 		return s, fmt.Errorf("ask %s what it is: %w", addr, explain(err))
 	}
-	for line := range strings.Lines(text) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
-			s.info[name] = value
-		}
-	}
+	s.info = fieldsOf(text)
 	s.replica = s.info["role"] == "slave"
 	s.config, _ = node.Do(ctx, node.B().ConfigGet().Parameter(configs...).Build()).AsStrMap()
 	return s, nil
+}
+
+// fieldsOf reads lines of the form NAME:VALUE, the first of which may say what they are.
+func fieldsOf(text string) map[string]string {
+	fields := make(map[string]string)
+	for line := range strings.Lines(strings.TrimPrefix(text, "txt:")) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			fields[name] = value
+		}
+	}
+	return fields
 }
 
 // version returns the first two numbers of the version.
@@ -85,6 +92,12 @@ func (s server) evicts() bool {
 	return s.info["maxmemory"] != "0" && strings.HasPrefix(s.policy(), "allkeys-")
 }
 
+// forgets tells whether the server removes keys that have an end, as those of id windows
+// have, to make room.
+func (s server) forgets() bool {
+	return s.info["maxmemory"] != "0" && strings.HasPrefix(s.policy(), "volatile-")
+}
+
 // class returns what an accepted event survives, and the setting that would make it
 // more.
 func (s server) class(synced bool) (driver.Class, string) {
@@ -117,6 +130,9 @@ func (c *Conn) inspect(ctx context.Context) (driver.Class, string, error) {
 			return 0, "", err
 		}
 		masters++
+		if s.forgets() {
+			c.forgets = s.policy()
+		}
 		if k, what := s.class(c.settings.synced); k < class {
 			class, setting = k, what
 		}
