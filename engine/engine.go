@@ -108,8 +108,6 @@ func find(url string) (scheme, error) {
 
 func known() string {
 	names := Schemes()
-	for i := range names {
-		names[i] += ":"
-	}
-	return strings.Join(names, " or ")
+	last := len(names) - 1
+	return strings.Join(names[:last], ":, ") + ": or " + names[last] + ":"
 }
