@@ -108,8 +108,11 @@ func (r *redis) letters() []driver.Letter {
 
 func eventually(t *testing.T, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !cond(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	deadline := time.After(time.Minute)
+	for !cond() {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-deadline:
 			t.Fatalf("it never came to be that %s", what)
 		}
 	}
@@ -123,8 +126,8 @@ func TestRedisForeignEntries(t *testing.T) {
 	bare := r.cli("XADD", log, "*", "d", `{"id":"a","n":1}`)
 	r.cli("XADD", log, "*", "type", "orders.created", "source", "/legacy", "id", "7", "partitionkey", "c-1",
 		"time", "2026-01-02T03:04:05Z", "subject", "orders/7", "region", "eu", "d", `{"id":"b","n":2}`)
-	r.cli("XADD", log, "*", "m", `{"specversion":"1.0","type":"orders.created","source":"/legacy","id":"8","typeversion":1,`+
-		`"partitionkey":"c\u002d2","urgent":true}`, "d", `{"id":"c","n":3}`)
+	r.cli("XADD", log, "*", "m", `{"specversion":"1.0","type":"orders.created","source":"/legacy","id":"8",`+
+		`"typeversion":1,"partitionkey":"c\u002d2","urgent":true}`, "d", `{"id":"c","n":3}`)
 	var mu sync.Mutex
 	got := make(map[string]deed.Event)
 	handle := func(e deed.Event) error {
@@ -182,7 +185,8 @@ func TestRedisUnreadableEntries(t *testing.T) {
 		t.Errorf("event %d was handled (want 7, as 6 waits behind 3 of its key)", n)
 	}
 	reasons := []string{
-		"its attributes are no JSON object: ", "its attributes are no JSON object: ", `its time is "yesterday" (want RFC 3339)`,
+		"its attributes are no JSON object: ", "its attributes are no JSON object: ",
+		`its time is "yesterday" (want RFC 3339)`,
 		`its typeversion is "two" (want a number)`, "its sizes (l) are not those of its data",
 	}
 	dead := slices.DeleteFunc(r.letters(), func(l driver.Letter) bool { return l.State != driver.Dead })
@@ -191,8 +195,8 @@ func TestRedisUnreadableEntries(t *testing.T) {
 			t.Errorf("letter %d: %s, %q, %v", i, l.Reason, l.Error, l.Attributes)
 		}
 	}
-	if got := dead[0].Attributes["m"]; got != "no JSON" || dead[0].Type != "redis.unreadable" || string(dead[0].Data) != "1" {
-		t.Errorf("of the first is left: %+v", dead[0].Message)
+	if m := dead[0].Message; m.Attributes["m"] != "no JSON" || m.Type != "redis.unreadable" || string(m.Data) != "1" {
+		t.Errorf("of the first is left: %+v", m)
 	}
 	if dead[2].Key != "k" || dead[2].Type != "orders.created" {
 		t.Errorf("of the third is left: %+v", dead[2].Message)
@@ -282,7 +286,8 @@ func TestRedisEntriesAreReadable(t *testing.T) {
 	}
 	got := strings.Split(r.cli("XRANGE", fmt.Sprintf("deed:{orders:%d}", p), "-", "+"), "\n")
 	want := []string{got[0], "m", `{"id":"e1","source":"/shop","type":"orders.created","partitionkey":"c-1",` +
-		`"time":"2026-01-02T03:04:05Z","datacontenttype":"application/json","subject":"orders/c-1"}`, "d", `{"id":"c-1","n":5}`}
+		`"time":"2026-01-02T03:04:05Z","datacontenttype":"application/json","subject":"orders/c-1"}`,
+		"d", `{"id":"c-1","n":5}`}
 	if !slices.Equal(got, want) {
 		t.Errorf("XRANGE prints %q, want %q", got, want)
 	}
@@ -295,8 +300,10 @@ func TestRedisEntriesAreReadable(t *testing.T) {
 func TestRedisDurabilityWish(t *testing.T) {
 	s := redistest.Start(t, "appendonly yes", "appendfsync everysec")
 	_, err := engine.Open(t.Context(), s.URL(), &deed.Options{Durability: deed.Power})
-	if err == nil || !strings.Contains(err.Error(), "redis keeps process") || !strings.Contains(err.Error(), "appendfsync is everysec: set it to always") {
-		t.Errorf("%v", err)
+	for _, want := range []string{"redis keeps process", "appendfsync is everysec: set it to always"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v (want %q)", err, want)
+		}
 	}
 	if _, err := s.Command("CONFIG", "SET", "appendfsync", "always"); err != nil {
 		t.Fatal(err)

@@ -33,7 +33,7 @@ var refusals = []struct {
 	{"NOPERM", driver.ErrRefused, "the user may not do this (see docs/guides/redis.md for the rules it needs)"},
 	{"WRONGTYPE", driver.ErrRefused, "a key of deed's has another type: something else writes it"},
 	{"SELECT is not allowed in cluster mode", driver.ErrRefused, "a cluster has database 0 only"},
-	{"DB index is out of range", driver.ErrRefused, "the server has no database of this number (see its setting databases)"},
+	{"DB index is out of range", driver.ErrRefused, "the server has no database of this number (see its databases)"},
 }
 
 // explain wraps what an error of the client or server means for the caller.
@@ -55,7 +55,8 @@ func explain(err error) error {
 	case errors.Is(err, rueidis.ErrClosing):
 		return fmt.Errorf("%w: %w", driver.ErrClosed, err)
 	case isUntrusted(err):
-		return fmt.Errorf("%w: the server's certificate is not trusted (name its authority by ca=FILE): %w", driver.ErrRefused, err)
+		return fmt.Errorf("%w: the server's certificate is not trusted (name its authority by ca=FILE): %w",
+			driver.ErrRefused, err)
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("%w: %w", driver.ErrNotStored, err)
 	}

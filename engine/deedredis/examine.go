@@ -39,7 +39,8 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 		return nil, c.fail("examine", err)
 	}
 	if err := c.scripting(ctx); err != nil {
-		x.add(driver.Wrong, "scripts", err.Error(), "deed does everything atomic in scripts; allow them, as deploy/redis/deed.acl does")
+		x.add(driver.Wrong, "scripts", err.Error(),
+			"deed does everything atomic in scripts; allow them, as deploy/redis/deed.acl does")
 		return x.findings, nil
 	}
 	x.add(driver.Good, "scripts", "allowed", "")
@@ -119,7 +120,8 @@ func (s server) examineReplicas(x *examination) {
 	}
 	switch {
 	case behind > 0:
-		x.add(driver.Wrong, "role", fmt.Sprintf("%s, %d of them not in step", value, behind), "a failover to such a replica loses events")
+		x.add(driver.Wrong, "role", fmt.Sprintf("%s, %d of them not in step", value, behind),
+			"a failover to such a replica loses events")
 	case n != "0":
 		x.add(driver.Noted, "role", value, "a failover may lose events that were accepted just before; "+
 			"the outbox publishes them again, and wait=1 in the URL waits for a replica")
@@ -160,7 +162,8 @@ func (s server) examineMemory(x *examination) {
 		x.add(driver.Noted, "memory", s.info["used_memory_human"]+" used, without a bound",
 			"set maxmemory below what the machine has, or the kernel ends the server when that is used up")
 	case used >= memoryHigh*most:
-		x.add(driver.Wrong, "memory", value, "publishing fails at the bound: raise maxmemory, let groups get on, or shorten keep")
+		x.add(driver.Wrong, "memory", value,
+			"publishing fails at the bound: raise maxmemory, let groups get on, or shorten keep")
 	default:
 		x.add(driver.Good, "memory", value, "")
 	}
@@ -171,7 +174,7 @@ func (s server) examineMemory(x *examination) {
 	case strings.HasPrefix(policy, "allkeys-"):
 		x.add(driver.Noted, "eviction", policy+", which would remove whole logs, if maxmemory were set", advice)
 	case s.forgets():
-		x.add(driver.Noted, "eviction", policy+": at its bound the server forgets the ids of topics with a dedupe window", advice)
+		x.add(driver.Noted, "eviction", policy+": at its bound the server forgets the ids of dedupe windows", advice)
 	default:
 		x.add(driver.Good, "eviction", policy, "")
 	}
@@ -185,9 +188,11 @@ func examineCluster(ctx context.Context, x *examination, node rueidis.Client) {
 		return
 	}
 	info := fieldsOf(text)
-	value := fmt.Sprintf("%s, %s of 16384 slots served, %s masters", info["cluster_state"], info["cluster_slots_ok"], info["cluster_size"])
+	value := fmt.Sprintf("%s, %s of 16384 slots served, %s masters",
+		info["cluster_state"], info["cluster_slots_ok"], info["cluster_size"])
 	if info["cluster_state"] != "ok" {
-		x.add(driver.Wrong, "cluster", value, "partitions whose slots are not served stand still; redis-cli --cluster check tells more")
+		x.add(driver.Wrong, "cluster", value,
+			"partitions whose slots are not served stand still; redis-cli --cluster check tells more")
 		return
 	}
 	x.add(driver.Good, "cluster", value, "")

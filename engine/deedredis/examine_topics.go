@@ -47,7 +47,7 @@ func (c *Conn) examinePartition(ctx context.Context, x *examination, what string
 	}
 	switch {
 	case marker[0] == "":
-		x.add(driver.Wrong, what, fmt.Sprintf("partition %d has no marker: the server has lost it, and what was stored with it", p),
+		x.add(driver.Wrong, what, fmt.Sprintf("partition %d has no marker: the server has lost it, and its events", p),
 			"delete the topic and create it anew, then publish again from the outbox")
 		return nil
 	case !there && marker[0] != "0":
@@ -78,8 +78,8 @@ func (x *examination) examineLast(what string, p int, id string) {
 		x.add(driver.Wrong, what, fmt.Sprintf("partition %d ends at %s: no event fits behind that", p, id),
 			"somebody added an entry with such an id; delete the topic and create it anew")
 	case at.stored().After(time.Now().Add(poisoned)):
-		x.add(driver.Wrong, what, fmt.Sprintf("partition %d ends at %s, which is %s", p, id, at.stored().Format(time.DateTime)),
-			"somebody added an entry with such an id, or the server's clock was wrong: until then the times of storing are not "+
-				"true, and nothing of the partition is old enough to be removed")
+		value := fmt.Sprintf("partition %d ends at %s, which is %s", p, id, at.stored().Format(time.DateTime))
+		x.add(driver.Wrong, what, value, "somebody added an entry with such an id, or the server's clock was wrong: until "+
+			"then the times of storing are not true, and nothing of the partition is old enough to be removed")
 	}
 }

@@ -191,8 +191,8 @@ func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResu
 	case "window":
 		return c.again(ctx, b)
 	case "lost":
-		return driver.Receipt{Err: fmt.Errorf("%w: the stream of the partition is gone: somebody deleted it, or the server lost it "+
-			"(publish again from the outbox after `deed topics rm %s`)", driver.ErrRefused, b.Topic)}
+		return driver.Receipt{Err: fmt.Errorf("%w: the stream of the partition is gone: somebody deleted it, or the "+
+			"server lost it (publish again from the outbox after `deed topics rm %s`)", driver.ErrRefused, b.Topic)}
 	}
 	return driver.Receipt{Err: fmt.Errorf("the script answered %q", word)}
 }
@@ -244,7 +244,8 @@ func (c *Conn) waited(r rueidis.RedisResult) error {
 	}
 	got, err := r.AsIntSlice()
 	if err == nil && (len(got) != 2 || got[0] < 1 || got[1] < int64(c.settings.replicas)) {
-		err = fmt.Errorf("not synced by this server and %d replicas after %v: %v", c.settings.replicas, c.settings.patience, got)
+		err = fmt.Errorf("not synced by this server and %d replicas after %v: %v",
+			c.settings.replicas, c.settings.patience, got)
 	}
 	return err
 }

@@ -128,7 +128,9 @@ func (c *Conn) run(ctx context.Context, s *script, keys []string, args ...string
 // not know a script has not run it, nor what followed it on the same key unless it
 // knew that; so scripts are loaded and all that was not run is sent again.
 func (c *Conn) runAll(ctx context.Context, calls []call) []rueidis.RedisResult {
-	return c.runThen(ctx, calls, func(cmds rueidis.Commands) []rueidis.RedisResult { return c.client.DoMulti(ctx, cmds...) })
+	return c.runThen(ctx, calls, func(cmds rueidis.Commands) []rueidis.RedisResult {
+		return c.client.DoMulti(ctx, cmds...)
+	})
 }
 
 // runThen is runAll with another way to send commands, which is used once or twice.

@@ -65,8 +65,8 @@ func (s server) usable(set *settings) error {
 		return fmt.Errorf("%w: %s is Redis %s (deed wants %d.0 or later, or Valkey)",
 			driver.ErrRefused, s.addr, s.info["redis_version"], minVersion)
 	case set.synced && (major < aofMajor || major == aofMajor && minor < aofMinor):
-		return fmt.Errorf("%w: %s is Redis %s, which has no WAITAOF (leave waitaof out of the URL and set appendfsync to always, "+
-			"or use Redis %d.%d)", driver.ErrRefused, s.addr, s.info["redis_version"], aofMajor, aofMinor)
+		return fmt.Errorf("%w: %s is Redis %s, which has no WAITAOF (leave waitaof out of the URL and set appendfsync to "+
+			"always, or use Redis %d.%d)", driver.ErrRefused, s.addr, s.info["redis_version"], aofMajor, aofMinor)
 	case set.waits() && s.info["redis_mode"] == "cluster":
 		return fmt.Errorf("%w: %s is a node of a cluster, where wait and waitaof cannot be kept "+
 			"(leave them out of the URL and set appendfsync to always)", driver.ErrRefused, s.addr)

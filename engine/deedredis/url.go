@@ -147,7 +147,8 @@ func (s *settings) readWaits(q url.Values) error {
 		s.synced = text == "1"
 	}
 	if s.waits() && s.patience >= s.client.ConnWriteTimeout {
-		return fmt.Errorf("wait_timeout is %v, write_timeout is %v (want less than that)", s.patience, s.client.ConnWriteTimeout)
+		return fmt.Errorf("wait_timeout is %v, write_timeout is %v (want less than that)",
+			s.patience, s.client.ConnWriteTimeout)
 	}
 	return nil
 }
