@@ -108,6 +108,10 @@ type Delivery struct {
 	Position  string    // opaque, comparable for equality only, safe to log
 	Stored    time.Time // when the engine stored it
 	Replay    bool      // at or below what the group had committed before a reset
+	// Unreadable says why the engine cannot read what another program stored there; it
+	// is "" for all that deed stored. Such an event becomes a dead letter of every group.
+	// A side log keeps the text with the event.
+	Unreadable string
 }
 
 // Claim is a member's fenced right to one partition of one topic for one group.

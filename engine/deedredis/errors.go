@@ -15,9 +15,9 @@ import (
 // refusals are the first words of errors by which a server says that it did nothing,
 // and what can be done.
 var refusals = []struct {
-	word string
-	err  error
-	hint string
+	words string
+	err   error
+	hint  string
 }{
 	{"OOM", driver.ErrFull, "the server is at its maxmemory (raise it, or let groups get on and topics be swept)"},
 	{"READONLY", driver.ErrNotStored, "the server is a replica now"},
@@ -32,6 +32,8 @@ var refusals = []struct {
 	{"WRONGPASS", driver.ErrRefused, "the user or password is wrong"},
 	{"NOPERM", driver.ErrRefused, "the user may not do this (see docs/guides/redis.md for the rules it needs)"},
 	{"WRONGTYPE", driver.ErrRefused, "a key of deed's has another type: something else writes it"},
+	{"SELECT is not allowed in cluster mode", driver.ErrRefused, "a cluster has database 0 only"},
+	{"DB index is out of range", driver.ErrRefused, "the server has no database of this number (see its databases)"},
 }
 
 // explain wraps what an error of the client or server means for the caller.
@@ -40,9 +42,9 @@ func explain(err error) error {
 		return nil
 	}
 	if server, ok := rueidis.IsRedisErr(err); ok {
-		word, _, _ := strings.Cut(server.Error(), " ")
+		text := server.Error() + " "
 		for _, r := range refusals {
-			if word == r.word {
+			if strings.HasPrefix(text, r.words+" ") {
 				return fmt.Errorf("%w: %s: %w", r.err, r.hint, err)
 			}
 		}
@@ -52,6 +54,9 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, rueidis.ErrClosing):
 		return fmt.Errorf("%w: %w", driver.ErrClosed, err)
+	case isUntrusted(err):
+		return fmt.Errorf("%w: the server's certificate is not trusted (name its authority by ca=FILE): %w",
+			driver.ErrRefused, err)
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("%w: %w", driver.ErrNotStored, err)
 	}

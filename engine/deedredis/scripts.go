@@ -128,7 +128,16 @@ func (c *Conn) run(ctx context.Context, s *script, keys []string, args ...string
 // not know a script has not run it, nor what followed it on the same key unless it
 // knew that; so scripts are loaded and all that was not run is sent again.
 func (c *Conn) runAll(ctx context.Context, calls []call) []rueidis.RedisResult {
-	results := c.client.DoMulti(ctx, c.commands(calls)...)
+	return c.runThen(ctx, calls, func(cmds rueidis.Commands) []rueidis.RedisResult {
+		return c.client.DoMulti(ctx, cmds...)
+	})
+}
+
+// runThen is runAll with another way to send commands, which is used once or twice.
+func (c *Conn) runThen(
+	ctx context.Context, calls []call, send func(rueidis.Commands) []rueidis.RedisResult,
+) []rueidis.RedisResult {
+	results := send(c.commands(calls))
 	var missing []int
 	for i, r := range results {
 		if isNoScript(r.Error()) {
@@ -145,7 +154,7 @@ func (c *Conn) runAll(ctx context.Context, calls []call) []rueidis.RedisResult {
 			return results
 		}
 	}
-	for k, r := range c.client.DoMulti(ctx, c.commands(again)...) {
+	for k, r := range send(c.commands(again)) {
 		results[missing[k]] = r
 	}
 	return results
