@@ -45,6 +45,12 @@ var (
 	settleLua string
 	//go:embed lua/renew.lua
 	renewLua string
+	//go:embed lua/ungroup.lua
+	ungroupLua string
+	//go:embed lua/leave.lua
+	leaveLua string
+	//go:embed lua/kept.lua
+	keptLua string
 	//go:embed lua/seats.lua
 	seatsLua string
 	//go:embed lua/sweep.lua
@@ -83,10 +89,13 @@ var (
 	clearScript     = newScript("allow-oom", clearLua)
 	groupScript     = newScript("", groupLua)
 	startScript     = newScript("allow-oom", commonLua, startLua)
-	acquireScript   = newScript("allow-oom", acquireLua)
+	acquireScript   = newScript("allow-oom", commonLua, acquireLua)
 	freeScript      = newScript("allow-oom", freeLua)
 	settleScript    = newScript("allow-oom", commonLua, settleLua)
 	renewScript     = newScript("allow-oom", commonLua, renewLua)
+	ungroupScript   = newScript("allow-oom", ungroupLua)
+	leaveScript     = newScript("allow-oom", commonLua, leaveLua)
+	keptScript      = newScript("no-writes", commonLua, keptLua)
 	seatsScript     = newScript("no-writes", commonLua, seatsLua)
 	sweepScript     = newScript("allow-oom", commonLua, sweepLua)
 	lagScript       = newScript("no-writes", commonLua, lagLua)

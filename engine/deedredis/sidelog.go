@@ -34,7 +34,7 @@ func (c *Conn) side(ctx context.Context, what string, s *script, cl driver.Claim
 	if s == parkScript {
 		keys = append(keys, c.keys.partition(cl.Topic, cl.Partition)[1])
 	}
-	m, err := c.run(ctx, s, keys, append([]string{strconv.FormatInt(cl.Epoch, 10)}, args...)...)
+	m, err := c.run(ctx, s, keys, append([]string{c.under(keys[0], cl.Epoch)}, args...)...)
 	if err != nil {
 		return nil, c.fail(what, err)
 	}
@@ -43,6 +43,7 @@ func (c *Conn) side(ctx context.Context, what string, s *script, cl driver.Claim
 		if word != "ok" {
 			err = driver.ErrFenced
 		}
+		c.wrote(s, keys[0], cl.Epoch, err)
 		return nil, c.failClaim(what, cl, err)
 	}
 	answer, err := m.ToArray()
@@ -52,6 +53,7 @@ func (c *Conn) side(ctx context.Context, what string, s *script, cl driver.Claim
 	if word, _ := answer[0].ToString(); word != "ok" {
 		return nil, c.failClaim(what, cl, driver.ErrFenced)
 	}
+	c.wrote(s, keys[0], cl.Epoch, nil)
 	return answer[1:], nil
 }
 
