@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -204,14 +205,26 @@ func (s *Server) start() error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", s.name, err)
 	}
-	// It does not answer while it loads.
-	err = await(life.exited, func() error { _, err := s.Command("PING"); return err })
+	err = await(life.exited, func() error { return s.ready(life) })
 	if err != nil {
 		life.kill()
 		return fmt.Errorf("start %s: %w\n%s", s.name, err, tail(s.Log()))
 	}
 	s.life = life
 	return nil
+}
+
+// ready reports why the server does not serve. While it loads it refuses PING. Who
+// answers may also be somebody else, who was quicker to take the port.
+func (s *Server) ready(life *process) error {
+	if _, err := s.Command("PING"); err != nil {
+		return err
+	}
+	info, err := s.fields("INFO", "server")
+	if err == nil && info["process_id"] != strconv.Itoa(life.pid()) {
+		err = fmt.Errorf("process %s answers on %s", info["process_id"], s.Addr())
+	}
+	return err
 }
 
 // Kill ends the server as kill -9 does, also a frozen one, and waits for its end. It
