@@ -287,8 +287,7 @@ func (c *Conn) PauseGroup(ctx context.Context, group, topic string, paused bool)
 	}
 	_, err := c.findGroup(ctx, group, topic)
 	if err == nil {
-		err = c.client.Do(ctx, c.client.B().Hset().Key(c.keys.group(topic, group)).FieldValue().
-			FieldValue("paused", flag(paused)).Build()).Error()
+		_, err = c.run(ctx, pauseScript, []string{c.keys.group(topic, group)}, flag(paused))
 		c.announce(ctx, topic)
 	}
 	return c.fail("pause group "+group+" on "+topic, err)

@@ -45,6 +45,8 @@ var (
 	settleLua string
 	//go:embed lua/renew.lua
 	renewLua string
+	//go:embed lua/pause.lua
+	pauseLua string
 	//go:embed lua/ungroup.lua
 	ungroupLua string
 	//go:embed lua/leave.lua
@@ -93,6 +95,7 @@ var (
 	freeScript      = newScript("allow-oom", freeLua)
 	settleScript    = newScript("allow-oom", commonLua, settleLua)
 	renewScript     = newScript("allow-oom", commonLua, renewLua)
+	pauseScript     = newScript("allow-oom", pauseLua)
 	ungroupScript   = newScript("allow-oom", ungroupLua)
 	leaveScript     = newScript("allow-oom", commonLua, leaveLua)
 	keptScript      = newScript("no-writes", commonLua, keptLua)
@@ -116,6 +119,7 @@ func newScript(flags string, parts ...string) *script {
 	if flags == "" {
 		text = "#!lua\n" + strings.Join(parts, "\n")
 	}
+	text = planted(text)
 	sum := sha1.Sum([]byte(text))
 	return &script{text: text, sha: hex.EncodeToString(sum[:])}
 }
