@@ -114,6 +114,9 @@ func (b *Bus) canKeep(t *Topic) error {
 	if t.opts.Dedupe > 0 && !b.features.Dedupe {
 		return fmt.Errorf("topic %s: %s has no id window (unset TopicOptions.Dedupe)", t.name, b.features.Engine)
 	}
+	if t.opts.Pack && !b.features.Pack {
+		return fmt.Errorf("topic %s: %s does not pack events (unset TopicOptions.Pack)", t.name, b.features.Engine)
+	}
 	if t.opts.MaxBytes > 0 && !b.features.Retention {
 		return fmt.Errorf("topic %s: %s does not bound topics (unset TopicOptions.MaxBytes)", t.name, b.features.Engine)
 	}
@@ -139,6 +142,8 @@ func (t *Topic) compare(info *driver.TopicInfo) error {
 		return t.differs("hold", o.Hold, info.Hold)
 	case o.MaxBytes != 0 && o.MaxBytes != info.MaxBytes:
 		return t.differs("max_bytes", o.MaxBytes, info.MaxBytes)
+	case o.Pack && !info.Pack:
+		return t.differs("pack", o.Pack, info.Pack)
 	}
 	return nil
 }

@@ -44,6 +44,7 @@ type Features struct {
 	Reset        bool // a group can be set back, and replays are told apart
 	Retention    bool // Keep, Hold and MaxBytes are kept
 	MultiProcess bool // several processes share it
+	Pack         bool // a topic may store batches as one entry each
 
 	MaxEventBytes int // largest Data; 0 means no limit of the engine's own
 }

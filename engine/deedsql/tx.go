@@ -20,7 +20,7 @@ type tx struct {
 	time    time.Time
 	now     int64 // nanoseconds
 
-	topics    map[string]*topic
+	topics    map[string]*topic // the known ones
 	heads     map[place]*head
 	producers map[producerKey]*producer
 	rows      *rowBuffer
@@ -67,6 +67,7 @@ type producer struct {
 // commits and nothing is rolled back: it need not be read again.
 type known struct {
 	version   int64 // of the database, changed by others' commits
+	topics    map[string]*topic
 	heads     map[place]*head
 	producers map[producerKey]*producer
 
@@ -84,7 +85,7 @@ const knownProducers = 1 << 14
 
 func newKnown(version int64) *known {
 	return &known{
-		version: version, heads: make(map[place]*head), producers: make(map[producerKey]*producer),
+		version: version, topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
 	}
 }
 
@@ -95,7 +96,7 @@ func newTx(st *statements, s *session, k *known, kept func(int64) bool, now time
 	k.rows.reset()
 	return &tx{
 		statements: st, session: s, known: k, rows: &k.rows, kept: kept, time: now, now: now.UnixNano(),
-		topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
+		topics: k.topics, heads: make(map[place]*head), producers: make(map[producerKey]*producer),
 		published: make(map[int64]bool), delayed: make(map[int64]bool), swept: make(map[int64]bool),
 	}
 }
