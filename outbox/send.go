@@ -329,7 +329,7 @@ func (r *relay) clean(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for n := cleanBatch; n == cleanBatch && ctx.Err() == nil && !r.troubles.partitions() && !r.unsure.Load() && r.old(ctx); {
+		for n := cleanBatch; n == cleanBatch && ctx.Err() == nil && r.sure() && r.old(ctx); {
 			err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 				n = 0
 				return affected(&n)(tx.ExecContext(ctx, query, time.Now().Add(-r.opts.Keep).UnixMilli(), cleanBatch))
@@ -341,6 +341,9 @@ func (r *relay) clean(ctx context.Context) {
 		}
 	}
 }
+
+// sure reports whether the engine, as far as is known, has all that was sent.
+func (r *relay) sure() bool { return !r.troubles.partitions() && !r.unsure.Load() }
 
 // old reports whether there are rows to remove, without a write transaction.
 func (r *relay) old(ctx context.Context) (found bool) {

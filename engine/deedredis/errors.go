@@ -59,7 +59,8 @@ func explain(err error) error {
 	switch {
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("%w: %w: %w", driver.ErrNotStored, driver.ErrAway, err)
-	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, rueidis.ErrClosing):
+	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
+		errors.Is(err, rueidis.ErrClosing):
 		return fmt.Errorf("%w: %w", driver.ErrAway, err)
 	}
 	return err

@@ -55,19 +55,7 @@ func TestRedisMemberThatIsFrozenMovesNothing(t *testing.T) {
 	}
 	eventually(t, "the members have not divided the partitions", time.Minute, func() bool { return owners() == 3 })
 	frozen := members[0]
-	var facts []Fact
-	for round := 0; !stopped(t, frozen); round++ {
-		if round == 20 {
-			t.Fatal("the member does not freeze")
-		}
-		if err := frozen.Ambush(); err != nil { // it is called off after half a lease
-			t.Fatal(err)
-		}
-		facts = append(facts, s.publish(10, keysNamed(fmt.Sprintf("r%d-", round), 24)...)...)
-		for until := time.Now().Add(lease); !stopped(t, frozen) && time.Now().Before(until); {
-			pause(t.Context(), 10*time.Millisecond)
-		}
-	}
+	facts := s.freeze(frozen, lease)
 	began := time.Now()
 	eventually(t, "its partitions have not moved", time.Minute, func() bool { return owners() == 2 })
 	took := time.Since(began)
@@ -96,6 +84,26 @@ func TestRedisMemberThatIsFrozenMovesNothing(t *testing.T) {
 	}
 	s.wantHandled(facts)
 	s.wantOrder(facts)
+}
+
+// freeze lets a process freeze itself right before it settles, and returns the events that
+// it was given for that.
+func (s *scene) freeze(p *Process, lease time.Duration) (facts []Fact) {
+	s.t.Helper()
+	for round := range 20 {
+		if err := p.Ambush(); err != nil { // it is called off after half a lease
+			s.t.Fatal(err)
+		}
+		facts = append(facts, s.publish(10, keysNamed(fmt.Sprintf("r%d-", round), 24)...)...)
+		for until := time.Now().Add(lease); time.Now().Before(until); {
+			if stopped(s.t, p) {
+				return facts
+			}
+			pause(s.t.Context(), 10*time.Millisecond)
+		}
+	}
+	s.t.Fatal("the member does not freeze")
+	return nil
 }
 
 // stopped reports whether a process stands still.

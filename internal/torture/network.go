@@ -72,8 +72,10 @@ func (c *Cluster) NetworkFaults() []Fault {
 		harm("slow", "everything comes 5 to 200 ms late", 1, lease/2, 2*lease, func(p *fault.Proxy) {
 			p.Delay(between(rand.New(rand.NewPCG(c.config.Seed, 2)), 5*time.Millisecond, 200*time.Millisecond))
 		}),
-		harm("hole", "nothing gets through, in either direction, past the lease", 1, lease, 3*lease, (*fault.Proxy).Blackhole),
-		harm("deaf", "the server hears and is not heard, past the lease", 1, lease, 3*lease, (*fault.Proxy).BlackholeReplies),
+		harm("hole", "nothing gets through, in either direction, past the lease", 1, lease, 3*lease,
+			(*fault.Proxy).Blackhole),
+		harm("deaf", "the server hears and is not heard, past the lease", 1, lease, 3*lease,
+			(*fault.Proxy).BlackholeReplies),
 	}
 }
 
@@ -100,5 +102,7 @@ func (o outage) Stop(string) error {
 
 // ServerFault kills the server and starts it again within a lease and a half.
 func (c *Cluster) ServerFault(s Server, weight int) Fault {
-	return Fault{Name: "server", Nemesis: outage{s}, Targets: []string{"server"}, Weight: weight, Max: 3 * c.config.Lease / 2}
+	return Fault{
+		Name: "server", Nemesis: outage{s}, Targets: []string{"server"}, Weight: weight, Max: 3 * c.config.Lease / 2,
+	}
 }

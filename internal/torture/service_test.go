@@ -46,13 +46,16 @@ type service struct {
 
 func newService(t *testing.T, s *redistest.Server) *service {
 	t.Helper()
-	x := &service{t: t, proxy: fault.NewProxy(t, s.Addr()), said: &journal{}, last: map[string]int{}, ended: make(chan error, 1)}
+	x := &service{
+		t: t, proxy: fault.NewProxy(t, s.Addr()), said: &journal{}, last: map[string]int{}, ended: make(chan error, 1),
+	}
 	sqlDB, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "service.db"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { sqlDB.Close() })
-	if _, err := sqlDB.Exec("create table effects (seq integer primary key autoincrement, key text, kv integer)"); err != nil {
+	_, err = sqlDB.Exec("create table effects (seq integer primary key autoincrement, key text, kv integer)")
+	if err != nil {
 		t.Fatal(err)
 	}
 	x.db = sqldb.SQLite(sqlDB)
@@ -65,13 +68,15 @@ func newService(t *testing.T, s *redistest.Server) *service {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	x.stop = stop
-	group := deed.Subscribe("service", nil, inbox.On(x.db, lossType, func(ctx context.Context, tx *sql.Tx, e deed.Received[Fact]) error {
-		_, err := tx.ExecContext(ctx, "insert into effects (key, kv) values (?, ?)", e.Data.Key, e.Data.KV)
-		return err
-	}))
+	group := deed.Subscribe("service", nil, inbox.On(x.db, lossType, effect))
 	go func() { x.ended <- x.bus.Run(ctx, x.box, group) }()
 	t.Cleanup(x.end)
 	return x
+}
+
+func effect(ctx context.Context, tx *sql.Tx, e deed.Received[Fact]) error {
+	_, err := tx.ExecContext(ctx, "insert into effects (key, kv) values (?, ?)", e.Data.Key, e.Data.KV)
+	return err
 }
 
 // end stops the service, which has to be able to.
