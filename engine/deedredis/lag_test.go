@@ -39,10 +39,17 @@ func newLagScene(t *testing.T, s *redistest.Server, name string, events int) *la
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { x.sub.Close() })
+	x.receive(events)
+	return x
+}
+
+// receive receives until there were as many events.
+func (x *lagScene) receive(events int) {
+	x.t.Helper()
 	for len(x.got) < events {
-		r, err := x.sub.Receive(t.Context(), driver.Fetch{Events: 100, Bytes: 1 << 20})
+		r, err := x.sub.Receive(x.t.Context(), driver.Fetch{Events: 100, Bytes: 1 << 20})
 		if err != nil {
-			t.Fatal(err)
+			x.t.Fatal(err)
 		}
 		for _, c := range r.Granted {
 			x.claim = c
@@ -51,7 +58,6 @@ func newLagScene(t *testing.T, s *redistest.Server, name string, events int) *la
 			x.got = append(x.got, d.Position)
 		}
 	}
-	return x
 }
 
 func (x *lagScene) publish(n int) {

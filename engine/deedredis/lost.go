@@ -39,9 +39,10 @@ func (c *Conn) missing(name string, noRecord bool) error {
 	return fmt.Errorf("%w: topic %s", driver.ErrNotFound, name)
 }
 
-// replaced tells how a generation ended that the topic t is not at any more.
+// replaced tells how a generation ended that t is not: whatever is behind the one that was
+// deleted last was lost.
 func (t *topic) replaced(generation int) error {
-	if generation > t.before && generation < t.info.Generation {
+	if generation > t.before {
 		return errLost
 	}
 	return errDeleted
