@@ -150,7 +150,7 @@ func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*r
 				continue
 			}
 		}
-		p.settle(r, receipt)
+		p.settle(ctx, r, receipt)
 	}
 	return again
 }
@@ -168,15 +168,14 @@ func mayPass(err error) bool {
 }
 
 // settle tells the run's parts what became of them and moves the sequence.
-func (p *publisher) settle(r *run, receipt driver.Receipt) {
+func (p *publisher) settle(ctx context.Context, r *run, receipt driver.Receipt) {
 	at := r.at()
 	r.settled = true
+	receipt.Err = p.bus.gone(ctx, r.batch.Topic, receipt.Err)
 	switch {
 	case receipt.Err == nil:
 		p.next[at] = max(p.next[at], r.batch.Seq+int64(r.count))
 	case errors.Is(receipt.Err, driver.ErrNotFound):
-		p.bus.topics.forget(r.batch.Topic)
-		receipt.Err = fmt.Errorf("the topic was deleted (publish again to create it): %w", receipt.Err)
 		delete(p.next, at)
 	case errors.Is(receipt.Err, driver.ErrGap):
 		p.bus.log.Error("deed: the engine lost events that it had acknowledged",

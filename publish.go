@@ -137,7 +137,9 @@ type Sequenced struct {
 
 // PublishSequenced appends each run with its own stamps. The errors are parallel
 // to runs: nil means stored, now or before; driver.ErrGap means that an earlier run
-// is missing.
+// is missing; driver.ErrNotFound that the topic was deleted, or with driver.ErrLost
+// that the engine lost it, and that the next call creates it. A run without events asks
+// whether all before its Seq is stored.
 func (b *Bus) PublishSequenced(ctx context.Context, runs []Sequenced) []error {
 	errs := make([]error, len(runs))
 	batches := make([]driver.Batch, 0, len(runs))
@@ -159,9 +161,7 @@ func (b *Bus) PublishSequenced(ctx context.Context, runs []Sequenced) []error {
 		if errs[i] = err; err == nil {
 			errs[i] = receipts[k].Err
 		}
-		if errors.Is(errs[i], driver.ErrNotFound) {
-			b.topics.forget(runs[i].Topic.name)
-		}
+		errs[i] = b.gone(ctx, runs[i].Topic.name, errs[i])
 	}
 	return errs
 }

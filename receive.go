@@ -15,8 +15,8 @@ import (
 // topicRun is a group's part on one topic.
 type topicRun struct {
 	g        *groupRun
+	topic    *Topic
 	name     string
-	sub      driver.Subscription
 	side     driver.SideLog
 	log      *slog.Logger
 	handlers map[string]*handler
@@ -24,6 +24,8 @@ type topicRun struct {
 	kick     chan struct{} // there is something to store
 
 	// Guarded by the group's mutex.
+	sub       driver.Subscription
+	lost      bool // the engine has lost what sub is about: it is closed
 	parts     map[int]*partition
 	passed    int                // events of types without a handler
 	quieted   int                // replayed events that a quiet reset keeps from their handlers
@@ -57,7 +59,7 @@ const (
 func (t *topicRun) receive(ctx context.Context) error {
 	pause := receivePauseMin
 	for ctx.Err() == nil {
-		got, err := t.fetch(ctx)
+		got, err := t.next(ctx)
 		if err == nil {
 			pause = receivePauseMin
 			t.apply(ctx, got)
@@ -79,6 +81,17 @@ func (t *topicRun) receive(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// next fetches events, after it has joined the group anew where the engine lost it.
+func (t *topicRun) next(ctx context.Context) (got driver.Received, err error) {
+	if !t.lost {
+		if got, err = t.fetch(ctx); !errors.Is(err, driver.ErrLost) {
+			return got, err
+		}
+		t.abandon(err)
+	}
+	return driver.Received{}, t.rejoin(ctx)
 }
 
 // fetch asks the engine for as much as there is room for.

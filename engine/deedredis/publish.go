@@ -217,10 +217,8 @@ func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResu
 	}
 	word, _ := answer[0].ToString()
 	number := int64(0)
-	text := ""
 	if len(answer) > 1 {
 		number, _ = answer[1].AsInt64()
-		text, _ = answer[1].ToString()
 	}
 	switch word {
 	case "stored":
@@ -229,8 +227,7 @@ func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResu
 	case "absent":
 		return driver.Receipt{Err: c.absent(ctx, b)}
 	case "generation":
-		return driver.Receipt{Err: fmt.Errorf("%w: the topic is at generation %s, the batch at %d (describe the topic again)",
-			driver.ErrRefused, text, b.Generation)}
+		return driver.Receipt{Err: c.otherLife(ctx, b)}
 	case "gap":
 		return driver.Receipt{Err: fmt.Errorf("%w: producer %s sent %d after %d", driver.ErrGap, b.Producer, b.Seq, number)}
 	case "full":
@@ -242,8 +239,9 @@ func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResu
 		rest.Seq, rest.Messages = b.Seq+number, b.Messages[number:]
 		return c.again(ctx, &rest)
 	case "lost":
-		return driver.Receipt{Err: fmt.Errorf("%w: the stream of the partition is gone: somebody deleted it, or the "+
-			"server lost it (publish again from the outbox after `deed topics rm %s`)", driver.ErrRefused, b.Topic)}
+		return driver.Receipt{Err: fmt.Errorf("%w: %w: the stream %s is gone: somebody deleted it, or the server lost it "+
+			"(`deed topics rm %s` and publish again from the outbox)",
+			driver.ErrNotStored, driver.ErrLost, c.keys.log(b.Topic, b.Partition), b.Topic)}
 	}
 	return driver.Receipt{Err: fmt.Errorf("the script answered %q", word)}
 }
@@ -270,8 +268,8 @@ func (c *Conn) absent(ctx context.Context, b *driver.Batch) error {
 	if _, err := c.lookup(ctx, b.Topic); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: the partition has no marker: the server has lost it, and what was stored with it "+
-		"(delete the topic and create it anew, then publish again from the outbox)", driver.ErrRefused)
+	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it "+
+		"(`deed topics rm %s` and publish again from the outbox)", driver.ErrNotStored, driver.ErrLost, b.Topic)
 }
 
 // waiting returns the command that waits for what the URL asks. It speaks of what was

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -30,6 +29,7 @@ const (
 type topic struct {
 	info   driver.TopicInfo
 	number int64      // unlike any other topic's
+	before int        // the generation of this name that was deleted last
 	ready  bool       // all partitions have their marker
 	keys   [][]string // of each partition
 	seen   time.Time
@@ -163,6 +163,7 @@ func (k keys) parseTopic(name string, record map[string]string) (*topic, error) 
 			driver.ErrRefused, name, format, formatVersion)
 	}
 	t := &topic{number: integer("number"), ready: record["ready"] == "1", seen: time.Now()}
+	t.before, _ = strconv.Atoi(record["before"])
 	t.info = driver.TopicInfo{
 		Name: name, Generation: int(integer("generation")), Incarnation: record["incarnation"],
 		Created: time.Unix(0, integer("created")).UTC(),
@@ -191,10 +192,7 @@ func (c *Conn) lookup(ctx context.Context, name string) (*topic, error) {
 		return nil, err
 	}
 	if len(record) == 0 || record["deleted"] == "1" {
-		c.mu.Lock()
-		delete(c.topics, name)
-		c.mu.Unlock()
-		return nil, fmt.Errorf("%w: topic %s", driver.ErrNotFound, name)
+		return nil, c.missing(name, len(record) == 0)
 	}
 	t, err := c.keys.parseTopic(name, record)
 	if err == nil {
@@ -206,7 +204,7 @@ func (c *Conn) lookup(ctx context.Context, name string) (*topic, error) {
 func (c *Conn) remember(t *topic) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.topics[t.info.Name] = t
+	c.topics[t.info.Name], c.made[t.info.Name] = t, true
 }
 
 // known returns a topic as it was when last looked at.
@@ -384,7 +382,8 @@ func (c *Conn) remove(ctx context.Context, name string) error {
 		}
 	}
 	c.mu.Lock()
-	maps.DeleteFunc(c.topics, func(n string, _ *topic) bool { return n == name })
+	delete(c.topics, name)
+	delete(c.made, name)
 	c.mu.Unlock()
 	c.announce(ctx, name)
 	return nil
