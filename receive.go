@@ -28,6 +28,7 @@ type topicRun struct {
 	interrupt context.CancelFunc // ends the Receive in progress
 	moved     bool               // a watermark has moved since positions were settled
 	starved   bool               // the Receive in progress leaves something out for want of room
+	losses    losses             // of a listener
 }
 
 func (t *topicRun) handlerFor(typeName string) *handler {
@@ -139,6 +140,7 @@ func (t *topicRun) apply(ctx context.Context, got driver.Received) {
 	items := make([]item, len(got.Deliveries))
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	t.missed(got.Missed)
 	for i := range got.Deliveries {
 		p := t.parts[got.Deliveries[i].Partition]
 		if p == nil || p.wanted {

@@ -2,6 +2,7 @@ package deed
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -10,8 +11,9 @@ import (
 // Topic names a log of events and says how it is created. It is a value without a
 // connection: the same Topic works on every bus.
 type Topic struct {
-	name string
-	opts TopicOptions
+	name    string
+	opts    TopicOptions
+	pattern bool // name stands for all topics that it matches
 }
 
 // TopicOptions are settings that a topic is created with. They hold for the
@@ -49,7 +51,14 @@ func NewTopic(name string, opts *TopicOptions) *Topic {
 	return t
 }
 
-// Name returns the topic's name.
+// NewPattern stands for all topics whose names match, those of the future too: each "*"
+// is any characters, so that "sensors.*" matches sensors.kitchen and
+// sensors.kitchen.oven. Handlers of a pattern, and of types declared on it, get the
+// events of all these topics, on engines with Features.Patterns. To publish, name the
+// topic with [Draft.To].
+func NewPattern(pattern string) *Topic { return &Topic{name: pattern, pattern: true} }
+
+// Name returns the topic's name, or the pattern.
 func (t *Topic) Name() string { return t.name }
 
 // Options returns the settings that the topic was declared with.
@@ -63,6 +72,12 @@ func (t *Topic) settings() driver.TopicSettings {
 }
 
 func (t *Topic) validate() error {
+	if t.pattern {
+		if !strings.Contains(t.name, "*") {
+			return fmt.Errorf("pattern %s: it has no * (use NewTopic)", t.name)
+		}
+		return CheckName("pattern", "_"+strings.ReplaceAll(t.name, "*", "_"))
+	}
 	if err := CheckName("topic", t.name); err != nil {
 		return err
 	}
