@@ -31,8 +31,13 @@ var schemes = []scheme{
 	{"mem", func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.Open(ctx, url, nil)
 	}},
+	{"mem+pubsub", func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+		return deedmem.OpenPubSub(ctx, url)
+	}},
 	{"redis", openRedis},
+	{"redis+pubsub", openRedisPubSub},
 	{"rediss", openRedis},
+	{"rediss+pubsub", openRedisPubSub},
 	{"sqlite", func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
 		return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
 	}},
@@ -40,6 +45,10 @@ var schemes = []scheme{
 
 func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 	return deedredis.Open(ctx, url, nil)
+}
+
+func openRedisPubSub(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	return deedredis.OpenPubSub(ctx, url)
 }
 
 // Schemes returns the URL schemes that Open knows, sorted.
