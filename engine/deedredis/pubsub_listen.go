@@ -19,6 +19,7 @@ import (
 type ear struct {
 	*driverkit.Listener
 	conn      *PubSub
+	at        string // the channel or pattern
 	subscribe func(rueidis.Builder) rueidis.Completed
 	names     bool // deliveries name their topic
 
@@ -30,7 +31,7 @@ type ear struct {
 // Subscribe implements [driver.Conn].
 func (c *PubSub) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver.Subscription, error) {
 	channel := c.settings.channel(spec.Topic)
-	return c.listen(ctx, spec, &ear{subscribe: func(b rueidis.Builder) rueidis.Completed {
+	return c.listen(ctx, spec, &ear{at: channel, subscribe: func(b rueidis.Builder) rueidis.Completed {
 		if c.settings.sharded {
 			return b.Ssubscribe().Channel(channel).Build()
 		}
@@ -45,7 +46,7 @@ func (c *PubSub) SubscribePattern(ctx context.Context, spec driver.SubscribeSpec
 			spec.Topic, driver.ErrRefused)
 	}
 	glob := c.settings.glob(spec.Topic)
-	return c.listen(ctx, spec, &ear{names: true, subscribe: func(b rueidis.Builder) rueidis.Completed {
+	return c.listen(ctx, spec, &ear{at: glob, names: true, subscribe: func(b rueidis.Builder) rueidis.Completed {
 		return b.Psubscribe().Pattern(glob).Build()
 	}})
 }
@@ -100,7 +101,13 @@ func (e *ear) connect(ctx context.Context) (*session, error) {
 	client, _ := e.conn.client.Dedicate()
 	s := &session{client: client, thrown: make(chan error, 1)}
 	s.broken = client.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: e.hear, OnSubscription: s.note})
-	if err := client.Do(ctx, e.subscribe(client.B())).Error(); err != nil {
+	// In a cluster the first command chooses the node: that on which the channel's events
+	// are published, since on others they arrive later.
+	err := client.Do(ctx, client.B().Arbitrary("PING").Keys(e.at).Build()).Error()
+	if err == nil {
+		err = client.Do(ctx, e.subscribe(client.B())).Error()
+	}
+	if err != nil {
 		client.Close()
 		return nil, explain(err)
 	}
