@@ -76,7 +76,7 @@ func (t *Topic) validate() error {
 		if !strings.Contains(t.name, "*") {
 			return fmt.Errorf("pattern %s: it has no * (use NewTopic)", t.name)
 		}
-		return CheckName("pattern", "_"+strings.ReplaceAll(t.name, "*", "_"))
+		return checkName("pattern", t.name, "*")
 	}
 	if err := CheckName("topic", t.name); err != nil {
 		return err
@@ -101,7 +101,10 @@ const (
 // CheckName reports whether name may name a topic or group: 1 to 200 letters,
 // digits and "._-" that do not start with a dot or dash, so that every engine and
 // shell takes it as it is. What is the kind of thing named, for the message.
-func CheckName(what, name string) error {
+func CheckName(what, name string) error { return checkName(what, name, "") }
+
+// checkName is CheckName for names that may have other characters, too.
+func checkName(what, name, others string) error {
 	if name == "" || len(name) > maxNameBytes {
 		return fmt.Errorf("%s name has %d bytes (want 1 to %d)", what, len(name), maxNameBytes)
 	}
@@ -109,8 +112,10 @@ func CheckName(what, name string) error {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_':
 		case (c == '.' || c == '-') && i > 0:
+		case strings.IndexByte(others, c) >= 0:
 		default:
-			return fmt.Errorf("%s name %q: byte %d is %q (want letters, digits, and . _ - inside)", what, name, i+1, c)
+			return fmt.Errorf("%s name %q: byte %d is %q (want letters, digits, and . %s inside)",
+				what, name, i+1, c, strings.TrimSpace("_ - "+others))
 		}
 	}
 	return nil
