@@ -305,9 +305,13 @@ func (g *groupRun) ended() {
 
 // run calls the handler that items share.
 func (g *groupRun) run(items []*item) (err error) {
-	ctx, release := taskContext(items)
-	defer release()
-	h := items[0].h
+	first := items[0]
+	h, ctx := first.h, first.p.ctx
+	if len(items) > 1 {
+		var release func()
+		ctx, release = taskContext(items)
+		defer release()
+	}
 	if g.sub.opts.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, g.sub.opts.Timeout)
@@ -319,17 +323,26 @@ func (g *groupRun) run(items []*item) (err error) {
 		}
 	}()
 	if len(items) == 1 {
-		e := g.received(items[0])
-		if h.batch != nil {
-			return h.call(ctx, e)
+		if h.batch == nil {
+			ctx = g.handling(ctx, first)
 		}
-		return h.call(&handling{Context: ctx, event: &e.Event, group: g.sub.group, quiet: e.Quiet}, e)
+		return h.call(ctx, g.received(first))
 	}
 	batch := make([]Received[[]byte], len(items))
 	for i, it := range items {
 		batch[i] = g.received(it)
 	}
 	return h.batch(ctx, batch)
+}
+
+// handling is the context of an item's handler.
+func (g *groupRun) handling(ctx context.Context, it *item) context.Context {
+	h := &it.handling
+	if h.Context != nil { // somebody may still have that of an earlier try
+		h = &handling{}
+	}
+	h.Context, h.message, h.group, h.quiet = ctx, &it.Message, g.sub.group, it.Replay && it.p.claim.Quiet
+	return h
 }
 
 // taskContext ends when a partition of the task is lost or the drain deadline has
@@ -362,7 +375,7 @@ func taskContext(items []*item) (context.Context, func()) {
 func (g *groupRun) received(it *item) Received[[]byte] {
 	e := eventOf(&it.Message)
 	return Received[[]byte]{Event: e, Data: e.Data, Delivery: Delivery{
-		Topic: cmp.Or(it.Delivery.Topic, it.p.t.name), Group: g.sub.group, Position: position(it.Partition, it.Position), Stored: it.Stored,
+		Topic: cmp.Or(it.Delivery.Topic, it.p.t.name), Group: g.sub.group, Position: it.at, Stored: it.Stored,
 		Attempt: it.attempts + 1, Replay: it.Replay, Quiet: it.Replay && it.p.claim.Quiet, Run: it.p.claim.Run,
 	}}
 }

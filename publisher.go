@@ -26,6 +26,8 @@ const (
 type publisher struct {
 	bus    *Bus
 	spread atomic.Uint64 // deals events without order over the partitions
+	calls  rooms         // for the messages of one Publish call
+	runs   rooms         // for those of a flush
 	queue  chan *request
 	stop   chan struct{}
 	done   sync.WaitGroup
@@ -41,22 +43,12 @@ type seqKey struct {
 	partition int
 }
 
-// part is what one Publish call puts on one partition.
-type part struct {
-	info      driver.TopicInfo
-	partition int
-	messages  []driver.Message
-	drafts    []int // index of each message among the caller's drafts
-	count     int   // how many messages there will be
-	bytes     int
-
-	receipt driver.Receipt
-}
-
 // request is one Publish call.
 type request struct {
 	parts []*part
-	taken atomic.Bool // by the flush, or by a caller who gave up first
+	place []*part           // of each draft
+	room  *[]driver.Message // where all messages are
+	taken atomic.Bool       // by the flush, or by a caller who gave up first
 	done  chan struct{}
 }
 
@@ -74,10 +66,9 @@ func (p *publisher) close() {
 	p.done.Wait()
 }
 
-// publish hands the parts over and waits for the outcome.
-func (p *publisher) publish(ctx context.Context, parts []*part) (Receipt, error) {
+// publish hands a request over and waits for the outcome.
+func (p *publisher) publish(ctx context.Context, r *request) (Receipt, error) {
 	p.once.Do(func() { p.done.Go(p.loop) })
-	r := &request{parts: parts, done: make(chan struct{})}
 	select {
 	case p.queue <- r:
 	case <-ctx.Done():
@@ -87,6 +78,7 @@ func (p *publisher) publish(ctx context.Context, parts []*part) (Receipt, error)
 	}
 	select {
 	case <-r.done:
+		p.calls.giveBack(r.room)
 		return r.outcome()
 	case <-ctx.Done():
 		return Receipt{}, r.fail(context.Cause(ctx), r.taken.Swap(true))
@@ -101,9 +93,9 @@ func (p *publisher) publish(ctx context.Context, parts []*part) (Receipt, error)
 
 // fail reports every draft of r as not stored, or as unknown.
 func (r *request) fail(err error, unknown bool) error {
-	var drafts []int
-	for _, p := range r.parts {
-		drafts = append(drafts, p.drafts...)
+	drafts := make([]int, len(r.place))
+	for i := range drafts {
+		drafts[i] = i
 	}
 	e := &PublishError{Topic: r.parts[0].info.Name, Err: err}
 	if unknown {
@@ -119,25 +111,30 @@ func (r *request) outcome() (Receipt, error) {
 	var sum Receipt
 	var failed *PublishError
 	for _, p := range r.parts {
-		if p.receipt.Err == nil {
+		switch {
+		case p.receipt.Err == nil:
 			sum.Stored += p.receipt.Stored
-			sum.Duplicates += len(p.messages) - p.receipt.Stored
-			sum.passed(p.info.Name, p.partition, p.receipt.Last)
-			continue
-		}
-		if failed == nil {
+			sum.Duplicates += p.count - p.receipt.Stored
+			if p.receipt.Last != "" {
+				sum.last = append(sum.last, reached{p.info.Name, p.partition, p.receipt.Last})
+			}
+		case failed == nil:
 			failed = &PublishError{Topic: p.info.Name, Err: p.receipt.Err}
 		}
-		if surelyNotStored(p.receipt.Err) {
-			failed.NotStored = append(failed.NotStored, p.drafts...)
-		} else {
-			failed.Unknown = append(failed.Unknown, p.drafts...)
+	}
+	if failed == nil {
+		return sum, nil
+	}
+	for i, p := range r.place {
+		switch {
+		case p.receipt.Err == nil:
+		case surelyNotStored(p.receipt.Err):
+			failed.NotStored = append(failed.NotStored, i)
+		default:
+			failed.Unknown = append(failed.Unknown, i)
 		}
 	}
-	if failed != nil {
-		return sum, failed
-	}
-	return sum, nil
+	return sum, failed
 }
 
 func surelyNotStored(err error) bool {
@@ -196,19 +193,22 @@ func (p *publisher) gather(first *request) (batch []*request, held *request) {
 
 func (r *request) size() (events, bytes int) {
 	for _, p := range r.parts {
-		events += len(p.messages)
 		bytes += p.bytes
 	}
-	return events, bytes
+	return len(r.place), bytes
 }
 
 // flush publishes a batch of requests and tells their callers.
 func (p *publisher) flush(ctx context.Context, requests []*request) {
 	var parts []*part
+	messages := 0
 	for _, r := range requests {
 		parts = append(parts, r.parts...)
+		messages += len(r.place)
 	}
-	p.send(ctx, merge(parts))
+	room := p.runs.borrow(messages)
+	p.send(ctx, merge(parts, *room))
+	p.runs.giveBack(room)
 	for _, r := range requests {
 		close(r.done)
 	}
@@ -218,31 +218,38 @@ func (p *publisher) flush(ctx context.Context, requests []*request) {
 type run struct {
 	parts   []*part
 	batch   driver.Batch
+	count   int  // of messages
 	restamp bool // nothing of it was stored, and what went before it never will be
 }
 
 func (r *run) at() seqKey { return seqKey{r.batch.Topic, r.batch.Partition} }
 
 // merge joins parts of the same partition, so that an engine sees one batch for
-// it. Parts of topics with a dedupe window stay apart: each caller is told how many
-// of its own were duplicates.
-func merge(parts []*part) []*run {
+// it; room takes their messages. Parts of topics with a dedupe window stay apart:
+// each caller is told how many of its own were duplicates.
+func merge(parts []*part, room []driver.Message) []*run {
 	runs := make([]*run, 0, len(parts))
 	open := make(map[seqKey]*run, len(parts))
 	for _, p := range parts {
 		at := seqKey{p.info.Name, p.partition}
 		r := open[at]
 		if r == nil || p.info.Dedupe > 0 || r.batch.Generation != p.info.Generation {
-			r = &run{batch: driver.Batch{
-				Topic: p.info.Name, Generation: p.info.Generation, Partition: p.partition, Messages: p.messages,
-			}}
-			r.batch.Messages = r.batch.Messages[:len(p.messages):len(p.messages)] // appending copies
+			r = &run{batch: driver.Batch{Topic: p.info.Name, Generation: p.info.Generation, Partition: p.partition}}
 			open[at] = r
 			runs = append(runs, r)
-		} else {
-			r.batch.Messages = append(r.batch.Messages, p.messages...)
 		}
 		r.parts = append(r.parts, p)
+		r.count += p.count
+	}
+	for _, r := range runs {
+		if len(r.parts) == 1 {
+			r.batch.Messages = r.parts[0].messages
+			continue
+		}
+		r.batch.Messages, room = room[:0:r.count], room[r.count:]
+		for _, p := range r.parts {
+			r.batch.Messages = append(r.batch.Messages, p.messages...)
+		}
 	}
 	return runs
 }
@@ -351,7 +358,7 @@ func (p *publisher) settle(r *run, receipt driver.Receipt) {
 	}
 	for _, part := range r.parts {
 		part.receipt = receipt
-		part.receipt.Stored = len(part.messages)
+		part.receipt.Stored = part.count
 		if len(r.parts) == 1 && part.info.Dedupe > 0 {
 			part.receipt.Stored = receipt.Stored
 		}

@@ -34,6 +34,10 @@ type TopicOptions struct {
 	// MaxBytes bounds the data that the topic stores. Above it Publish fails and
 	// names the group that holds events back. Zero means no bound.
 	MaxBytes int64
+	// Pack stores events that are published together as one entry, where the engine has
+	// entries that cost it something each: several times as fast on Redis, and harder to
+	// read without deed. It excludes Dedupe.
+	Pack bool
 }
 
 // Values of TopicOptions.PartitionBy: order is kept per key, or per type.
@@ -68,6 +72,7 @@ func (t *Topic) settings() driver.TopicSettings {
 	return driver.TopicSettings{
 		Partitions: t.opts.Partitions, PartitionBy: t.opts.PartitionBy,
 		Dedupe: t.opts.Dedupe, Keep: t.opts.Keep, Hold: t.opts.Hold, MaxBytes: t.opts.MaxBytes,
+		Pack: t.opts.Pack,
 	}
 }
 

@@ -13,21 +13,21 @@ import (
 // engine once.
 type topicCache struct {
 	mu   sync.Mutex
-	info map[string]driver.TopicInfo
+	info map[string]*driver.TopicInfo // never changed
 }
 
-func (c *topicCache) get(name string) (driver.TopicInfo, bool) {
+// get returns what is known of a topic, or nil.
+func (c *topicCache) get(name string) *driver.TopicInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	info, ok := c.info[name]
-	return info, ok
+	return c.info[name]
 }
 
-func (c *topicCache) put(info driver.TopicInfo) {
+func (c *topicCache) put(info *driver.TopicInfo) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.info == nil {
-		c.info = make(map[string]driver.TopicInfo)
+		c.info = make(map[string]*driver.TopicInfo)
 	}
 	c.info[info.Name] = info
 }
@@ -40,29 +40,29 @@ func (c *topicCache) forget(name string) {
 
 // topic returns what t is like on the engine, creating it with its declared
 // settings if it has to and may.
-func (b *Bus) topic(ctx context.Context, t *Topic) (driver.TopicInfo, error) {
+func (b *Bus) topic(ctx context.Context, t *Topic) (*driver.TopicInfo, error) {
 	if t == nil {
-		return driver.TopicInfo{}, errors.New("the draft has no topic (make it with Type.New or NewDraft)")
+		return nil, errors.New("the draft has no topic (make it with Type.New or NewDraft)")
 	}
-	if info, ok := b.topics.get(t.name); ok {
+	if info := b.topics.get(t.name); info != nil {
 		return info, t.compare(info)
 	}
 	if err := t.validate(); err != nil {
-		return driver.TopicInfo{}, err
+		return nil, err
 	}
 	if t.pattern {
-		return driver.TopicInfo{}, fmt.Errorf(
+		return nil, fmt.Errorf(
 			"%s is a pattern: events go to one topic (name one that it matches, with Draft.To): %w", t.name, driver.ErrRefused)
 	}
 	if err := b.canKeep(t); err != nil {
-		return driver.TopicInfo{}, err
+		return nil, err
 	}
 	info, err := b.ensureTopic(ctx, t)
 	if err != nil {
-		return info, fmt.Errorf("topic %s: %w", t.name, err)
+		return nil, fmt.Errorf("topic %s: %w", t.name, err)
 	}
-	b.topics.put(info)
-	return info, t.compare(info)
+	b.topics.put(&info)
+	return &info, t.compare(&info)
 }
 
 func (b *Bus) ensureTopic(ctx context.Context, t *Topic) (driver.TopicInfo, error) {
@@ -117,6 +117,7 @@ func (b *Bus) canKeep(t *Topic) error {
 		what, field string
 	}{
 		{o.Dedupe > 0, f.Dedupe, "has no id window", "Dedupe"},
+		{o.Pack, f.Pack, "does not pack events", "Pack"},
 		{o.MaxBytes > 0, f.Retention, "does not bound topics", "MaxBytes"},
 		{o.Keep > 0, f.Retention, "keeps no events for a time", "Keep"},
 		{o.Hold > 0, f.Retention, "holds no events for groups", "Hold"},
@@ -131,7 +132,7 @@ func (b *Bus) canKeep(t *Topic) error {
 }
 
 // compare reports settings that t declares and the topic does not have.
-func (t *Topic) compare(info driver.TopicInfo) error {
+func (t *Topic) compare(info *driver.TopicInfo) error {
 	by := info.PartitionBy
 	if by == "" {
 		by = ByKey
@@ -149,6 +150,8 @@ func (t *Topic) compare(info driver.TopicInfo) error {
 		return t.differs("hold", o.Hold, info.Hold)
 	case o.MaxBytes != 0 && o.MaxBytes != info.MaxBytes:
 		return t.differs("max_bytes", o.MaxBytes, info.MaxBytes)
+	case o.Pack && !info.Pack:
+		return t.differs("pack", o.Pack, info.Pack)
 	}
 	return nil
 }
@@ -160,7 +163,7 @@ func (t *Topic) differs(setting string, declared, has any) error {
 
 // partitionFor returns where e belongs. Events without order are spread, by the given
 // number or, on a topic with an id window, by their id.
-func partitionFor(info driver.TopicInfo, e *Event, spread uint64) int {
+func partitionFor(info *driver.TopicInfo, e *Event, spread uint64) int {
 	n := max(info.Partitions, 1)
 	switch {
 	case info.PartitionBy == ByType:

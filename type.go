@@ -45,10 +45,7 @@ func (t *Type[T]) Topic() *Topic { return t.topic }
 func (t *Type[T]) New(v T) Draft {
 	d := Draft{
 		Event: Event{Type: t.name, Version: t.version, ContentType: t.codec.ContentType()},
-		topic: t.topic,
-		encode: func() ([]byte, error) {
-			return t.codec.Encode(v)
-		},
+		topic: t.topic, codec: t.codec, value: v,
 	}
 	if t.key != nil {
 		d.Key = t.key(v)
@@ -82,8 +79,9 @@ type Draft struct {
 	// engine without delays refuses it.
 	NotBefore time.Time
 
-	topic  *Topic
-	encode func() ([]byte, error) // nil means that Data is set
+	topic *Topic
+	codec Codec // of value; nil means that Data is set
+	value any
 }
 
 // NewDraft drafts an event without a Go type, as bridges and the command line do.

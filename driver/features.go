@@ -44,6 +44,7 @@ type Features struct {
 	Reset        bool // a group can be set back, and replays are told apart
 	Retention    bool // Keep, Hold and MaxBytes are kept
 	MultiProcess bool // several processes share it
+	Pack         bool // a topic may store batches as one entry each
 
 	// Ephemeral says that nothing is stored: an event goes to whoever listens when it
 	// is published, to each once at most, and to nobody later. Such an engine has no

@@ -42,7 +42,7 @@ type Conn struct {
 	keeper   *driverkit.Keeper
 	member   string // host/pid/random
 
-	eventBytes atomic.Int64 // how large events have been lately
+	entryBytes atomic.Int64 // how large entries have been lately
 
 	ctx      context.Context // ends with Close
 	stop     context.CancelFunc
@@ -119,6 +119,7 @@ func (c *Conn) Features() driver.Features {
 		Reset:        true,
 		Retention:    true,
 		MultiProcess: true,
+		Pack:         true,
 
 		MaxEventBytes: maxData,
 	}

@@ -117,7 +117,7 @@ func (s *subscription) collect() (lost []int, err error) {
 			if x.replay.compare(x.next) > 0 {
 				markReplays(ds, x.replay)
 			}
-			x.ahead, x.next = append(x.ahead, ds...), last
+			x.ahead, x.next = ds, last // nothing was left, or it would not have been read
 		}
 	}
 	return lost, nil
@@ -173,7 +173,10 @@ func lacks(has, wants []want) bool {
 // count is how many entries to ask of each stream.
 func (s *subscription) count(f driver.Fetch, streams int) int {
 	n := min(max(f.Events/streams, readMin), readMax)
-	if size := s.c.eventBytes.Load(); size > 0 {
+	if s.topic.info.Pack {
+		n = max(1, n/packMost)
+	}
+	if size := s.c.entryBytes.Load(); size > 0 {
 		n = min(n, max(1, int(readBytes/int64(streams)/size)))
 	}
 	return n
@@ -259,7 +262,7 @@ func (r *reader) parse(m *rueidis.RedisMessage, w reading, streams []string) (ma
 		return nil, err
 	}
 	out := make(map[int][]driver.Delivery, len(byStream))
-	events, bytes := 0, 0
+	read, bytes := 0, 0
 	for i, x := range w.wants {
 		list, ok := byStream[streams[i]]
 		if !ok {
@@ -282,21 +285,21 @@ func (r *reader) parse(m *rueidis.RedisMessage, w reading, streams []string) (ma
 		for k := range ds {
 			bytes += len(ds[k].Data)
 		}
-		events += len(ds)
+		read += len(entries)
 		out[x.partition] = ds
 	}
-	if events > 0 {
-		r.s.c.weigh(int64(bytes / events))
+	if read > 0 {
+		r.s.c.weigh(int64(bytes / read))
 	}
 	return out, nil
 }
 
-// weigh notes the size of events: larger ones at once, smaller ones by and by.
+// weigh notes the size of entries: larger ones at once, smaller ones by and by.
 func (c *Conn) weigh(size int64) {
-	if before := c.eventBytes.Load(); size < before {
+	if before := c.entryBytes.Load(); size < before {
 		size = (7*before + size) / 8
 	}
-	c.eventBytes.Store(max(size, 1))
+	c.entryBytes.Store(max(size, 1))
 }
 
 // connect returns the reader's connection, and whether it is a new one.

@@ -242,7 +242,14 @@ func (s *subscription) take(ctx context.Context, claims []driver.Claim) error {
 
 // deliver takes what was read ahead, within the bounds of f.
 func (s *subscription) deliver(f driver.Fetch) []driver.Delivery {
-	var out []driver.Delivery
+	ready := 0
+	for _, x := range s.places {
+		ready += len(x.ahead)
+	}
+	if ready == 0 {
+		return nil
+	}
+	out := make([]driver.Delivery, 0, min(ready, f.Events))
 	bytes, n := 0, s.topic.info.Partitions
 	for i := range n {
 		p := (s.turn + i) % n
@@ -253,7 +260,7 @@ func (s *subscription) deliver(f driver.Fetch) []driver.Delivery {
 		take := 0
 		for ; take < len(x.ahead) && len(out)+take < f.Events; take++ {
 			size := len(x.ahead[take].Data)
-			if bytes > 0 && bytes+size > f.Bytes || len(out)+take > 0 && bytes+size > f.Bytes {
+			if len(out)+take > 0 && bytes+size > f.Bytes {
 				break
 			}
 			bytes += size
@@ -265,6 +272,9 @@ func (s *subscription) deliver(f driver.Fetch) []driver.Delivery {
 			break
 		}
 		x.ahead = nil
+	}
+	if len(out) == 0 {
+		return nil
 	}
 	return out
 }

@@ -123,6 +123,9 @@ func checkSettings(name string, s *driver.TopicSettings) error {
 		return fmt.Errorf("%w: %d partitions (want 1 to %d)", driver.ErrRefused, s.Partitions, maxPartitions)
 	case s.PartitionBy != "key" && s.PartitionBy != "type":
 		return fmt.Errorf("%w: partition by %q (want key or type)", driver.ErrRefused, s.PartitionBy)
+	case s.Pack && s.Dedupe > 0:
+		return fmt.Errorf("%w: pack and dedupe exclude each other: an event that came before cannot be left out of a pack",
+			driver.ErrRefused)
 	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
 		return fmt.Errorf("%w: dedupe %v, keep %v, hold %v, max bytes %d (want 0 or more)",
 			driver.ErrRefused, s.Dedupe, s.Keep, s.Hold, s.MaxBytes)
@@ -135,6 +138,7 @@ func fields(s driver.TopicSettings) []string {
 	return []string{
 		"partitions", strconv.Itoa(s.Partitions), "partition_by", s.PartitionBy, "dedupe", s.Dedupe.String(),
 		"keep", s.Keep.String(), "hold", s.Hold.String(), "max_bytes", strconv.FormatInt(s.MaxBytes, 10),
+		"pack", flag(s.Pack),
 	}
 }
 
@@ -162,6 +166,7 @@ func (k keys) parseTopic(name string, record map[string]string) (*topic, error) 
 		TopicSettings: driver.TopicSettings{
 			Partitions: int(integer("partitions")), PartitionBy: record["partition_by"], Dedupe: duration("dedupe"),
 			Keep: duration("keep"), Hold: duration("hold"), MaxBytes: integer("max_bytes"),
+			Pack: record["pack"] == "1",
 		},
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -311,9 +316,9 @@ func (c *Conn) set(ctx context.Context, name string, s driver.TopicSettings) err
 	if err := checkSettings(name, &s); err != nil {
 		return err
 	}
-	if s.Partitions != t.info.Partitions || s.PartitionBy != t.info.PartitionBy {
-		return fmt.Errorf("%w: it has %d partitions by %s, which stay until it is created anew",
-			driver.ErrRefused, t.info.Partitions, t.info.PartitionBy)
+	if s.Partitions != t.info.Partitions || s.PartitionBy != t.info.PartitionBy || s.Pack != t.info.Pack {
+		return fmt.Errorf("%w: it has %d partitions by %s and pack is %v, which stay until it is created anew",
+			driver.ErrRefused, t.info.Partitions, t.info.PartitionBy, t.info.Pack)
 	}
 	set := c.client.B().Hset().Key(c.keys.topic(name)).FieldValue()
 	for pair := range slices.Chunk(fields(s), 2) {

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -118,6 +119,27 @@ func (s *Server) configure(directives []string) error {
 	return os.WriteFile(s.config(), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
+// repeatable are directives that may be there several times.
+var repeatable = []string{"client-output-buffer-limit", "include", "loadmodule", "rename-command", "sentinel", "user"}
+
+// reconfigure replaces directives. To add them would not do for all: a server that
+// is first told whose replica it is, and then "replicaof no one", tries to be both.
+func (s *Server) reconfigure(directives []string) error {
+	text, err := os.ReadFile(s.config())
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for _, d := range directives {
+		name, _, _ := strings.Cut(d, " ")
+		if !slices.Contains(repeatable, name) {
+			lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+" ") })
+		}
+	}
+	lines = append(lines, directives...)
+	return os.WriteFile(s.config(), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+}
+
 // listen returns the directives that give the server its port.
 func (s *Server) listen() []string {
 	if s.tls != nil {
@@ -161,12 +183,12 @@ func (s *Server) PID() int {
 }
 
 // Restart runs the server again, with the same port and data, and returns when it
-// has loaded them. It is stopped before, if it runs. The directives are added to
-// those before, for good.
+// has loaded them. It is stopped before, if it runs. The directives replace those of
+// the same name, for good.
 func (s *Server) Restart(directives ...string) {
 	s.t.Helper()
 	s.Stop()
-	err := appendLines(s.config(), directives)
+	err := s.reconfigure(directives)
 	if err == nil {
 		err = s.start()
 	}
@@ -183,14 +205,26 @@ func (s *Server) start() error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", s.name, err)
 	}
-	// It does not answer while it loads.
-	err = await(life.exited, func() error { _, err := s.Command("PING"); return err })
+	err = await(life.exited, func() error { return s.ready(life) })
 	if err != nil {
 		life.kill()
 		return fmt.Errorf("start %s: %w\n%s", s.name, err, tail(s.Log()))
 	}
 	s.life = life
 	return nil
+}
+
+// ready reports why the server does not serve. While it loads it refuses PING. Who
+// answers may also be somebody else, who was quicker to take the port.
+func (s *Server) ready(life *process) error {
+	if _, err := s.Command("PING"); err != nil {
+		return err
+	}
+	info, err := s.fields("INFO", "server")
+	if err == nil && info["process_id"] != strconv.Itoa(life.pid()) {
+		err = fmt.Errorf("process %s answers on %s", info["process_id"], s.Addr())
+	}
+	return err
 }
 
 // Kill ends the server as kill -9 does, also a frozen one, and waits for its end. It
@@ -259,19 +293,4 @@ func tail(log string) string {
 	}
 	lines := strings.SplitAfter(string(text), "\n")
 	return strings.Join(lines[max(0, len(lines)-25):], "")
-}
-
-func appendLines(name string, lines []string) error {
-	if len(lines) == 0 {
-		return nil
-	}
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	return err
 }
