@@ -145,7 +145,7 @@ func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*r
 			}
 			failed[r.at()] = true
 			full := errors.Is(receipt.Err, driver.ErrFull) && p.bus.makeRoom(ctx, r.batch.Topic)
-			if !last && (full || mayPass(receipt.Err)) {
+			if !last && (full || p.mayPass(receipt.Err)) {
 				again = append(again, r)
 				continue
 			}
@@ -155,8 +155,12 @@ func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*r
 	return again
 }
 
-// mayPass reports whether trying again can help.
-func mayPass(err error) bool {
+// mayPass reports whether trying again can help. Without a sequence what may be stored
+// is not tried again, or it might be there twice.
+func (p *publisher) mayPass(err error) bool {
+	if !p.bus.features.Sequence && !errors.Is(err, driver.ErrNotStored) {
+		return false
+	}
 	for _, s := range [...]error{
 		driver.ErrRefused, driver.ErrGap, driver.ErrClosed, driver.ErrNotFound, driver.ErrFull,
 	} {

@@ -32,6 +32,7 @@ type topicRun struct {
 	interrupt context.CancelFunc // ends the Receive in progress
 	moved     bool               // a watermark has moved since positions were settled
 	starved   bool               // the Receive in progress leaves something out for want of room
+	losses    losses             // of a listener
 }
 
 func (t *topicRun) handlerFor(d *driver.Delivery) *handler {
@@ -163,6 +164,7 @@ func (t *topicRun) apply(ctx context.Context, got driver.Received) {
 	g, items := t.g, t.items(got.Deliveries)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	t.missed(got.Missed)
 	var p *partition
 	for i := range items {
 		it := &items[i]
