@@ -26,6 +26,7 @@ func airHarness(url string) drivertest.Harness {
 }
 
 func TestPubSubConformance(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t)
 	for name, query := range map[string]string{"channels": "", "sharded": "?sharded=1", "bare": "?prefix="} {
 		t.Run(name, func(t *testing.T) { drivertest.Test(t, airHarness(airURL(s.URL(), query))) })
@@ -33,6 +34,7 @@ func TestPubSubConformance(t *testing.T) {
 }
 
 func TestPubSubConformanceOnCluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 3)
 	for name, query := range map[string]string{"channels": "", "sharded": "?sharded=1"} {
 		t.Run(name, func(t *testing.T) {
