@@ -161,7 +161,8 @@ func TestProvideServers(t *testing.T) {
 	if system.ready() != nil {
 		return // nothing can have been installed
 	}
-	if len(m.commands) == 0 || slices.ContainsFunc(m.commands, func(c string) bool { return strings.Contains(c, "golang") }) {
+	golang := func(command string) bool { return strings.Contains(command, "golang") }
+	if len(m.commands) == 0 || slices.ContainsFunc(m.commands, golang) {
 		t.Errorf("ran %q, want moon installed and golang not", m.commands)
 	}
 }
