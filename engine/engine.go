@@ -32,8 +32,13 @@ var schemes = []scheme{
 	{name: "mem", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.Open(ctx, url, nil)
 	}},
+	{name: "mem+pubsub", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+		return deedmem.OpenPubSub(ctx, url)
+	}},
 	{name: "redis", open: openRedis, examine: deedredis.Examine},
+	{name: "redis+pubsub", open: openRedisPubSub},
 	{name: "rediss", open: openRedis, examine: deedredis.Examine},
+	{name: "rediss+pubsub", open: openRedisPubSub},
 	{name: "sqlite", open: func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
 		return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
 	}},
@@ -41,6 +46,10 @@ var schemes = []scheme{
 
 func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 	return deedredis.Open(ctx, url, nil)
+}
+
+func openRedisPubSub(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	return deedredis.OpenPubSub(ctx, url)
 }
 
 // Schemes returns the URL schemes that Open knows, sorted.

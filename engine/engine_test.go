@@ -36,7 +36,7 @@ func TestOpenRefuses(t *testing.T) {
 			continue
 		}
 		text := err.Error()
-		if !strings.Contains(text, "mem:, redis:, rediss: or sqlite:") || strings.Contains(text, "secret") {
+		if !strings.Contains(text, "rediss+pubsub: or sqlite:") || strings.Contains(text, "secret") {
 			t.Errorf("%q: %v", url, err)
 		}
 	}

@@ -29,6 +29,7 @@ func restricted(t *testing.T) string {
 
 // The whole suite passes as a user with the rights that deed ships, and with no other.
 func TestConformanceRestricted(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, "appendonly yes", restricted(t))
 	drivertest.Test(t, harness(as(t, s, "deed", "geheim")))
 	if refused := command(t, s, "ACL", "LOG"); refused != "" {
@@ -47,6 +48,7 @@ func TestConformanceRestricted(t *testing.T) {
 var elsewhere = []string{"select", "role", "cluster|slots", "cluster|shards", "cluster|info", "wait"}
 
 func TestConformanceRestrictedOnCluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 3, "appendonly yes", restricted(t))
 	drivertest.Test(t, harness(strings.Replace(c.URL(), "redis://", "redis://deed:geheim@", 1)))
 	for _, n := range c.Nodes() {

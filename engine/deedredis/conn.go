@@ -42,7 +42,7 @@ type Conn struct {
 	keeper   *driverkit.Keeper
 	member   string // host/pid/random
 
-	eventBytes atomic.Int64 // how large events have been lately
+	entryBytes atomic.Int64 // how large entries have been lately
 
 	ctx      context.Context // ends with Close
 	stop     context.CancelFunc
@@ -54,6 +54,8 @@ type Conn struct {
 	mu       sync.Mutex
 	closed   bool
 	topics   map[string]*topic  // as they were when last looked at
+	made     map[string]bool    // topics that were there and that nobody has deleted, as far as is known
+	writes   map[string]written // to side logs, by claim
 	seats    map[string]ownSeat // by name
 	lastSeat int
 	movers   map[string]*driverkit.Signal // by topic whose delayed events this connection moves
@@ -62,10 +64,11 @@ type Conn struct {
 
 // ownSeat is what a seat of this connection is for.
 type ownSeat struct {
-	group      string
-	topic      string
-	partitions int
-	unsafe     string // JSON array of types
+	group       string
+	topic       string
+	incarnation string
+	partitions  int
+	unsafe      string // JSON array of types
 }
 
 // Open connects to what url names: redis://HOST:PORT, rediss:// for TLS; see
@@ -99,7 +102,8 @@ func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
 func newConn(s settings, client rueidis.Client) *Conn {
 	return &Conn{
 		keys: keys{s.prefix}, settings: s, client: client, cluster: client.Mode() == rueidis.ClientModeCluster,
-		member: driverkit.MemberName(), topics: make(map[string]*topic), seats: make(map[string]ownSeat),
+		member: driverkit.MemberName(), topics: make(map[string]*topic), made: make(map[string]bool),
+		writes: make(map[string]written), seats: make(map[string]ownSeat),
 		movers: make(map[string]*driverkit.Signal), rooms: make(map[string]*room),
 	}
 }
@@ -133,6 +137,7 @@ func Promise() driver.Features {
 		Reset:        true,
 		Retention:    true,
 		MultiProcess: true,
+		Pack:         true,
 
 		MaxEventBytes: maxData,
 	}

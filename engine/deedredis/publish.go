@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -89,21 +90,23 @@ func (c *Conn) publishing(ctx context.Context, b *driver.Batch) (call, error) {
 
 // publishArgs writes what the script publish.lua takes.
 func publishArgs(t *topic, b *driver.Batch, full bool) []string {
+	if t.info.Pack && len(b.Messages) > 1 && !delays(b) {
+		return packedArgs(b, full)
+	}
 	width := 2
 	if t.info.Dedupe > 0 || delays(b) {
 		width = 4
 	}
 	args := make([]string, 0, 7+width*len(b.Messages))
 	args = append(args, strconv.Itoa(b.Generation), b.Producer, strconv.FormatInt(b.Seq, 10),
-		strconv.Itoa(len(b.Messages)), strconv.Itoa(width), flag(full), "")
-	var room [4096]byte
-	block := room[:0] // one allocation for the attributes of the whole batch
+		strconv.Itoa(len(b.Messages)), strconv.Itoa(width), flag(full), "0")
+	block := make([]byte, 0, attributesSize(b.Messages)) // one allocation for the attributes of the whole batch
 	ends := make([]int, len(b.Messages))
 	for i := range b.Messages {
 		block = appendAttributes(block, &b.Messages[i])
 		ends[i] = len(block)
 	}
-	text, from := string(block), 0
+	text, from := rueidis.BinaryString(block), 0
 	for i := range b.Messages {
 		m := &b.Messages[i]
 		args = append(args, text[from:ends[i]], rueidis.BinaryString(m.Data))
@@ -113,6 +116,50 @@ func publishArgs(t *topic, b *driver.Batch, full bool) []string {
 		}
 	}
 	return args
+}
+
+// packMost is how many events an entry holds at most, so that reading one more is
+// never much.
+const packMost = 256
+
+// packedArgs is publishArgs for a topic that packs.
+func packedArgs(b *driver.Batch, full bool) []string {
+	args := make([]string, 0, 7+4*(len(b.Messages)/packMost+1))
+	args = append(args, strconv.Itoa(b.Generation), b.Producer, strconv.FormatInt(b.Seq, 10),
+		strconv.Itoa(len(b.Messages)), "2", flag(full), "1")
+	for ms := range slices.Chunk(b.Messages, packMost) {
+		bytes := 0
+		for i := range ms {
+			bytes += len(ms[i].Data)
+		}
+		sizes, data := make([]byte, 0, 4*len(ms)), make([]byte, 0, bytes)
+		attributes := make([]byte, 0, attributesSize(ms))
+		for i := range ms {
+			if i > 0 {
+				sizes, attributes = append(sizes, ','), append(attributes, '\n')
+			}
+			sizes = strconv.AppendInt(sizes, int64(len(ms[i].Data)), 10)
+			attributes = appendAttributes(attributes, &ms[i])
+			data = append(data, ms[i].Data...)
+		}
+		args = append(args, rueidis.BinaryString(sizes), rueidis.BinaryString(attributes), rueidis.BinaryString(data),
+			strconv.Itoa(len(ms)))
+	}
+	return args
+}
+
+// attributesSize is about how long the attributes of messages are as JSON.
+func attributesSize(ms []driver.Message) int {
+	const names = 128 // with quotes, and the time
+	n := 0
+	for i := range ms {
+		m := &ms[i]
+		n += names + len(m.ID) + len(m.Source) + len(m.Type) + len(m.Key) + len(m.ContentType)
+		for name, value := range m.Attributes {
+			n += len(name) + len(value) + len(`,"":""`)
+		}
+	}
+	return n
 }
 
 func delays(b *driver.Batch) bool {
@@ -170,10 +217,8 @@ func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResu
 	}
 	word, _ := answer[0].ToString()
 	number := int64(0)
-	text := ""
 	if len(answer) > 1 {
 		number, _ = answer[1].AsInt64()
-		text, _ = answer[1].ToString()
 	}
 	switch word {
 	case "stored":
@@ -182,22 +227,27 @@ func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResu
 	case "absent":
 		return driver.Receipt{Err: c.absent(ctx, b)}
 	case "generation":
-		return driver.Receipt{Err: fmt.Errorf("%w: the topic is at generation %s, the batch at %d (describe the topic again)",
-			driver.ErrRefused, text, b.Generation)}
+		return driver.Receipt{Err: c.otherLife(ctx, b)}
 	case "gap":
 		return driver.Receipt{Err: fmt.Errorf("%w: producer %s sent %d after %d", driver.ErrGap, b.Producer, b.Seq, number)}
 	case "full":
 		return driver.Receipt{Err: c.fullError(ctx, b.Topic)}
 	case "window":
 		return c.again(ctx, b)
+	case "known": // a part was stored before, by another run of the outbox: the rest is a batch of its own
+		rest := *b
+		rest.Seq, rest.Messages = b.Seq+number, b.Messages[number:]
+		return c.again(ctx, &rest)
 	case "lost":
-		return driver.Receipt{Err: fmt.Errorf("%w: the stream of the partition is gone: somebody deleted it, or the "+
-			"server lost it (publish again from the outbox after `deed topics rm %s`)", driver.ErrRefused, b.Topic)}
+		return driver.Receipt{Err: fmt.Errorf("%w: %w: the stream %s is gone: somebody deleted it, or the server lost it "+
+			"(`deed topics rm %s` and publish again from the outbox)",
+			driver.ErrNotStored, driver.ErrLost, c.keys.log(b.Topic, b.Partition), b.Topic)}
 	}
 	return driver.Receipt{Err: fmt.Errorf("the script answered %q", word)}
 }
 
-// again publishes a batch that did not know of the topic's window.
+// again publishes a batch that did not know of the topic's window, or of what is
+// stored.
 func (c *Conn) again(ctx context.Context, b *driver.Batch) driver.Receipt {
 	if _, err := c.lookup(ctx, b.Topic); err != nil {
 		return driver.Receipt{Err: err}
@@ -218,8 +268,8 @@ func (c *Conn) absent(ctx context.Context, b *driver.Batch) error {
 	if _, err := c.lookup(ctx, b.Topic); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: the partition has no marker: the server has lost it, and what was stored with it "+
-		"(delete the topic and create it anew, then publish again from the outbox)", driver.ErrRefused)
+	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it "+
+		"(`deed topics rm %s` and publish again from the outbox)", driver.ErrNotStored, driver.ErrLost, b.Topic)
 }
 
 // waiting returns the command that waits for what the URL asks. It speaks of what was

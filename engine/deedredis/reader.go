@@ -57,7 +57,7 @@ type want struct {
 type found struct {
 	reading
 	entries map[int][]driver.Delivery // by partition
-	behind  []int                     // partitions whose log ends before the position
+	fresh   bool                      // the connection is new: nothing was read
 	err     error
 }
 
@@ -81,9 +81,9 @@ func (s *subscription) addReaders() {
 	}
 }
 
-// collect takes what the readers have found. It returns partitions whose log has become
-// shorter than what was read of it: they are claimed again, from where the server says.
-func (s *subscription) collect() (lost []int, err error) {
+// collect takes what the readers have found. It returns partitions that the server has
+// lost something of: they are claimed again, from where the server says.
+func (s *subscription) collect(ctx context.Context) (lost []int, err error) {
 	for _, r := range s.readers {
 		r.mu.Lock()
 		f := r.found
@@ -93,18 +93,19 @@ func (s *subscription) collect() (lost []int, err error) {
 			continue
 		}
 		if f.err != nil {
-			return nil, f.err
+			return lost, f.err
+		}
+		if f.fresh {
+			some, err := s.check(ctx, r.partitions)
+			if lost = append(lost, some...); err != nil {
+				r.disconnect() // to be checked again
+				return lost, err
+			}
 		}
 		for _, w := range f.wants {
 			x := s.places[w.partition]
 			if x == nil || x.epoch != w.epoch || x.next != w.after || x.stopped {
 				continue // not ours any more, or not from there
-			}
-			if slices.Contains(f.behind, w.partition) {
-				lost = append(lost, w.partition)
-				delete(s.places, w.partition)
-				s.seat.Forget(w.partition, w.epoch)
-				continue
 			}
 			ds := f.entries[w.partition]
 			if len(ds) == 0 {
@@ -117,7 +118,7 @@ func (s *subscription) collect() (lost []int, err error) {
 			if x.replay.compare(x.next) > 0 {
 				markReplays(ds, x.replay)
 			}
-			x.ahead, x.next = append(x.ahead, ds...), last
+			x.ahead, x.next = ds, last // nothing was left, or it would not have been read
 		}
 	}
 	return lost, nil
@@ -173,7 +174,10 @@ func lacks(has, wants []want) bool {
 // count is how many entries to ask of each stream.
 func (s *subscription) count(f driver.Fetch, streams int) int {
 	n := min(max(f.Events/streams, readMin), readMax)
-	if size := s.c.eventBytes.Load(); size > 0 {
+	if s.topic.info.Pack {
+		n = max(1, n/packMost)
+	}
+	if size := s.c.entryBytes.Load(); size > 0 {
 		n = min(n, max(1, int(readBytes/int64(streams)/size)))
 	}
 	return n
@@ -221,9 +225,8 @@ func (r *reader) xread(w reading) (f found) {
 	}
 	c := r.s.c
 	if fresh { // the server may be another one now, or have lost something
-		if f.behind, f.err = c.ended(r.s.topic, w.wants); f.err != nil || len(f.behind) > 0 {
-			return f
-		}
+		f.fresh = true
+		return f
 	}
 	streams := make([]string, len(w.wants))
 	ids := make([]string, len(w.wants))
@@ -259,7 +262,7 @@ func (r *reader) parse(m *rueidis.RedisMessage, w reading, streams []string) (ma
 		return nil, err
 	}
 	out := make(map[int][]driver.Delivery, len(byStream))
-	events, bytes := 0, 0
+	read, bytes := 0, 0
 	for i, x := range w.wants {
 		list, ok := byStream[streams[i]]
 		if !ok {
@@ -282,21 +285,21 @@ func (r *reader) parse(m *rueidis.RedisMessage, w reading, streams []string) (ma
 		for k := range ds {
 			bytes += len(ds[k].Data)
 		}
-		events += len(ds)
+		read += len(entries)
 		out[x.partition] = ds
 	}
-	if events > 0 {
-		r.s.c.weigh(int64(bytes / events))
+	if read > 0 {
+		r.s.c.weigh(int64(bytes / read))
 	}
 	return out, nil
 }
 
-// weigh notes the size of events: larger ones at once, smaller ones by and by.
+// weigh notes the size of entries: larger ones at once, smaller ones by and by.
 func (c *Conn) weigh(size int64) {
-	if before := c.eventBytes.Load(); size < before {
+	if before := c.entryBytes.Load(); size < before {
 		size = (7*before + size) / 8
 	}
-	c.eventBytes.Store(max(size, 1))
+	c.entryBytes.Store(max(size, 1))
 }
 
 // connect returns the reader's connection, and whether it is a new one.
@@ -348,18 +351,4 @@ func (r *reader) interrupt() {
 		}
 	}
 	r.disconnect()
-}
-
-// ended returns the partitions whose log ends before the position that it was read to.
-func (c *Conn) ended(t *topic, wants []want) (behind []int, err error) {
-	ends, err := c.ends(c.ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range wants {
-		if ends[w.partition].compare(w.after) < 0 {
-			behind = append(behind, w.partition)
-		}
-	}
-	return behind, nil
 }

@@ -45,6 +45,14 @@ var (
 	settleLua string
 	//go:embed lua/renew.lua
 	renewLua string
+	//go:embed lua/pause.lua
+	pauseLua string
+	//go:embed lua/ungroup.lua
+	ungroupLua string
+	//go:embed lua/leave.lua
+	leaveLua string
+	//go:embed lua/kept.lua
+	keptLua string
 	//go:embed lua/seats.lua
 	seatsLua string
 	//go:embed lua/sweep.lua
@@ -83,10 +91,14 @@ var (
 	clearScript     = newScript("allow-oom", clearLua)
 	groupScript     = newScript("", groupLua)
 	startScript     = newScript("allow-oom", commonLua, startLua)
-	acquireScript   = newScript("allow-oom", acquireLua)
+	acquireScript   = newScript("allow-oom", commonLua, acquireLua)
 	freeScript      = newScript("allow-oom", freeLua)
 	settleScript    = newScript("allow-oom", commonLua, settleLua)
 	renewScript     = newScript("allow-oom", commonLua, renewLua)
+	pauseScript     = newScript("allow-oom", pauseLua)
+	ungroupScript   = newScript("allow-oom", ungroupLua)
+	leaveScript     = newScript("allow-oom", commonLua, leaveLua)
+	keptScript      = newScript("no-writes", commonLua, keptLua)
 	seatsScript     = newScript("no-writes", commonLua, seatsLua)
 	sweepScript     = newScript("allow-oom", commonLua, sweepLua)
 	lagScript       = newScript("no-writes", commonLua, lagLua)
@@ -107,6 +119,7 @@ func newScript(flags string, parts ...string) *script {
 	if flags == "" {
 		text = "#!lua\n" + strings.Join(parts, "\n")
 	}
+	text = planted(text)
 	sum := sha1.Sum([]byte(text))
 	return &script{text: text, sha: hex.EncodeToString(sum[:])}
 }

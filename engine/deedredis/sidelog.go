@@ -38,7 +38,7 @@ func (c *Conn) side(
 	if s == parkScript {
 		keys = append(keys, c.keys.partition(cl.Topic, cl.Partition)[1])
 	}
-	m, err := c.run(ctx, s, keys, append([]string{strconv.FormatInt(cl.Epoch, 10)}, args...)...)
+	m, err := c.run(ctx, s, keys, append([]string{c.under(keys[0], cl.Epoch)}, args...)...)
 	if err != nil {
 		return nil, c.fail(what, err)
 	}
@@ -47,6 +47,7 @@ func (c *Conn) side(
 		if word != "ok" {
 			err = driver.ErrFenced
 		}
+		c.wrote(s, keys[0], cl.Epoch, err)
 		return nil, c.failClaim(what, cl, err)
 	}
 	answer, err := m.ToArray()
@@ -56,6 +57,7 @@ func (c *Conn) side(
 	if word, _ := answer[0].ToString(); word != "ok" {
 		return nil, c.failClaim(what, cl, driver.ErrFenced)
 	}
+	c.wrote(s, keys[0], cl.Epoch, nil)
 	return answer[1:], nil
 }
 

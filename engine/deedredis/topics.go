@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -30,6 +29,7 @@ const (
 type topic struct {
 	info   driver.TopicInfo
 	number int64      // unlike any other topic's
+	before int        // the generation of this name that was deleted last
 	ready  bool       // all partitions have their marker
 	keys   [][]string // of each partition
 	seen   time.Time
@@ -123,6 +123,9 @@ func (c *Conn) checkSettings(name string, s *driver.TopicSettings) error {
 		return fmt.Errorf("%w: %d partitions (want 1 to %d)", driver.ErrRefused, s.Partitions, maxPartitions)
 	case s.PartitionBy != "key" && s.PartitionBy != "type":
 		return fmt.Errorf("%w: partition by %q (want key or type)", driver.ErrRefused, s.PartitionBy)
+	case s.Pack && s.Dedupe > 0:
+		return fmt.Errorf("%w: pack and dedupe exclude each other: an event that came before cannot be left out of a pack",
+			driver.ErrRefused)
 	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
 		return fmt.Errorf("%w: dedupe %v, keep %v, hold %v, max bytes %d (want 0 or more)",
 			driver.ErrRefused, s.Dedupe, s.Keep, s.Hold, s.MaxBytes)
@@ -138,6 +141,7 @@ func fields(s driver.TopicSettings) []string {
 	return []string{
 		"partitions", strconv.Itoa(s.Partitions), "partition_by", s.PartitionBy, "dedupe", s.Dedupe.String(),
 		"keep", s.Keep.String(), "hold", s.Hold.String(), "max_bytes", strconv.FormatInt(s.MaxBytes, 10),
+		"pack", flag(s.Pack),
 	}
 }
 
@@ -159,12 +163,14 @@ func (k keys) parseTopic(name string, record map[string]string) (*topic, error) 
 			driver.ErrRefused, name, format, formatVersion)
 	}
 	t := &topic{number: integer("number"), ready: record["ready"] == "1", seen: time.Now()}
+	t.before, _ = strconv.Atoi(record["before"])
 	t.info = driver.TopicInfo{
 		Name: name, Generation: int(integer("generation")), Incarnation: record["incarnation"],
 		Created: time.Unix(0, integer("created")).UTC(),
 		TopicSettings: driver.TopicSettings{
 			Partitions: int(integer("partitions")), PartitionBy: record["partition_by"], Dedupe: duration("dedupe"),
 			Keep: duration("keep"), Hold: duration("hold"), MaxBytes: integer("max_bytes"),
+			Pack: record["pack"] == "1",
 		},
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -186,10 +192,7 @@ func (c *Conn) lookup(ctx context.Context, name string) (*topic, error) {
 		return nil, err
 	}
 	if len(record) == 0 || record["deleted"] == "1" {
-		c.mu.Lock()
-		delete(c.topics, name)
-		c.mu.Unlock()
-		return nil, fmt.Errorf("%w: topic %s", driver.ErrNotFound, name)
+		return nil, c.missing(name, len(record) == 0)
 	}
 	t, err := c.keys.parseTopic(name, record)
 	if err == nil {
@@ -201,7 +204,7 @@ func (c *Conn) lookup(ctx context.Context, name string) (*topic, error) {
 func (c *Conn) remember(t *topic) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.topics[t.info.Name] = t
+	c.topics[t.info.Name], c.made[t.info.Name] = t, true
 }
 
 // known returns a topic as it was when last looked at.
@@ -314,9 +317,9 @@ func (c *Conn) set(ctx context.Context, name string, s driver.TopicSettings) err
 	if err := c.checkSettings(name, &s); err != nil {
 		return err
 	}
-	if s.Partitions != t.info.Partitions || s.PartitionBy != t.info.PartitionBy {
-		return fmt.Errorf("%w: it has %d partitions by %s, which stay until it is created anew",
-			driver.ErrRefused, t.info.Partitions, t.info.PartitionBy)
+	if s.Partitions != t.info.Partitions || s.PartitionBy != t.info.PartitionBy || s.Pack != t.info.Pack {
+		return fmt.Errorf("%w: it has %d partitions by %s and pack is %v, which stay until it is created anew",
+			driver.ErrRefused, t.info.Partitions, t.info.PartitionBy, t.info.Pack)
 	}
 	set := c.client.B().Hset().Key(c.keys.topic(name)).FieldValue()
 	for pair := range slices.Chunk(fields(s), 2) {
@@ -379,7 +382,8 @@ func (c *Conn) remove(ctx context.Context, name string) error {
 		}
 	}
 	c.mu.Lock()
-	maps.DeleteFunc(c.topics, func(n string, _ *topic) bool { return n == name })
+	delete(c.topics, name)
+	delete(c.made, name)
 	c.mu.Unlock()
 	c.announce(ctx, name)
 	return nil

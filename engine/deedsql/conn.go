@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -54,6 +55,7 @@ type Conn struct {
 	closeErr error
 
 	anywhere  driverkit.Signal // another connection may have committed
+	commits   atomic.Int64     // how often that was so
 	scheduled driverkit.Signal // an event was delayed here
 
 	mu       sync.Mutex
@@ -176,7 +178,7 @@ func (c *Conn) usable() error {
 
 // committed wakes this connection's subscriptions after a commit of its own.
 func (c *Conn) committed(t *tx) {
-	c.tail.add(t.blocks)
+	c.tail.add(t.blocks, t.heads)
 	c.mu.Lock()
 	var wake []*driverkit.Signal
 	for id := range t.published {
@@ -233,6 +235,7 @@ func (c *Conn) watch() {
 
 // elsewhere runs after commits of other connections.
 func (c *Conn) elsewhere() {
+	c.commits.Add(1)
 	c.anywhere.Notify()
 	if changes, err := c.countChanges(); err == nil {
 		c.mu.Lock()

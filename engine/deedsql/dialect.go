@@ -2,7 +2,6 @@ package deedsql
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -11,9 +10,9 @@ import (
 // dialect is what differs between databases. The engine's SQL is written once,
 // with "?" placeholders.
 type dialect interface {
-	// begin waits for the right to write and begins a transaction on c. End gives
-	// the right back after the commit or rollback.
-	begin(ctx context.Context, c *sql.Conn) error
+	// begin waits for the right to write and begins a transaction. End gives the right
+	// back after the commit or rollback.
+	begin(ctx context.Context, s *session) error
 	end()
 	// watch calls changed whenever another connection may have committed, until ctx
 	// ends.

@@ -6,7 +6,6 @@ import (
 	"sort"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/deedgo/deed/driver"
 )
@@ -22,10 +21,17 @@ const (
 // cost was to read it back. Committed events never change, so they can be given out
 // as long as they are there.
 type tail struct {
-	mu      sync.Mutex
-	order   []*block // the oldest first
-	bytes   int
-	byPlace map[place][]*block // by position
+	mu     sync.Mutex
+	order  []*block // the oldest first
+	bytes  int
+	places map[place]*shelf
+}
+
+// shelf is what is kept of a partition.
+type shelf struct {
+	blocks  []*block // by position
+	end     int64    // the last position as of this connection's last commit
+	removed int64    // likewise, positions up to here are gone
 }
 
 // block is a run of events that were stored at once.
@@ -50,11 +56,7 @@ func (t *tx) keep(at place, position, stored int64, m *driver.Message) {
 	d := driver.Delivery{Message: *m, Partition: at.partition, Stored: nanoTime(stored)}
 	d.Data = t.arena.copy(m.Data)
 	d.Attributes = maps.Clone(m.Attributes)
-	if nanos, ok := timeValue(m.Time).(int64); ok {
-		d.Time = time.Unix(0, nanos).UTC() // as it is read from the file
-	} else {
-		d.Time = m.Time.UTC().Round(0)
-	}
+	d.Time = m.Time.UTC().Round(0) // as it is read from the file
 	b := t.blocks[last]
 	b.events = append(b.events, d)
 	b.bytes += len(m.Data) + tailExtra
@@ -79,27 +81,57 @@ func (a *arena) copy(data []byte) []byte {
 	return (*a)[start:len(*a):len(*a)]
 }
 
-// add takes the events of a committed transaction and lets the oldest go.
-func (l *tail) add(blocks []*block) {
+// add takes the events of a committed transaction, with the ends of the partitions that
+// it has changed, and lets the oldest events go.
+func (l *tail) add(blocks []*block, heads map[place]*head) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.byPlace == nil {
-		l.byPlace = make(map[place][]*block)
+	if l.places == nil {
+		l.places = make(map[place]*shelf)
 	}
 	for _, b := range blocks {
+		s := l.places[b.place]
+		if s == nil {
+			s = &shelf{}
+			l.places[b.place] = s
+		}
+		s.blocks = append(s.blocks, b)
 		l.order = append(l.order, b)
-		l.byPlace[b.place] = append(l.byPlace[b.place], b)
 		l.bytes += b.bytes
+	}
+	for at, h := range heads {
+		if s := l.places[at]; s != nil {
+			s.end, s.removed = h.position, h.removed
+		}
 	}
 	gone := 0
 	for ; l.bytes > tailBytes; gone++ {
 		b := l.order[gone]
 		l.bytes -= b.bytes
-		if l.byPlace[b.place] = l.byPlace[b.place][1:]; len(l.byPlace[b.place]) == 0 {
-			delete(l.byPlace, b.place)
-		}
+		s := l.places[b.place]
+		s.blocks = s.blocks[1:]
 	}
 	l.order = slices.Delete(l.order, 0, gone)
+}
+
+// look reports how far a partition goes as of this connection's last commit, 0 when
+// that is not known, and whether the event after a position is here.
+func (l *tail) look(at place, position int64) (end int64, here bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.places[at]
+	if s == nil {
+		return 0, false
+	}
+	i := s.find(position + 1)
+	return s.end, position >= s.removed && i < len(s.blocks) && s.blocks[i].first <= position+1
+}
+
+// find returns the index of the first block that ends at or after a position.
+func (s *shelf) find(position int64) int {
+	return sort.Search(len(s.blocks), func(i int) bool {
+		return s.blocks[i].first+int64(len(s.blocks[i].events)) > position
+	})
 }
 
 // read appends the events of a query that are here, from the first on, to got. Full
@@ -107,12 +139,14 @@ func (l *tail) add(blocks []*block) {
 func (l *tail) read(q logQuery, got []driver.Delivery) (_ []driver.Delivery, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	blocks := l.byPlace[place{q.topic, q.partition}]
+	s := l.places[place{q.topic, q.partition}]
+	if s == nil {
+		return got, false
+	}
 	next, start := q.at+1, len(got)
 	var datas arena
-	i := sort.Search(len(blocks), func(i int) bool { return blocks[i].first+int64(len(blocks[i].events)) > next })
-	for ; i < len(blocks) && blocks[i].first <= next; i++ {
-		for _, d := range blocks[i].events[next-blocks[i].first:] {
+	for i := s.find(next); i < len(s.blocks) && s.blocks[i].first <= next; i++ {
+		for _, d := range s.blocks[i].events[next-s.blocks[i].first:] {
 			if len(got)-start == q.limit {
 				return got, false
 			}

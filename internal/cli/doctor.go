@@ -116,6 +116,10 @@ func (a *app) doctorEngine(ctx context.Context, d *doctor) error {
 	if f.Durability < driver.Power {
 		result = isNote
 	}
+	if f.Ephemeral {
+		d.add(isNote, "durability", "none: an event reaches whoever listens when it is published, and is gone", f.Setting)
+		return nil
+	}
 	d.add(result, "durability", fmt.Sprintf("%s: accepted events survive %s", f.Durability, survives(f.Durability)),
 		f.Setting)
 	if err := d.examineTopics(ctx, bus); err != nil {

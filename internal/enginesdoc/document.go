@@ -26,6 +26,7 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 	var out []opened
 	for _, e := range []struct{ shown, url string }{
 		{"mem:", "mem:"},
+		{"mem+pubsub:", "mem+pubsub:"},
 		{"sqlite:FILE", "sqlite:" + filepath.Join(dir, "engines.db")},
 	} {
 		conn, err := engine.OpenConn(ctx, e.url, nil)
@@ -37,7 +38,8 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 			return nil, fmt.Errorf("close %s: %w", e.shown, err)
 		}
 	}
-	return append(out, ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()})), nil
+	return append(out, ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
+		ask("redis+pubsub://HOST", &deedredis.PubSub{})), nil
 }
 
 func ask(shown string, conn driver.Conn) opened {
@@ -67,7 +69,7 @@ type promise struct {
 }
 
 var promises = []promise{
-	{"Durability", "An accepted event survives", func(f driver.Features) string { return survives[f.Durability] }},
+	{"Durability", "An accepted event survives", surviving},
 	{"KeyOrder", "Events of one key come in publish order", yes(func(f driver.Features) bool { return f.KeyOrder })},
 	{"Groups", "Members of a group share a topic", yes(func(f driver.Features) bool { return f.Groups })},
 	{"Fenced", "A member that lost a partition cannot settle it", yes(func(f driver.Features) bool { return f.Fenced })},
@@ -81,6 +83,10 @@ var promises = []promise{
 	{"Retention", "Old events go, within the topic's bounds and never before their groups",
 		yes(func(f driver.Features) bool { return f.Retention })},
 	{"Reset", "A group can be set back, and replays are told apart", yes(func(f driver.Features) bool { return f.Reset })},
+	{"Ephemeral", "Nothing is stored: whoever listens hears each event once at most",
+		yes(func(f driver.Features) bool { return f.Ephemeral })},
+	{"Patterns", "A subscription may be to all topics that match a pattern",
+		yes(func(f driver.Features) bool { return f.Patterns })},
 	{"MultiProcess", "Several processes share it", yes(func(f driver.Features) bool { return f.MultiProcess })},
 	{"MaxEventBytes", "Largest event", size},
 }
@@ -90,6 +96,13 @@ var survives = map[driver.Class]string{
 	driver.Process: "kill -9 of every process",
 	driver.Power:   "a power cut",
 	driver.Quorum:  "the loss of a minority of nodes",
+}
+
+func surviving(f driver.Features) string {
+	if f.Ephemeral {
+		return "nothing: it is not stored"
+	}
+	return survives[f.Durability]
 }
 
 func yes(promised func(driver.Features) bool) func(driver.Features) string {
@@ -172,6 +185,8 @@ const middle = "\n" +
 	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a\n" +
 	"cluster; the column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less\n" +
 	"means.\n" +
+	"`redis+pubsub://HOST` announces over the channels of a Redis server or cluster, and `mem+pubsub:` within one\n" +
+	"process, for tests: see [Announcements](guides/pubsub.md).\n" +
 	`
 ## How the promises are checked
 

@@ -51,9 +51,6 @@ func launch(command []string, dir, log string) (*process, error) {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// state says how the process ended, once exited is closed.
-func (p *process) state() string { return p.cmd.ProcessState.String() }
-
 func (p *process) kill() {
 	select {
 	case <-p.exited: // its number may be another's by now

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -51,6 +52,7 @@ type Server struct {
 
 	mu   sync.Mutex
 	life *process // nil while it is down
+	hold func()   // gives up the port, which is kept while the server is down; or nil
 }
 
 // Start runs a server and returns when it answers. Directives are lines of
@@ -118,6 +120,27 @@ func (s *Server) configure(directives []string) error {
 	return os.WriteFile(s.config(), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
 
+// repeatable are directives that may be there several times.
+var repeatable = []string{"client-output-buffer-limit", "include", "loadmodule", "rename-command", "sentinel", "user"}
+
+// reconfigure replaces directives. To add them would not do for all: a server that
+// is first told whose replica it is, and then "replicaof no one", tries to be both.
+func (s *Server) reconfigure(directives []string) error {
+	text, err := os.ReadFile(s.config())
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for _, d := range directives {
+		name, _, _ := strings.Cut(d, " ")
+		if !slices.Contains(repeatable, name) {
+			lines = slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, name+" ") })
+		}
+	}
+	lines = append(lines, directives...)
+	return os.WriteFile(s.config(), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
+}
+
 // listen returns the directives that give the server its port.
 func (s *Server) listen() []string {
 	if s.tls != nil {
@@ -161,12 +184,12 @@ func (s *Server) PID() int {
 }
 
 // Restart runs the server again, with the same port and data, and returns when it
-// has loaded them. It is stopped before, if it runs. The directives are added to
-// those before, for good.
+// has loaded them. It is stopped before, if it runs. The directives replace those of
+// the same name, for good.
 func (s *Server) Restart(directives ...string) {
 	s.t.Helper()
 	s.Stop()
-	err := appendLines(s.config(), directives)
+	err := s.reconfigure(directives)
 	if err == nil {
 		err = s.start()
 	}
@@ -179,18 +202,31 @@ func (s *Server) Restart(directives ...string) {
 func (s *Server) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.release()
 	life, err := launch(append([]string{s.program, s.config()}, s.args...), s.dir, s.Log())
 	if err != nil {
 		return fmt.Errorf("start %s: %w", s.name, err)
 	}
-	// It does not answer while it loads.
-	err = await(life.exited, func() error { _, err := s.Command("PING"); return err })
+	err = await(life.exited, func() error { return s.ready(life) })
 	if err != nil {
 		life.kill()
 		return fmt.Errorf("start %s: %w\n%s", s.name, err, tail(s.Log()))
 	}
 	s.life = life
 	return nil
+}
+
+// ready reports why the server does not serve. While it loads it refuses PING. Who
+// answers may also be somebody else, who was quicker to take the port.
+func (s *Server) ready(life *process) error {
+	if _, err := s.Command("PING"); err != nil {
+		return err
+	}
+	info, err := s.fields("INFO", "server")
+	if err == nil && info["process_id"] != strconv.Itoa(life.pid()) {
+		err = fmt.Errorf("process %s answers on %s", info["process_id"], s.Addr())
+	}
+	return err
 }
 
 // Kill ends the server as kill -9 does, also a frozen one, and waits for its end. It
@@ -201,6 +237,15 @@ func (s *Server) Kill() {
 	if s.life != nil {
 		s.life.kill()
 		s.life = nil
+		s.hold = keepPort(s.port)
+	}
+}
+
+// release gives up the port of a server that is down; mu is held.
+func (s *Server) release() {
+	if s.hold != nil {
+		s.hold()
+		s.hold = nil
 	}
 }
 
@@ -217,6 +262,7 @@ func (s *Server) Stop() {
 		s.t.Errorf("stop %s: %v", s.name, err)
 	}
 	s.life = nil
+	s.hold = keepPort(s.port)
 }
 
 // Freeze stops the server's process, as SIGSTOP does: its connections stay open, and
@@ -246,6 +292,9 @@ func (s *Server) signal(what string, do func(*process) error) {
 // end is the server's end with its test.
 func (s *Server) end() {
 	s.Kill()
+	s.mu.Lock()
+	s.release()
+	s.mu.Unlock()
 	if s.t.Failed() {
 		s.t.Logf("%s said at the end:\n%s", s.name, tail(s.Log()))
 	}
@@ -259,19 +308,4 @@ func tail(log string) string {
 	}
 	lines := strings.SplitAfter(string(text), "\n")
 	return strings.Join(lines[max(0, len(lines)-25):], "")
-}
-
-func appendLines(name string, lines []string) error {
-	if len(lines) == 0 {
-		return nil
-	}
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(strings.Join(lines, "\n") + "\n")
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	return err
 }

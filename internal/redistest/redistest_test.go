@@ -287,3 +287,21 @@ func TestNoServer(t *testing.T) {
 		}
 	}
 }
+
+// TestPortTaken has somebody else's server on the port of one that was down.
+func TestPortTaken(t *testing.T) {
+	t.Parallel()
+	mine := redistest.Start(t)
+	mine.Kill()
+	_, port, err := net.SplitHostPort(mine.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = redistest.Start(t).Command("CONFIG", "SET", "port", port)
+	testenv.Require(t, "Redis 7, which moves while it runs", err)
+	r := &recorder{TB: t}
+	redistest.Record(mine, r)
+	if mine.Restart(); !strings.Contains(r.errors, "Address already in use") || mine.PID() != 0 {
+		t.Errorf("it has process %d, and says %q", mine.PID(), r.errors)
+	}
+}

@@ -55,7 +55,6 @@ func (c *TLS) listen(port int) []string {
 		fmt.Sprintf("tls-key-file %q", filepath.Join(dir, "server.key")),
 		"tls-auth-clients no",
 		"tls-replication yes",
-		"tls-cluster yes",
 	}
 }
 

@@ -2,6 +2,7 @@ package redistest_test
 
 import (
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,12 +67,25 @@ func TestStaleReplica(t *testing.T) {
 	master := redistest.Start(t, durable...)
 	add(t, master, 3)
 	replica := redistest.StartReplica(t, master, durable...)
-	replica.Kill() // at once: it has persisted what it copied
+	replica.Kill() // at once: StartReplica waits until it has persisted what it copied
 	add(t, master, 10)
 	master.Kill()
 	replica.Restart("replicaof no one")
 	if got := command(t, replica, "XLEN", "stream"); got != "3" {
 		t.Errorf("the promoted replica has %s events, want 3", got)
+	}
+	master.Restart()
+	add(t, replica, 1)
+	if got := command(t, replica, "XLEN", "stream"); got != "4" {
+		t.Errorf("with its old master back, it has %s events, want 4", got)
+	}
+	said, err := os.ReadFile(replica.Log())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(said), "DB loaded from append only file")
+	if after == "" || strings.Contains(after, "to MASTER") {
+		t.Errorf("the promoted replica looks for a master:\n%s", said)
 	}
 }
 

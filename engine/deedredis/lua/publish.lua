@@ -3,8 +3,9 @@
 --
 -- KEYS: log, meta, producers
 -- ARGV: generation, producer, sequence, events, fields of an event, whether the topic
--- is full, packed entry or '', then for each event: attributes, data
--- and, with four fields, when it is due in microseconds ('' for now), and its identity.
+-- is full, whether they are packed. Then for each event: attributes, data and, with four
+-- fields, when it is due in microseconds ('' for now), and its identity. Or for each
+-- pack: sizes of the data, attributes, data, how many events.
 local log, meta, producers = KEYS[1], KEYS[2], KEYS[3]
 local producer, count, fields = ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5])
 local m = redis.call('HMGET', meta, 'generation', 'last', 'ms', 'entries', 'bytes', 'window')
@@ -23,7 +24,7 @@ end
 local window = tonumber(m[6])
 if window > 0 and fields == 2 then return {'window', window} end
 if ARGV[6] == '1' then return {'full'} end
-if ARGV[7] ~= '' and known > 0 then return {'known', known} end
+if ARGV[7] == '1' and known > 0 then return {'known', known} end
 local last, entries = tonumber(m[2]), tonumber(m[4])
 if lost(log, last) then return {'lost'} end
 
@@ -31,18 +32,16 @@ local now, micros = clock()
 local ms = math.max(now, tonumber(m[3]))
 local stamp = string.format('%.0f-', ms)
 
--- add appends one entry that holds some events.
-local function add(events, ...)
-  last = last + events
-  local id = stamp .. last
+-- Nearly always the id of the first event is above all others. Asking costs more than
+-- trying, so the log's end is looked at when it is not.
+local call, format = redis.call, string.format
+local function first(id, ...)
   local done = redis.pcall('XADD', log, id, ...)
-  if done.err then
-    ms = opening(log, ms, last)
-    stamp = string.format('%.0f-', ms)
-    id = stamp .. last
-    redis.call('XADD', log, id, ...)
-  end
-  entries = entries + 1
+  if not done.err then return id end
+  ms = opening(log, ms, last)
+  stamp = format('%.0f-', ms)
+  id = stamp .. format('%d', last)
+  call('XADD', log, id, ...)
   return id
 end
 
@@ -69,9 +68,13 @@ local function delay(due, attributes, data)
   redis.call('ZADD', log .. ':due', due, n)
 end
 
-if ARGV[7] ~= '' then
-  id = add(count, 'm', ARGV[8], 'd', ARGV[9], 'l', ARGV[7])
-  stored, bytes = count, #ARGV[9]
+if ARGV[7] == '1' then
+  for at = 8, #ARGV, 4 do
+    last = last + tonumber(ARGV[at + 3])
+    id = first(stamp .. format('%d', last), 'm', ARGV[at + 1], 'd', ARGV[at + 2], 'l', ARGV[at])
+    entries, bytes = entries + 1, bytes + #ARGV[at + 2]
+  end
+  stored = count
 else
   for at = 8 + known * fields, 7 + count * fields, fields do
     if window == 0 or not seen(ARGV[at + 3]) then
@@ -79,8 +82,14 @@ else
       if due ~= '' and tonumber(due) > micros then
         delay(due, ARGV[at], ARGV[at + 1])
       else
-        id = add(1, 'm', ARGV[at], 'd', ARGV[at + 1])
-        bytes = bytes + #ARGV[at + 1]
+        last = last + 1
+        local data = ARGV[at + 1]
+        if id == '' then
+          id = first(stamp .. format('%d', last), 'm', ARGV[at], 'd', data)
+        else
+          id = call('XADD', log, stamp .. format('%d', last), 'm', ARGV[at], 'd', data)
+        end
+        entries, bytes = entries + 1, bytes + #data
       end
       stored = stored + 1
     end
