@@ -2,14 +2,21 @@ package deedredis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/redis/rueidis"
+
+	"github.com/deedgo/deed/driver"
 )
 
+// connectError says where there is no server. Nothing was to be stored yet.
 func connectError(s settings, err error) error {
-	return fmt.Errorf("deedredis: connect to %s: %w", strings.Join(s.client.InitAddress, ", "), explain(err))
+	if known := explain(err); !errors.Is(known, driver.ErrNotStored) {
+		err = known
+	}
+	return fmt.Errorf("deedredis: connect to %s: %w", strings.Join(s.client.InitAddress, ", "), err)
 }
 
 // connect returns when the server has answered, or ctx is done: the client itself knows

@@ -120,6 +120,9 @@ func TestExamineCluster(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, 3)
 	has(t, examine(t, c.URL()), "ok cluster: ok, 16384 of 16384 slots served, 3 masters")
+	gone := c.Nodes()[2]
+	gone.Kill()
+	has(t, examine(t, c.URL()), "wrong server: ask "+gone.Addr()+" what it is: ", "ok server: Redis ")
 }
 
 // A server that removes keys with an end, at its bound, cannot keep an id window.

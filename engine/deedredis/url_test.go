@@ -39,6 +39,18 @@ func TestURL(t *testing.T) {
 	}
 }
 
+func TestGuideExplainsParameters(t *testing.T) {
+	guide, err := os.ReadFile(filepath.Join("..", "..", "docs", "guides", "redis.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range parameters {
+		if !strings.Contains(string(guide), "`"+name+"`") {
+			t.Errorf("docs/guides/redis.md does not explain the parameter %s", name)
+		}
+	}
+}
+
 // Each mistake is told in one line, which says what was wrong and holds no password.
 func TestURLMistakes(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty.pem")

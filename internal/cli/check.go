@@ -22,6 +22,7 @@ func newCheck(a *app) *cobra.Command {
 		Long: "Check that an engine keeps its promises: run the conformance suite against it and print what held.\n" +
 			"It works on topics of its own, which it removes. It ends with 3 when a promise is broken.",
 		Example: "  deed check mem:\n" +
+			"  deed check redis://localhost:6379\n" +
 			"  deed check sqlite:check.db -o json",
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
