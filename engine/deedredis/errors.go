@@ -42,7 +42,8 @@ func explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	if server, ok := rueidis.IsRedisErr(err); ok {
+	var server *rueidis.RedisError
+	if errors.As(err, &server) {
 		word, _, _ := strings.Cut(server.Error(), " ")
 		for _, r := range refusals {
 			if word == r.word {
