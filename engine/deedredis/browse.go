@@ -70,7 +70,8 @@ func (c *Conn) before(ctx context.Context, t *topic, p driver.Page, at position)
 		slices.Reverse(ds)
 		end = "(" + p.After
 	}
-	list, err := c.client.Do(ctx, c.client.B().Xrevrange().Key(log).End(end).Start("-").Count(int64(p.Limit)).Build()).ToArray()
+	older := c.client.B().Xrevrange().Key(log).End(end).Start("-").Count(int64(p.Limit)).Build()
+	list, err := c.client.Do(ctx, older).ToArray()
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,9 @@ func (c *Conn) before(ctx context.Context, t *topic, p driver.Page, at position)
 }
 
 // entries runs a command that returns entries and reads their events.
-func (c *Conn) entries(ctx context.Context, cmd rueidis.Completed, p driver.Page, after position) ([]driver.Delivery, error) {
+func (c *Conn) entries(
+	ctx context.Context, cmd rueidis.Completed, p driver.Page, after position,
+) ([]driver.Delivery, error) {
 	list, err := c.client.Do(ctx, cmd).ToArray()
 	if err != nil {
 		return nil, err
@@ -177,4 +180,14 @@ func (c *Conn) Compare(a, b string) (int, error) {
 	}
 	y, err := parsePosition(b)
 	return x.compare(y), err
+}
+
+// partitionOf returns the topic when it has the partition.
+func (c *Conn) partitionOf(ctx context.Context, name string, partition int) (*topic, error) {
+	t, err := c.lookup(ctx, name)
+	if err == nil && (partition < 0 || partition >= t.info.Partitions) {
+		err = fmt.Errorf("%w: topic %s has %d partitions and no number %d",
+			driver.ErrNotFound, name, t.info.Partitions, partition)
+	}
+	return t, err
 }

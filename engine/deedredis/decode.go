@@ -35,7 +35,9 @@ func parseEntry(m *rueidis.RedisMessage) (e entry, err error) {
 }
 
 // deliveries appends the entry's events that come after a position.
-func (e entry) deliveries(out []driver.Delivery, topic string, partition int, after position) ([]driver.Delivery, error) {
+func (e entry) deliveries(
+	out []driver.Delivery, topic string, partition int, after position,
+) ([]driver.Delivery, error) {
 	at, err := parsePosition(e.id)
 	if err != nil {
 		return out, err

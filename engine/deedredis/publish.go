@@ -234,9 +234,7 @@ func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResu
 		rest.Seq, rest.Messages = b.Seq+number, b.Messages[number:]
 		return c.again(ctx, &rest)
 	case "lost":
-		return driver.Receipt{Err: fmt.Errorf("%w: %w: the stream %s is gone: somebody deleted it, or the server lost it "+
-			"(`deed topics rm %s` and publish again from the outbox)",
-			driver.ErrNotStored, driver.ErrLost, c.keys.log(b.Topic, b.Partition), b.Topic)}
+		return driver.Receipt{Err: c.streamGone(b)}
 	}
 	return driver.Receipt{Err: fmt.Errorf("the script answered %q", word)}
 }
@@ -263,8 +261,7 @@ func (c *Conn) absent(ctx context.Context, b *driver.Batch) error {
 	if _, err := c.lookup(ctx, b.Topic); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it "+
-		"(`deed topics rm %s` and publish again from the outbox)", driver.ErrNotStored, driver.ErrLost, b.Topic)
+	return markerGone(b)
 }
 
 // wait returns nil when enough servers have all that was sent before. The connection
@@ -281,7 +278,8 @@ func (c *Conn) wait(ctx context.Context) error {
 	}
 	got, err := c.client.Do(ctx, c.client.B().Arbitrary("WAITAOF", "1", replicas, millis).Build()).AsIntSlice()
 	if err == nil && (len(got) != 2 || got[0] < 1 || got[1] < int64(c.settings.replicas)) {
-		err = fmt.Errorf("not synced by this server and %d replicas after %v: %v", c.settings.replicas, c.settings.patience, got)
+		err = fmt.Errorf("not synced by this server and %d replicas after %v: %v",
+			c.settings.replicas, c.settings.patience, got)
 	}
 	return err
 }

@@ -26,7 +26,9 @@ type failure struct {
 }
 
 // side runs a script of the side log under a claim.
-func (c *Conn) side(ctx context.Context, what string, s *script, cl driver.Claim, args ...string) ([]rueidis.RedisMessage, error) {
+func (c *Conn) side(
+	ctx context.Context, what string, s *script, cl driver.Claim, args ...string,
+) ([]rueidis.RedisMessage, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
