@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,9 +39,11 @@ type publisher struct {
 	next     map[seqKey]int64
 }
 
+// seqKey is what has a sequence: a topic that is made anew begins with 1.
 type seqKey struct {
-	topic     string
-	partition int
+	topic      string
+	generation int
+	partition  int
 }
 
 // request is one Publish call.
@@ -222,7 +225,7 @@ type run struct {
 	restamp bool // nothing of it was stored, and what went before it never will be
 }
 
-func (r *run) at() seqKey { return seqKey{r.batch.Topic, r.batch.Partition} }
+func (r *run) at() seqKey { return seqKey{r.batch.Topic, r.batch.Generation, r.batch.Partition} }
 
 // merge joins parts of the same partition, so that an engine sees one batch for
 // it; room takes their messages. Parts of topics with a dedupe window stay apart:
@@ -231,9 +234,9 @@ func merge(parts []*part, room []driver.Message) []*run {
 	runs := make([]*run, 0, len(parts))
 	open := make(map[seqKey]*run, len(parts))
 	for _, p := range parts {
-		at := seqKey{p.info.Name, p.partition}
+		at := seqKey{p.info.Name, p.info.Generation, p.partition}
 		r := open[at]
-		if r == nil || p.info.Dedupe > 0 || r.batch.Generation != p.info.Generation {
+		if r == nil || p.info.Dedupe > 0 {
 			r = &run{batch: driver.Batch{Topic: p.info.Name, Generation: p.info.Generation, Partition: p.partition}}
 			open[at] = r
 			runs = append(runs, r)
@@ -338,12 +341,12 @@ func mayPass(err error) bool {
 // settle tells the run's parts what became of them and moves the sequence.
 func (p *publisher) settle(ctx context.Context, r *run, receipt driver.Receipt) {
 	at := r.at()
-	receipt.Err = p.bus.gone(ctx, r.batch.Topic, receipt.Err)
+	receipt.Err = p.bus.gone(ctx, r.batch.Topic, r.batch.Generation, receipt.Err)
 	switch {
 	case receipt.Err == nil:
 		p.next[at] = max(p.next[at], r.batch.Seq+int64(len(r.batch.Messages)))
 	case errors.Is(receipt.Err, driver.ErrNotFound):
-		delete(p.next, at)
+		maps.DeleteFunc(p.next, func(k seqKey, _ int64) bool { return k.topic == at.topic && k.generation == at.generation })
 	case errors.Is(receipt.Err, driver.ErrGap):
 		p.bus.log.Error("deed: the engine lost events that it had acknowledged",
 			"topic", r.batch.Topic, "partition", r.batch.Partition, "producer", r.batch.Producer, "seq", r.batch.Seq)
