@@ -97,8 +97,6 @@ func OpenConn(ctx context.Context, url string, o *deed.Options) (driver.Conn, er
 
 func known() string {
 	names := Schemes()
-	for i := range names {
-		names[i] += ":"
-	}
-	return strings.Join(names, " or ")
+	last := len(names) - 1
+	return strings.Join(names[:last], ":, ") + ": or " + names[last] + ":"
 }

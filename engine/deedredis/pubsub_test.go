@@ -103,7 +103,8 @@ func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
 	h := listen(t, c, "sensors.*")
 	for _, payload := range []string{
 		`21.5`, `{"celsius":21.5}`, `warm`, "\xff\x00", ``,
-		`{"specversion":"1.0","id":"1","source":"/plc","type":"sensors.reading","partitionkey":"hall","typeversion":2,"data":{"c":1}}`,
+		`{"specversion":"1.0","id":"1","source":"/plc","type":"sensors.reading","partitionkey":"hall","typeversion":2,` +
+			`"data":{"c":1}}`,
 		`{"specversion":"1.0","type":"sensors.note","datacontenttype":"text/plain","data":"hot"}`,
 		`{"specversion":"0.3","id":"1","source":"/plc","type":"old"}`,
 		`{"specversion":"1.0","id":{},"source":"/plc","type":"bad"}`,
@@ -121,8 +122,10 @@ func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
 		{Type: "sensors.hall", ContentType: "text/plain; charset=utf-8"},
 		{ID: "1", Source: "/plc", Type: "sensors.reading", Key: "hall", Version: 2, Data: []byte(`{"c":1}`)},
 		{Type: "sensors.note", ContentType: "text/plain", Data: []byte("hot")},
-		{Type: unreadableType, Source: "/redis/unreadable", Data: []byte(`{"specversion":"0.3","id":"1","source":"/plc","type":"old"}`)},
-		{Type: unreadableType, Source: "/redis/unreadable", Data: []byte(`{"specversion":"1.0","id":{},"source":"/plc","type":"bad"}`)},
+		{Type: unreadableType, Source: "/redis/unreadable",
+			Data: []byte(`{"specversion":"0.3","id":"1","source":"/plc","type":"old"}`)},
+		{Type: unreadableType, Source: "/redis/unreadable",
+			Data: []byte(`{"specversion":"1.0","id":{},"source":"/plc","type":"bad"}`)},
 	} {
 		d := h.got[i]
 		if want.Source == "" {
@@ -263,7 +266,8 @@ func TestPubSubURLs(t *testing.T) {
 		"redis+pubsub://u:secret@h?prefix=a&db=1": "no database",
 	} {
 		_, err := parsePubSubURL(url)
-		if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+		if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v\nwant something about %q", url, err, want)
 		}
 	}
