@@ -132,16 +132,14 @@ func (g *groupRun) join() error {
 }
 
 func (g *groupRun) joinTopic(topic *Topic, from driver.From, side driver.SideLog) (*topicRun, error) {
-	sub, err := g.bus.subscribe(g.ctx, topic, driver.SubscribeSpec{
-		Topic: topic.name, Group: g.sub.group, From: from, Lease: g.bus.opts.Lease, Unsafe: g.sub.unsafe(topic.name),
-	})
-	if err != nil {
-		return nil, err
-	}
 	t := &topicRun{
-		g: g, name: topic.name, sub: sub, side: side, log: g.log.With("topic", topic.name),
+		g: g, topic: topic, name: topic.name, side: side, log: g.log.With("topic", topic.name),
 		handlers: make(map[string]*handler), parts: make(map[int]*partition),
 		kick: make(chan struct{}, 1),
+	}
+	var err error
+	if t.sub, err = t.join(g.ctx, from); err != nil {
+		return nil, err
 	}
 	g.topics = append(g.topics, t)
 	return t, nil

@@ -18,7 +18,7 @@ func (g *groupRun) finishOnce(items []*item, err error) {
 			err = some[i]
 		}
 		if err != nil {
-			it.p.t.lost(err)
+			it.p.t.forfeit(err)
 		}
 		it.p.finish(it)
 	}
@@ -41,8 +41,8 @@ type losses struct {
 	quiet               bool  // was reported a moment ago
 }
 
-// lost counts an event whose handler failed. The caller holds g.mu.
-func (t *topicRun) lost(err error) {
+// forfeit counts an event whose handler failed. The caller holds g.mu.
+func (t *topicRun) forfeit(err error) {
 	l := &t.losses
 	l.failed++
 	l.sinceFailed++

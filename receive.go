@@ -15,8 +15,8 @@ import (
 // topicRun is a group's part on one topic.
 type topicRun struct {
 	g        *groupRun
+	topic    *Topic
 	name     string
-	sub      driver.Subscription
 	side     driver.SideLog
 	log      *slog.Logger
 	handlers map[string]*handler
@@ -24,6 +24,8 @@ type topicRun struct {
 	kick     chan struct{} // there is something to store
 
 	// Guarded by the group's mutex.
+	sub       driver.Subscription
+	lost      bool // the engine has lost what sub is about: it is closed
 	parts     map[int]*partition
 	passed    int                // events of types without a handler
 	quieted   int                // replayed events that a quiet reset keeps from their handlers
@@ -33,11 +35,19 @@ type topicRun struct {
 	losses    losses             // of a listener
 }
 
-func (t *topicRun) handlerFor(typeName string) *handler {
-	if h := t.handlers[typeName]; h != nil {
+func (t *topicRun) handlerFor(d *driver.Delivery) *handler {
+	if d.Unreadable != "" {
+		return unreadable(d.Unreadable)
+	}
+	if h := t.handlers[d.Type]; h != nil {
 		return h
 	}
 	return t.any
+}
+
+// unreadable handles an event of which even the type may be unknown.
+func unreadable(why string) *handler {
+	return &handler{call: func(context.Context, Received[[]byte]) error { return undecodable(errors.New(why)) }}
 }
 
 const (
@@ -50,7 +60,7 @@ const (
 func (t *topicRun) receive(ctx context.Context) error {
 	pause := receivePauseMin
 	for ctx.Err() == nil {
-		got, err := t.fetch(ctx)
+		got, err := t.next(ctx)
 		if err == nil {
 			pause = receivePauseMin
 			t.apply(ctx, got)
@@ -72,6 +82,17 @@ func (t *topicRun) receive(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// next fetches events, after it has joined the group anew where the engine lost it.
+func (t *topicRun) next(ctx context.Context) (got driver.Received, err error) {
+	if !t.lost {
+		if got, err = t.fetch(ctx); !errors.Is(err, driver.ErrLost) {
+			return got, err
+		}
+		t.abandon(err)
+	}
+	return driver.Received{}, t.rejoin(ctx)
 }
 
 // fetch asks the engine for as much as there is room for.
@@ -176,10 +197,10 @@ func (t *topicRun) items(ds []driver.Delivery) []item {
 		it, d := &items[i], &ds[i]
 		n := strings.IndexByte(all, '-') + 1 + len(d.Position)
 		it.Delivery, it.at, all = d, all[:n], all[n:]
-		if i > 0 && ds[i-1].Type == d.Type {
+		if i > 0 && ds[i-1].Type == d.Type && ds[i-1].Unreadable == d.Unreadable {
 			it.h = items[i-1].h
 		} else {
-			it.h = t.handlerFor(d.Type)
+			it.h = t.handlerFor(d)
 		}
 	}
 	return items

@@ -87,6 +87,35 @@ func (b *Bus) ensureTopic(ctx context.Context, t *Topic) (driver.TopicInfo, erro
 	return info, err
 }
 
+// gone is err, the failure of a publish. When the topic is not there any more, or is
+// another one than it was, that is ErrNotFound, and what the bus knew of it is forgotten.
+func (b *Bus) gone(ctx context.Context, name string, err error) error {
+	switch {
+	case errors.Is(err, driver.ErrNotFound):
+		b.topics.forget(name)
+		what := "deleted"
+		if errors.Is(err, driver.ErrLost) {
+			what = "lost"
+		}
+		return fmt.Errorf("the topic was %s (publish again to create it): %w", what, err)
+	case errors.Is(err, driver.ErrRefused) && b.madeAnew(ctx, name):
+		b.topics.forget(name)
+		return fmt.Errorf("the topic was made anew (publish again): %w: %w", driver.ErrNotFound, err)
+	}
+	return err
+}
+
+// madeAnew tells whether a topic is another one than the bus knows.
+func (b *Bus) madeAnew(ctx context.Context, name string) bool {
+	topics, ok := driver.As[driver.Topics](b.conn)
+	known := b.topics.get(name)
+	if !ok || known == nil {
+		return ok // somebody else has forgotten it just now
+	}
+	now, err := topics.Topic(ctx, name)
+	return errors.Is(err, driver.ErrNotFound) || err == nil && now.Incarnation != known.Incarnation
+}
+
 // subscribe joins a group on a topic, which it creates if it has to, or on a pattern.
 func (b *Bus) subscribe(ctx context.Context, t *Topic, spec driver.SubscribeSpec) (sub driver.Subscription, err error) {
 	if !t.pattern {

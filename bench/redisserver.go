@@ -106,7 +106,9 @@ func (s *redisServer) stop() error {
 
 // onRedis makes a system of one that needs a server: it is started before and ended
 // after it.
-func onRedis(name string, mode redisMode, start func(ctx context.Context, s *redisServer, handle func([]byte)) (*started, error)) system {
+func onRedis(
+	name string, mode redisMode, start func(context.Context, *redisServer, func([]byte)) (*started, error),
+) system {
 	return system{name: name + mode.name, durability: mode.keeps,
 		start: func(ctx context.Context, dir string, handle func([]byte)) (*started, error) {
 			server, err := startRedis(ctx, dir, mode)

@@ -70,7 +70,8 @@ func (c *Conn) before(ctx context.Context, t *topic, p driver.Page, at position)
 		slices.Reverse(ds)
 		end = "(" + p.After
 	}
-	list, err := c.client.Do(ctx, c.client.B().Xrevrange().Key(log).End(end).Start("-").Count(int64(p.Limit)).Build()).ToArray()
+	cmd := c.client.B().Xrevrange().Key(log).End(end).Start("-").Count(int64(p.Limit)).Build()
+	list, err := c.client.Do(ctx, cmd).ToArray()
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +87,9 @@ func (c *Conn) before(ctx context.Context, t *topic, p driver.Page, at position)
 }
 
 // entries runs a command that returns entries and reads their events.
-func (c *Conn) entries(ctx context.Context, cmd rueidis.Completed, p driver.Page, after position) ([]driver.Delivery, error) {
+func (c *Conn) entries(
+	ctx context.Context, cmd rueidis.Completed, p driver.Page, after position,
+) ([]driver.Delivery, error) {
 	list, err := c.client.Do(ctx, cmd).ToArray()
 	if err != nil {
 		return nil, err

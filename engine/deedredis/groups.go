@@ -263,16 +263,15 @@ func (c *Conn) DeleteGroup(ctx context.Context, group, topic string) error {
 // forget removes a group: first its record, so that members see that it is gone.
 func (c *Conn) forget(ctx context.Context, t *topic, group string) error {
 	name := t.info.Name
-	b := c.client.B()
-	results := c.client.DoMulti(ctx,
-		b.Unlink().Key(c.keys.group(name, group), c.keys.seats(name, group)).Build(),
-		b.Srem().Key(c.keys.groups(name)).Member(group).Build())
+	keys := []string{c.keys.topic(name), c.keys.groups(name), c.keys.group(name, group), c.keys.seats(name, group)}
+	if _, err := c.run(ctx, ungroupScript, keys, group, deletedGroup+group); err != nil {
+		return err
+	}
 	calls := make([]call, t.info.Partitions)
 	for p := range calls {
 		calls[p] = call{forgetScript, t.keys[p][:1], []string{group}}
 	}
-	results = append(results, c.runAll(ctx, calls)...)
-	for _, r := range results {
+	for _, r := range c.runAll(ctx, calls) {
 		if err := r.Error(); err != nil {
 			return err
 		}
@@ -288,8 +287,7 @@ func (c *Conn) PauseGroup(ctx context.Context, group, topic string, paused bool)
 	}
 	_, err := c.findGroup(ctx, group, topic)
 	if err == nil {
-		err = c.client.Do(ctx, c.client.B().Hset().Key(c.keys.group(topic, group)).FieldValue().
-			FieldValue("paused", flag(paused)).Build()).Error()
+		_, err = c.run(ctx, pauseScript, []string{c.keys.group(topic, group)}, flag(paused))
 		c.announce(ctx, topic)
 	}
 	return c.fail("pause group "+group+" on "+topic, err)

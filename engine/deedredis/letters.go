@@ -57,7 +57,9 @@ func (c *Conn) List(ctx context.Context, f driver.LetterFilter) ([]driver.Letter
 }
 
 // listPartition returns at most limit of a claim's records that f selects.
-func (c *Conn) listPartition(ctx context.Context, s standing, p int, f driver.LetterFilter, limit int) ([]driver.Letter, error) {
+func (c *Conn) listPartition(
+	ctx context.Context, s standing, p int, f driver.LetterFilter, limit int,
+) ([]driver.Letter, error) {
 	names := make([]string, len(f.States))
 	for i, state := range f.States {
 		names[i] = string(state)

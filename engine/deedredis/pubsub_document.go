@@ -71,24 +71,25 @@ func isJSON(contentType string) bool {
 func isText(contentType string) bool { return strings.HasPrefix(mediaType(contentType), "text/") }
 
 // readMessage reads a message of a topic's channel. It never fails: what is no event
-// becomes one.
-func readMessage(topic, payload string, m *driver.Message) {
-	if scanDocument(payload, m) {
-		entry{}.complete(topic, m)
+// becomes one, and what claims to be one and cannot be read is marked so.
+func readMessage(topic, payload string, d *driver.Delivery) {
+	if scanDocument(payload, &d.Message) {
+		finish(d, topic, "", nil)
 		return
 	}
 	var members map[string]json.RawMessage
+	var damage error
+	m := &d.Message
 	if !strings.HasPrefix(strings.TrimLeft(payload, " \t\r\n"), "{") ||
 		json.Unmarshal([]byte(payload), &members) != nil || members[attrSpec] == nil {
 		plainMessage(payload, m)
-	} else if err := readDocument(members, m); err != nil {
-		entry{id: rand.Text()}.unreadable(m, err)
-		m.Data = []byte(payload)
+	} else if damage = readDocument(members, m); damage != nil {
+		*m = driver.Message{Version: 1, Data: []byte(payload)}
 	}
 	if m.ID == "" {
 		m.ID = rand.Text()
 	}
-	entry{}.complete(topic, m)
+	finish(d, topic, "", damage)
 }
 
 // scanDocument reads a document as deed writes it nearly always: specversion first, no

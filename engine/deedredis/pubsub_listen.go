@@ -133,7 +133,7 @@ func (e *ear) hear(m rueidis.PubSubMessage) {
 
 // read makes an event of a message that is fetched.
 func (e *ear) read(d *driver.Delivery) {
-	readMessage(d.Topic, string(d.Data), &d.Message)
+	readMessage(d.Topic, string(d.Data), d)
 	if !e.names {
 		d.Topic = ""
 	}

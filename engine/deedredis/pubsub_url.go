@@ -66,7 +66,7 @@ func parsePubSubURL(text string) (s pubSubSettings, err error) {
 		if !q.Has(name) {
 			continue
 		}
-		if *to, err = number(q, name); err != nil || *to == 0 {
+		if *to, err = strconv.Atoi(q.Get(name)); err != nil || *to < 1 {
 			return refuse("%s is %q (want a number from 1)", name, q.Get(name))
 		}
 	}

@@ -57,7 +57,7 @@ type want struct {
 type found struct {
 	reading
 	entries map[int][]driver.Delivery // by partition
-	behind  []int                     // partitions whose log ends before the position
+	fresh   bool                      // the connection is new: nothing was read
 	err     error
 }
 
@@ -81,9 +81,9 @@ func (s *subscription) addReaders() {
 	}
 }
 
-// collect takes what the readers have found. It returns partitions whose log has become
-// shorter than what was read of it: they are claimed again, from where the server says.
-func (s *subscription) collect() (lost []int, err error) {
+// collect takes what the readers have found. It returns partitions that the server has
+// lost something of: they are claimed again, from where the server says.
+func (s *subscription) collect(ctx context.Context) (lost []int, err error) {
 	for _, r := range s.readers {
 		r.mu.Lock()
 		f := r.found
@@ -93,18 +93,19 @@ func (s *subscription) collect() (lost []int, err error) {
 			continue
 		}
 		if f.err != nil {
-			return nil, f.err
+			return lost, f.err
+		}
+		if f.fresh {
+			some, err := s.check(ctx, r.partitions)
+			if lost = append(lost, some...); err != nil {
+				r.disconnect() // to be checked again
+				return lost, err
+			}
 		}
 		for _, w := range f.wants {
 			x := s.places[w.partition]
 			if x == nil || x.epoch != w.epoch || x.next != w.after || x.stopped {
 				continue // not ours any more, or not from there
-			}
-			if slices.Contains(f.behind, w.partition) {
-				lost = append(lost, w.partition)
-				delete(s.places, w.partition)
-				s.seat.Forget(w.partition, w.epoch)
-				continue
 			}
 			ds := f.entries[w.partition]
 			if len(ds) == 0 {
@@ -224,9 +225,8 @@ func (r *reader) xread(w reading) (f found) {
 	}
 	c := r.s.c
 	if fresh { // the server may be another one now, or have lost something
-		if f.behind, f.err = c.ended(r.s.topic, w.wants); f.err != nil || len(f.behind) > 0 {
-			return f
-		}
+		f.fresh = true
+		return f
 	}
 	streams := make([]string, len(w.wants))
 	ids := make([]string, len(w.wants))
@@ -351,18 +351,4 @@ func (r *reader) interrupt() {
 		}
 	}
 	r.disconnect()
-}
-
-// ended returns the partitions whose log ends before the position that it was read to.
-func (c *Conn) ended(t *topic, wants []want) (behind []int, err error) {
-	ends, err := c.ends(c.ctx, t)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range wants {
-		if ends[w.partition].compare(w.after) < 0 {
-			behind = append(behind, w.partition)
-		}
-	}
-	return behind, nil
 }

@@ -23,10 +23,14 @@ type failure struct {
 	Stack    string    `json:"stack,omitempty"`
 	Failed   time.Time `json:"failed,omitzero"`
 	Replay   bool      `json:"replay,omitempty"`
+	// Unreadable is the delivery's: why the entry is no event.
+	Unreadable string `json:"unreadable,omitempty"`
 }
 
 // side runs a script of the side log under a claim.
-func (c *Conn) side(ctx context.Context, what string, s *script, cl driver.Claim, args ...string) ([]rueidis.RedisMessage, error) {
+func (c *Conn) side(
+	ctx context.Context, what string, s *script, cl driver.Claim, args ...string,
+) ([]rueidis.RedisMessage, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
@@ -34,7 +38,7 @@ func (c *Conn) side(ctx context.Context, what string, s *script, cl driver.Claim
 	if s == parkScript {
 		keys = append(keys, c.keys.partition(cl.Topic, cl.Partition)[1])
 	}
-	m, err := c.run(ctx, s, keys, append([]string{strconv.FormatInt(cl.Epoch, 10)}, args...)...)
+	m, err := c.run(ctx, s, keys, append([]string{c.under(keys[0], cl.Epoch)}, args...)...)
 	if err != nil {
 		return nil, c.fail(what, err)
 	}
@@ -43,6 +47,7 @@ func (c *Conn) side(ctx context.Context, what string, s *script, cl driver.Claim
 		if word != "ok" {
 			err = driver.ErrFenced
 		}
+		c.wrote(s, keys[0], cl.Epoch, err)
 		return nil, c.failClaim(what, cl, err)
 	}
 	answer, err := m.ToArray()
@@ -52,6 +57,7 @@ func (c *Conn) side(ctx context.Context, what string, s *script, cl driver.Claim
 	if word, _ := answer[0].ToString(); word != "ok" {
 		return nil, c.failClaim(what, cl, driver.ErrFenced)
 	}
+	c.wrote(s, keys[0], cl.Epoch, nil)
 	return answer[1:], nil
 }
 
@@ -76,7 +82,7 @@ func (c *Conn) Park(ctx context.Context, cl driver.Claim, ps []driver.Parked) er
 			return c.fail("park", err)
 		}
 		about, err := json.Marshal(failure{
-			p.Attempts, p.Crashes, p.Reason, p.Error, p.Stack, p.Failed, p.Replay,
+			p.Attempts, p.Crashes, p.Reason, p.Error, p.Stack, p.Failed, p.Replay, p.Unreadable,
 		})
 		if err != nil {
 			return c.fail("park", err)
@@ -215,7 +221,8 @@ func parseLetter(m *rueidis.RedisMessage, t *topic, group string, partition int)
 		return l, err
 	}
 	l.Data = []byte(f[3])
-	l.Partition, l.Position, l.Stored, l.Replay = partition, at.String(), at.stored(), about.Replay
+	l.Partition, l.Position, l.Stored = partition, at.String(), at.stored()
+	l.Replay, l.Unreadable = about.Replay, about.Unreadable
 	number, err := strconv.ParseInt(state[3], 10, 64)
 	if err != nil {
 		return l, err

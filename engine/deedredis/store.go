@@ -74,17 +74,22 @@ func (c *Conn) view(ctx context.Context, own ownSeat) (v driverkit.View, lapse t
 			lapse = left.time
 		}
 	}
-	cmds := make(rueidis.Commands, own.partitions)
+	cmds := make(rueidis.Commands, own.partitions, own.partitions+1)
 	for p := range cmds {
 		cmds[p] = c.client.B().Hmget().Key(c.keys.claim(own.topic, p, own.group)).Field("seat", "epoch").Build()
 	}
+	cmds = append(cmds, c.client.B().Hmget().Key(c.keys.topic(own.topic)).Field("incarnation", "deleted").Build())
 	for p, r := range c.client.DoMulti(ctx, cmds...) {
 		pair, err := r.AsStrSlice()
 		if err != nil {
 			return v, 0, err
 		}
+		if p == own.partitions {
+			v.Gone = pair[0] != own.incarnation || pair[1] == "1"
+			break
+		}
 		if pair[1] == "" {
-			return driverkit.View{Gone: true}, 0, nil
+			continue // the server has lost the partition; the others go on
 		}
 		epoch, err := strconv.ParseInt(pair[1], 10, 64)
 		if err != nil {
@@ -192,20 +197,9 @@ func (c *Conn) leave(ctx context.Context, seat string, own ownSeat) error {
 	if own.topic == "" {
 		return nil // removed before
 	}
-	b := c.client.B()
-	results := c.client.DoMulti(ctx,
-		b.Zrem().Key(c.keys.seats(own.topic, own.group)).Member(seat).Build(),
-		b.Hdel().Key(c.keys.group(own.topic, own.group)).Field("lease "+seat).Build(),
-		b.Exists().Key(c.keys.group(own.topic, own.group)).Build())
-	if err := results[0].Error(); err != nil {
+	keys := []string{c.keys.group(own.topic, own.group), c.keys.seats(own.topic, own.group)}
+	if _, err := c.run(ctx, leaveScript, keys, seat); err != nil {
 		return err
-	}
-	if there, err := results[2].AsBool(); err == nil && there {
-		now := strconv.FormatInt(time.Now().UnixMilli(), 10)
-		seen := b.Hset().Key(c.keys.group(own.topic, own.group)).FieldValue().FieldValue("seen", now).Build()
-		if err := c.client.Do(ctx, seen).Error(); err != nil {
-			return err
-		}
 	}
 	c.announce(ctx, own.topic)
 	return nil

@@ -15,9 +15,6 @@ import (
 	"github.com/deedgo/deed/driverkit"
 )
 
-// errDeleted tells a member that there is nothing left to be a member of.
-var errDeleted = fmt.Errorf("%w: the topic or group was deleted", driver.ErrNotFound)
-
 // subscription is one seat with what it has read ahead.
 type subscription struct {
 	c     *Conn
@@ -35,6 +32,9 @@ type subscription struct {
 	readers []*reader
 	places  map[int]*place // by partition that may be fetched
 	turn    int            // rotates who is first, so that no partition starves
+
+	mu     sync.Mutex
+	stored map[int]driver.Settlement // the last that was, by partition
 }
 
 // place is how far a claimed partition is fetched.
@@ -64,14 +64,14 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 	}
 	c.watch()
 	c.moves(spec.Topic)
-	s := &subscription{c: c, spec: spec, topic: t, places: make(map[int]*place)}
+	s := &subscription{c: c, spec: spec, topic: t, places: make(map[int]*place), stored: make(map[int]driver.Settlement)}
 	s.ctx, s.stop = context.WithCancel(c.ctx)
 	s.addReaders()
 	c.mu.Lock()
 	c.lastSeat++
 	name := fmt.Sprintf("%s/%d", c.member, c.lastSeat)
 	if c.seats != nil {
-		c.seats[name] = ownSeat{spec.Group, spec.Topic, t.info.Partitions, listValue(spec.Unsafe)}
+		c.seats[name] = ownSeat{spec.Group, spec.Topic, t.info.Incarnation, t.info.Partitions, listValue(spec.Unsafe)}
 	}
 	c.mu.Unlock()
 	if s.seat, err = c.keeper.Join(name, spec.Lease); err != nil {
@@ -87,9 +87,9 @@ func (c *Conn) makeGroup(ctx context.Context, t *topic, spec driver.SubscribeSpe
 	if err != nil {
 		return err
 	}
-	keys := []string{c.keys.groups(spec.Topic), c.keys.group(spec.Topic, spec.Group)}
+	keys := []string{c.keys.groups(spec.Topic), c.keys.group(spec.Topic, spec.Group), c.keys.topic(spec.Topic)}
 	now := strconv.FormatInt(time.Now().UnixNano(), 10)
-	made, err := c.run(ctx, groupScript, keys, spec.Group, now, listValue(spec.Unsafe))
+	made, err := c.run(ctx, groupScript, keys, spec.Group, now, listValue(spec.Unsafe), deletedGroup+spec.Group)
 	if err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func (s *subscription) poll(ctx context.Context, f driver.Fetch) (r driver.Recei
 	}
 	news := s.seat.News()
 	if news.Gone {
-		return r, 0, s.fail("receive", errDeleted)
+		return r, 0, s.fail("receive", s.gone(ctx))
 	}
 	for _, p := range news.Lost {
 		delete(s.places, p)
@@ -204,8 +204,11 @@ func (s *subscription) poll(ctx context.Context, f driver.Fetch) (r driver.Recei
 	if news.Any() || news.Paused {
 		return r, 0, nil // at once: claims that are lost wait for no fetch
 	}
-	r.Lost, err = s.collect()
-	if err != nil || r.Lost != nil {
+	r.Lost, err = s.collect(ctx)
+	if r.Lost != nil {
+		return r, 0, nil // what failed beside is met again
+	}
+	if err != nil {
 		return r, 0, s.fail("receive", err)
 	}
 	r.Deliveries = s.deliver(f)
@@ -294,8 +297,9 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 		}
 		keys := s.topic.keys[st.Partition]
 		calls[i] = call{settleScript, []string{keys[0] + ":group:" + s.spec.Group, keys[0], keys[1]}, []string{
-			s.seat.Name(), strconv.FormatInt(st.Epoch, 10), st.Position,
-			strconv.FormatFloat(st.Rate, 'g', -1, 64), st.Status, flag(st.Release), s.spec.Group}}
+			s.seat.Name(), s.c.under(keys[0]+":group:"+s.spec.Group, st.Epoch), st.Position,
+			strconv.FormatFloat(st.Rate, 'g', -1, 64), st.Status, flag(st.Release), s.spec.Group,
+			s.storedBefore(st.Partition, st.Epoch)}}
 	}
 	for _, st := range settlements {
 		if st.Release {
@@ -315,12 +319,14 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 			if st.Release {
 				s.seat.Kept(st.Partition, st.Epoch)
 			}
-		case word == "lost":
+		case word == "lost" || word == "beyond": // with what the server has lost
 			lost = append(lost, st.Partition)
 			s.seat.Forget(st.Partition, st.Epoch)
 		case st.Release:
 			released = true
 			s.seat.Released(st.Partition, st.Epoch)
+		default:
+			s.note(st)
 		}
 	}
 	if released {
@@ -334,11 +340,8 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 
 // settleError is what a word of settle.lua means.
 func settleError(word string) error {
-	switch word {
-	case "gone":
-		return errDeleted
-	case "beyond":
-		return fmt.Errorf("%w: the position is behind the end of the log", driver.ErrRefused)
+	if word == "gone" {
+		return errGone
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -30,6 +29,7 @@ const (
 type topic struct {
 	info   driver.TopicInfo
 	number int64      // unlike any other topic's
+	before int        // the generation of this name that was deleted last
 	ready  bool       // all partitions have their marker
 	keys   [][]string // of each partition
 	seen   time.Time
@@ -61,7 +61,7 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 
 // create makes the topic's record, or finds the one that somebody else just made.
 func (c *Conn) create(ctx context.Context, name string, s driver.TopicSettings) (*topic, error) {
-	if err := checkSettings(name, &s); err != nil {
+	if err := c.checkSettings(name, &s); err != nil {
 		return nil, err
 	}
 	number, err := c.client.Do(ctx, c.client.B().Incr().Key(c.keys.numbers()).Build()).AsInt64()
@@ -112,7 +112,7 @@ func (c *Conn) prepare(ctx context.Context, t *topic) error {
 }
 
 // checkSettings fills in the defaults and refuses what makes no sense.
-func checkSettings(name string, s *driver.TopicSettings) error {
+func (c *Conn) checkSettings(name string, s *driver.TopicSettings) error {
 	s.Partitions = cmp.Or(s.Partitions, driver.DefaultPartitions)
 	s.PartitionBy = cmp.Or(s.PartitionBy, "key")
 	s.Keep = cmp.Or(s.Keep, driver.DefaultKeep)
@@ -129,6 +129,9 @@ func checkSettings(name string, s *driver.TopicSettings) error {
 	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
 		return fmt.Errorf("%w: dedupe %v, keep %v, hold %v, max bytes %d (want 0 or more)",
 			driver.ErrRefused, s.Dedupe, s.Keep, s.Hold, s.MaxBytes)
+	case s.Dedupe > 0 && c.forgets != "":
+		return fmt.Errorf("%w: dedupe %v cannot be kept, for the server forgets ids when its memory is full: "+
+			"maxmemory-policy is %s (set it to noeviction)", driver.ErrRefused, s.Dedupe, c.forgets)
 	}
 	return nil
 }
@@ -160,6 +163,7 @@ func (k keys) parseTopic(name string, record map[string]string) (*topic, error) 
 			driver.ErrRefused, name, format, formatVersion)
 	}
 	t := &topic{number: integer("number"), ready: record["ready"] == "1", seen: time.Now()}
+	t.before, _ = strconv.Atoi(record["before"])
 	t.info = driver.TopicInfo{
 		Name: name, Generation: int(integer("generation")), Incarnation: record["incarnation"],
 		Created: time.Unix(0, integer("created")).UTC(),
@@ -188,10 +192,7 @@ func (c *Conn) lookup(ctx context.Context, name string) (*topic, error) {
 		return nil, err
 	}
 	if len(record) == 0 || record["deleted"] == "1" {
-		c.mu.Lock()
-		delete(c.topics, name)
-		c.mu.Unlock()
-		return nil, fmt.Errorf("%w: topic %s", driver.ErrNotFound, name)
+		return nil, c.missing(name, len(record) == 0)
 	}
 	t, err := c.keys.parseTopic(name, record)
 	if err == nil {
@@ -203,7 +204,7 @@ func (c *Conn) lookup(ctx context.Context, name string) (*topic, error) {
 func (c *Conn) remember(t *topic) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.topics[t.info.Name] = t
+	c.topics[t.info.Name], c.made[t.info.Name] = t, true
 }
 
 // known returns a topic as it was when last looked at.
@@ -313,7 +314,7 @@ func (c *Conn) set(ctx context.Context, name string, s driver.TopicSettings) err
 	if err != nil {
 		return err
 	}
-	if err := checkSettings(name, &s); err != nil {
+	if err := c.checkSettings(name, &s); err != nil {
 		return err
 	}
 	if s.Partitions != t.info.Partitions || s.PartitionBy != t.info.PartitionBy || s.Pack != t.info.Pack {
@@ -381,7 +382,8 @@ func (c *Conn) remove(ctx context.Context, name string) error {
 		}
 	}
 	c.mu.Lock()
-	maps.DeleteFunc(c.topics, func(n string, _ *topic) bool { return n == name })
+	delete(c.topics, name)
+	delete(c.made, name)
 	c.mu.Unlock()
 	c.announce(ctx, name)
 	return nil

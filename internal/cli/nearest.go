@@ -92,6 +92,7 @@ func declare(info driver.TopicInfo) *deed.Topic {
 	return deed.NewTopic(info.Name, &deed.TopicOptions{
 		Partitions: info.Partitions, PartitionBy: info.PartitionBy,
 		Dedupe: info.Dedupe, Keep: info.Keep, Hold: info.Hold, MaxBytes: info.MaxBytes,
+		Pack: info.Pack,
 	})
 }
 

@@ -20,25 +20,15 @@ type opened struct {
 	lacks    map[string]string // by check, why it is not run
 }
 
-// ask asks a connection what it promises.
-func ask(shown string, conn driver.Conn) opened {
-	o := opened{shown, conn.Features(), make(map[string]string)}
-	for _, c := range drivertest.Checks() {
-		o.lacks[c.Name] = c.Lacks(conn)
-	}
-	return o
-}
-
-// open opens every engine that needs no server, in dir, and asks what it promises. What
-// redis+pubsub promises hangs on nothing that a server says.
+// open asks every engine what it promises. Files are in dir; an engine that needs a
+// server says what it promises on one that is set up to keep the most.
 func open(ctx context.Context, dir string) ([]opened, error) {
-	engines := []struct{ shown, url string }{
+	var out []opened
+	for _, e := range []struct{ shown, url string }{
 		{"mem:", "mem:"},
 		{"mem+pubsub:", "mem+pubsub:"},
 		{"sqlite:FILE", "sqlite:" + filepath.Join(dir, "engines.db")},
-	}
-	var out []opened
-	for _, e := range engines {
+	} {
 		conn, err := engine.OpenConn(ctx, e.url, nil)
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", e.shown, err)
@@ -48,8 +38,28 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 			return nil, fmt.Errorf("close %s: %w", e.shown, err)
 		}
 	}
-	return append(out, ask("redis+pubsub://HOST", &deedredis.PubSub{})), nil
+	return append(out, ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
+		ask("redis+pubsub://HOST", &deedredis.PubSub{})), nil
 }
+
+func ask(shown string, conn driver.Conn) opened {
+	o := opened{shown, conn.Features(), make(map[string]string)}
+	for _, c := range drivertest.Checks() {
+		o.lacks[c.Name] = c.Lacks(conn)
+	}
+	return o
+}
+
+// unopened is an engine without its server: of its connection only the type is looked
+// at, for what it implements.
+type unopened struct {
+	driver.Conn
+	features driver.Features
+}
+
+func (u unopened) Features() driver.Features { return u.features }
+
+func (u unopened) Unwrap() driver.Conn { return u.Conn }
 
 // promise is a row of the first table.
 type promise struct {
@@ -172,6 +182,8 @@ keeps as it is configured; what it does not promise is refused when a program st
 const middle = "\n" +
 	"`mem:` is for tests and for trying things out: a store in the memory of one process. `mem:NAME` names one that\n" +
 	"several parts of the process share. `sqlite:FILE` is the default: one file, several processes, no server.\n" +
+	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a cluster; the\n" +
+	"column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less means.\n" +
 	"`redis+pubsub://HOST` announces over the channels of a Redis server or cluster, and `mem+pubsub:` within one\n" +
 	"process, for tests: see [Announcements](guides/pubsub.md).\n" +
 	`

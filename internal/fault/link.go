@@ -36,7 +36,7 @@ func (l *link) run(ctx context.Context) {
 // connect connects to the server, and reports whether the link goes on.
 func (l *link) connect(ctx context.Context) bool {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", l.proxy.target)
+	conn, err := d.DialContext(ctx, "tcp", l.proxy.Target())
 	if err != nil {
 		l.reset() // as near as one can come to being refused, after having been accepted
 		return false

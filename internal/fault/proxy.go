@@ -24,11 +24,11 @@ import (
 
 // Proxy forwards connections to its target. Its methods may be called concurrently.
 type Proxy struct {
-	target string
-	addr   string
-	work   sync.WaitGroup // everything that Close waits for
+	addr string
+	work sync.WaitGroup // everything that Close waits for
 
 	mu       sync.Mutex
+	target   string
 	closed   bool
 	listener net.Listener // nil while connections are refused, and after Close
 	links    map[*link]bool
@@ -143,7 +143,19 @@ func (p *Proxy) forget(l *link) {
 func (p *Proxy) Addr() string { return p.addr }
 
 // Target returns where the proxy forwards to.
-func (p *Proxy) Target() string { return p.target }
+func (p *Proxy) Target() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.target
+}
+
+// Retarget lets the proxy forward new connections to another target, as an address that
+// moves to a standby. Those that are open stay where they are.
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
 
 // Stats returns what the proxy has done so far.
 func (p *Proxy) Stats() Stats {

@@ -326,3 +326,21 @@ func TestCloseLeavesNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestRetarget(t *testing.T) {
+	t.Parallel()
+	one, two := newEcho(t), newEcho(t)
+	p := fault.NewProxy(t, one.Addr().String())
+	old := dial(t, p.Addr())
+	old.say("first")
+	old.hear("first")
+	p.Retarget(two.Addr().String())
+	c := dial(t, p.Addr())
+	c.say("second")
+	c.hear("second")
+	old.say("third")
+	old.hear("third")
+	if !one.hasHeard("third") || !two.hasHeard("second") || two.hasHeard("third") {
+		t.Error("a connection went to the wrong server")
+	}
+}

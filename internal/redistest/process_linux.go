@@ -36,3 +36,22 @@ func (p *process) freeze() error {
 }
 
 func (p *process) thaw() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
+
+// keepPort lets nobody take the port of a server that is down, and clients be refused
+// as before: a socket has the port and does not listen. It returns what gives it up.
+func keepPort(port int) func() {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	// What is left of the server's connections allows nothing else; whoever comes after
+	// that asks for the same and must not get it.
+	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	err = syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}})
+	syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 0)
+	if err != nil {
+		syscall.Close(fd)
+		return nil
+	}
+	return func() { syscall.Close(fd) }
+}

@@ -67,3 +67,29 @@ func TestOutlivesThread(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestKeepsPort kills a server that has clients: until it is started again, nobody else
+// gets its port, and clients are refused.
+func TestKeepsPort(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	client, err := net.Dial("tcp4", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for range 3 {
+		s.Kill()
+		if l, err := net.Listen("tcp4", s.Addr()); err == nil {
+			l.Close()
+			t.Fatal("somebody else got the port")
+		}
+		if _, err := net.Dial("tcp4", s.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("got %v, want to be refused", err)
+		}
+		s.Restart()
+		if _, err := s.Command("PING"); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -16,3 +16,6 @@ func (p *process) killAll() { p.cmd.Process.Kill() }
 func (p *process) freeze() error { return errors.New("only Linux can") }
 
 func (p *process) thaw() error { return nil }
+
+// keepPort does nothing: only on Linux is it known how.
+func keepPort(int) func() { return nil }

@@ -52,6 +52,7 @@ type Server struct {
 
 	mu   sync.Mutex
 	life *process // nil while it is down
+	hold func()   // gives up the port, which is kept while the server is down; or nil
 }
 
 // Start runs a server and returns when it answers. Directives are lines of
@@ -201,6 +202,7 @@ func (s *Server) Restart(directives ...string) {
 func (s *Server) start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.release()
 	life, err := launch(append([]string{s.program, s.config()}, s.args...), s.dir, s.Log())
 	if err != nil {
 		return fmt.Errorf("start %s: %w", s.name, err)
@@ -235,6 +237,15 @@ func (s *Server) Kill() {
 	if s.life != nil {
 		s.life.kill()
 		s.life = nil
+		s.hold = keepPort(s.port)
+	}
+}
+
+// release gives up the port of a server that is down; mu is held.
+func (s *Server) release() {
+	if s.hold != nil {
+		s.hold()
+		s.hold = nil
 	}
 }
 
@@ -251,6 +262,7 @@ func (s *Server) Stop() {
 		s.t.Errorf("stop %s: %v", s.name, err)
 	}
 	s.life = nil
+	s.hold = keepPort(s.port)
 }
 
 // Freeze stops the server's process, as SIGSTOP does: its connections stay open, and
@@ -280,6 +292,9 @@ func (s *Server) signal(what string, do func(*process) error) {
 // end is the server's end with its test.
 func (s *Server) end() {
 	s.Kill()
+	s.mu.Lock()
+	s.release()
+	s.mu.Unlock()
 	if s.t.Failed() {
 		s.t.Logf("%s said at the end:\n%s", s.name, tail(s.Log()))
 	}

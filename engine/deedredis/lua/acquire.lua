@@ -5,7 +5,7 @@
 -- KEYS: claim, meta   ARGV: seat, owner, epoch
 local c = redis.call('HMGET', KEYS[1], 'epoch', 'seat', 'clean', 'position', 'run', 'quiet', 'replay')
 if c[1] ~= ARGV[3] or c[2] ~= ARGV[2] or redis.call('EXISTS', KEYS[2]) == 0 then return {} end
-local epoch = string.format('%.0f', redis.call('HINCRBY', KEYS[2], 'epoch', 1))
-redis.call('HSET', KEYS[1], 'epoch', epoch, 'seat', ARGV[1], 'clean', 0)
+local epoch = advance(KEYS[2])
+redis.call('HSET', KEYS[1], 'epoch', epoch, 'seat', ARGV[1], 'clean', 0, 'writes', 0)
 local suspect = c[3] == '0' and c[2] ~= ARGV[1]
 return {epoch, c[4], suspect and '1' or '0', c[5], c[6], c[7]}

@@ -7,6 +7,15 @@ local function clock()
   return t[1] * 1000 + math.floor(t[2] / 1000), t[1] * 1000000 + t[2]
 end
 
+-- advance returns the partition's next epoch. It is the time where that is more, so that
+-- a server which has lost an epoch gives another one.
+local function advance(meta)
+  local epoch = math.max(tonumber(redis.call('HGET', meta, 'epoch')) + 1, (clock()))
+  epoch = string.format('%.0f', epoch)
+  redis.call('HSET', meta, 'epoch', epoch)
+  return epoch
+end
+
 -- parts reads an entry's id.
 local function parts(id)
   local ms, seq = string.match(id, '^(%d+)-(%d+)$')
@@ -20,6 +29,14 @@ local function after(a, b)
   local ams, aseq = parts(a)
   local bms, bseq = parts(b)
   return ams > bms or ams == bms and aseq > bseq
+end
+
+-- fenced tells whether a claim is another member's by now, or nobody's, or is not what its
+-- owner left: it says under which epoch it has written to the side log, and how often.
+local function fenced(claim, by)
+  local epoch, writes = string.match(by, '^(%d+):(%d+)$')
+  local c = redis.call('HMGET', claim, 'epoch', 'writes')
+  return c[1] ~= epoch or tonumber(c[2] or 0) < tonumber(writes)
 end
 
 -- ending returns the last id that the log ever had, '' when it never had one.

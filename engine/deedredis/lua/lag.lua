@@ -67,4 +67,8 @@ if events > 0 then
     from = '(' .. page[#page][1]
   end
 end
-return {position, last, events, oldest, c[2], c[3], c[4], c[5], c[6], c[7], c[8], exact}
+local status = c[7]
+if last == '' and tonumber(m[1]) > 0 then
+  status = 'the stream is gone: somebody deleted it, or the server lost it'
+end
+return {position, last, events, oldest, c[2], c[3], c[4], c[5], c[6], status, c[8], exact}

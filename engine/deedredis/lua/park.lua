@@ -4,6 +4,7 @@
 -- ARGV: epoch, then for each: spot, state, aside, chain, milliseconds to wait, attributes, data, failure
 local claim, meta = KEYS[1], KEYS[2]
 if fenced(claim, ARGV[1]) then return 'fenced' end
+wrote(claim)
 local ms = clock()
 for at = 2, #ARGV, 8 do
   local spot, name = ARGV[at], ARGV[at + 1]

@@ -2,11 +2,12 @@
 -- along, for XINFO GROUPS and every tool that reads it.
 --
 -- KEYS: claim, log, meta
--- ARGV: seat, epoch, position, rate, status, whether to release, group
+-- ARGV: seat, epoch and writes, position, rate, status, whether to release, group, position stored before
 local claim, log, meta = KEYS[1], KEYS[2], KEYS[3]
 local c = redis.call('HMGET', claim, 'epoch', 'seat', 'position', 'committed')
 if not c[1] then return 'gone' end
-if c[1] ~= ARGV[2] or c[2] ~= ARGV[1] then return 'lost' end
+if fenced(claim, ARGV[2]) or c[2] ~= ARGV[1] then return 'lost' end
+if after(ARGV[8], c[3]) then return 'lost' end -- progress that was stored is not there any more
 local position = ARGV[3]
 if after(position, c[3]) then
   local m = redis.call('HMGET', meta, 'ms', 'last', 'entries')

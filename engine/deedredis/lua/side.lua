@@ -24,6 +24,9 @@ local function first(claim, chain)
   return nil
 end
 
+-- wrote counts a call that changes the side log.
+local function wrote(claim) redis.call('HINCRBY', claim, 'writes', 1) end
+
 -- count keeps the claim's numbers of dead and other records.
 local function count(claim, name, by)
   redis.call('HINCRBY', claim, name == 'dead' and 'dead' or 'parked', by)
@@ -69,9 +72,4 @@ local function letter(claim, spot)
   local l = redis.call('HMGET', claim .. ':letters', 's' .. spot, 'm' .. spot, 'd' .. spot, 'e' .. spot, 'f' .. spot)
   local due = redis.call('ZSCORE', claim .. ':due', spot)
   return {spot, l[1], l[2] or '', l[3] or '', l[4] or '', l[5] or '', due or ''}
-end
-
--- fenced tells whether a newer epoch owns the claim, or nobody ever did.
-local function fenced(claim, epoch)
-  return redis.call('HGET', claim, 'epoch') ~= epoch
 end

@@ -28,7 +28,7 @@ if anew then
   redis.call('SADD', log .. ':groups', ARGV[1])
 else
   if redis.call('EXISTS', claim) == 0 then return {'absent'} end
-  redis.call('HSET', claim, 'epoch', redis.call('HINCRBY', meta, 'epoch', 1), 'seat', '', 'clean', 1,
+  redis.call('HSET', claim, 'epoch', advance(meta), 'seat', '', 'clean', 1,
     'position', position, 'replay', redis.call('HGET', claim, 'committed'), 'run', ARGV[4], 'quiet', ARGV[5],
     'rate', 0, 'status', '')
   redis.call('DEL', claim .. ':marks')

@@ -4,6 +4,7 @@
 -- KEYS: claim   ARGV: epoch, run, then positions as spots have them
 local claim = KEYS[1]
 if fenced(claim, ARGV[1]) then return {'fenced'} end
+wrote(claim)
 local ms = clock()
 local out = {'ok'}
 for at = 3, #ARGV do
