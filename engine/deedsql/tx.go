@@ -26,8 +26,9 @@ type tx struct {
 	rows      *rowBuffer
 	kept      func(topic int64) bool // events of the topic are kept in memory
 	blocks    []*block               // of those
-	arena     arena                  // of their data
-	expected  int                    // events of the batch that is being stored
+	keeping   bool                   // the batch that is being stored
+	expected  int                    // events of that
+	data      []byte                 // room for their data
 	stored    int                    // events given a position
 
 	published map[int64]bool // topics that got events
