@@ -86,7 +86,8 @@ const knownProducers = 1 << 14
 
 func newKnown(version int64) *known {
 	return &known{
-		version: version, topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
+		version: version, topics: make(map[string]*topic), heads: make(map[place]*head),
+		producers: make(map[producerKey]*producer),
 	}
 }
 
