@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/redis/rueidis"
-
 	"github.com/deedgo/deed/driver"
 )
 
@@ -198,7 +196,7 @@ func (c *Conn) edit(ctx context.Context, id int64, e driver.Edit) error {
 		return err
 	}
 	m, err := c.run(ctx, editScript, []string{c.keys.claim(l.Topic, p, l.Group)},
-		spot(l.Run, at), rueidis.BinaryString(l.Data), rueidis.BinaryString(data), string(edits))
+		spot(l.Run, at), string(l.Data), string(data), string(edits))
 	if err != nil {
 		return err
 	}

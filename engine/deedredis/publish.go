@@ -100,17 +100,20 @@ func publishArgs(t *topic, b *driver.Batch, full bool) []string {
 	args := make([]string, 0, 7+width*len(b.Messages))
 	args = append(args, strconv.Itoa(b.Generation), b.Producer, strconv.FormatInt(b.Seq, 10),
 		strconv.Itoa(len(b.Messages)), strconv.Itoa(width), flag(full), "0")
-	block := make([]byte, 0, attributesSize(b.Messages)) // one allocation for the attributes of the whole batch
-	ends := make([]int, len(b.Messages))
-	for i := range b.Messages {
-		block = appendAttributes(block, &b.Messages[i])
-		ends[i] = len(block)
+	// One block has it all: a copy, since the client may still be sending when a caller
+	// who gave up gets the messages back.
+	block, at := make([]byte, 0, roomFor(b.Messages)), 0
+	next := func() string {
+		part := rueidis.BinaryString(block[at:len(block):len(block)])
+		at = len(block)
+		return part
 	}
-	text, from := rueidis.BinaryString(block), 0
 	for i := range b.Messages {
 		m := &b.Messages[i]
-		args = append(args, text[from:ends[i]], rueidis.BinaryString(m.Data))
-		from = ends[i]
+		block = appendAttributes(block, m)
+		attributes := next()
+		block = append(block, m.Data...)
+		args = append(args, attributes, next())
 		if width == 4 {
 			args = append(args, dueMicros(m.NotBefore), m.Source+"\x00"+m.ID)
 		}
@@ -133,7 +136,7 @@ func packedArgs(b *driver.Batch, full bool) []string {
 			bytes += len(ms[i].Data)
 		}
 		sizes, data := make([]byte, 0, 4*len(ms)), make([]byte, 0, bytes)
-		attributes := make([]byte, 0, attributesSize(ms))
+		attributes := make([]byte, 0, roomFor(ms)-bytes)
 		for i := range ms {
 			if i > 0 {
 				sizes, attributes = append(sizes, ','), append(attributes, '\n')
@@ -148,13 +151,13 @@ func packedArgs(b *driver.Batch, full bool) []string {
 	return args
 }
 
-// attributesSize is about how long the attributes of messages are as JSON.
-func attributesSize(ms []driver.Message) int {
+// roomFor is about how many bytes messages take, with their attributes as JSON.
+func roomFor(ms []driver.Message) int {
 	const names = 128 // with quotes, and the time
 	n := 0
 	for i := range ms {
 		m := &ms[i]
-		n += names + len(m.ID) + len(m.Source) + len(m.Type) + len(m.Key) + len(m.ContentType)
+		n += names + len(m.ID) + len(m.Source) + len(m.Type) + len(m.Key) + len(m.ContentType) + len(m.Data)
 		for name, value := range m.Attributes {
 			n += len(name) + len(value) + len(`,"":""`)
 		}

@@ -89,7 +89,7 @@ func (c *Conn) Park(ctx context.Context, cl driver.Claim, ps []driver.Parked) er
 		}
 		args = append(args, spot(p.Run, at), string(p.State), flag(p.Aside), chainOf(p.Key),
 			strconv.FormatInt(p.After.Milliseconds(), 10), string(appendAttributes(nil, &p.Message)),
-			rueidis.BinaryString(p.Data), string(about))
+			string(p.Data), string(about))
 	}
 	_, err := c.side(ctx, "park", parkScript, cl, args...)
 	return err
