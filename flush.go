@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -42,7 +43,7 @@ func newRun(p *part, before *run) run {
 	}}
 }
 
-func (r *run) at() seqKey { return seqKey{r.batch.Topic, r.batch.Partition} }
+func (r *run) at() seqKey { return seqKey{r.batch.Topic, r.batch.Generation, r.batch.Partition} }
 
 // merge joins parts of the same partition, so that an engine sees one batch for
 // it; room takes their messages. Parts of topics with a dedupe window stay apart:
@@ -57,9 +58,9 @@ func (p *publisher) merge(requests []*request, room []driver.Message) []*run {
 	for _, r := range requests {
 		for i := range r.parts {
 			part := &r.parts[i]
-			at := seqKey{part.info.Name, part.partition}
+			at := seqKey{part.info.Name, part.info.Generation, part.partition}
 			before := open[at]
-			if before != nil && part.info.Dedupe == 0 && before.batch.Generation == part.info.Generation {
+			if before != nil && part.info.Dedupe == 0 {
 				before.last.next, before.last = part, part
 				before.count += part.count
 				continue
@@ -175,12 +176,12 @@ func (p *publisher) mayPass(err error) bool {
 func (p *publisher) settle(ctx context.Context, r *run, receipt driver.Receipt) {
 	at := r.at()
 	r.settled = true
-	receipt.Err = p.bus.gone(ctx, r.batch.Topic, receipt.Err)
+	receipt.Err = p.bus.gone(ctx, r.batch.Topic, r.batch.Generation, receipt.Err)
 	switch {
 	case receipt.Err == nil:
 		p.next[at] = max(p.next[at], r.batch.Seq+int64(r.count))
 	case errors.Is(receipt.Err, driver.ErrNotFound):
-		delete(p.next, at)
+		maps.DeleteFunc(p.next, func(k seqKey, _ int64) bool { return k.topic == at.topic && k.generation == at.generation })
 	case errors.Is(receipt.Err, driver.ErrGap):
 		p.bus.log.Error("deed: the engine lost events that it had acknowledged",
 			"topic", r.batch.Topic, "partition", r.batch.Partition, "producer", r.batch.Producer, "seq", r.batch.Seq)

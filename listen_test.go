@@ -248,21 +248,29 @@ func TestWhatAnEphemeralEngineCannotKeepIsRefused(t *testing.T) {
 		do   func() error
 		want []string
 	}{
-		"a group":               {run(bus, deed.Subscribe("g", nil, on(notes))), []string{"group g", "topic notes", "mem+pubsub", "deed.Listen"}},
-		"a listener, elsewhere": {run(stores, deed.Listen("l", nil, on(notes))), []string{"listener l", "topic notes", "mem ", "deed.Subscribe"}},
+		"a group": {run(bus, deed.Subscribe("g", nil, on(notes))),
+			[]string{"group g", "topic notes", "mem+pubsub", "deed.Listen"}},
+		"a listener, elsewhere": {run(stores, deed.Listen("l", nil, on(notes))),
+			[]string{"listener l", "topic notes", "mem ", "deed.Subscribe"}},
 		"a pattern of a group": {run(stores, deed.Subscribe("g", nil, on(deed.NewPattern("n*")))),
 			[]string{"group g", "pattern n*", "mem ", "name each topic"}},
-		"a pattern without star": {run(bus, deed.Listen("l", nil, on(deed.NewPattern("notes")))), []string{"pattern notes", "NewTopic"}},
-		"a bad pattern":          {run(bus, deed.Listen("l", nil, on(deed.NewPattern("a[bc]*")))), []string{"a[bc]"}},
+		"a pattern without star": {run(bus, deed.Listen("l", nil, on(deed.NewPattern("notes")))),
+			[]string{"pattern notes", "NewTopic"}},
+		"a bad pattern": {run(bus, deed.Listen("l", nil, on(deed.NewPattern("a[bc]*")))), []string{"a[bc]"}},
 		"a topic and its pattern": {run(bus, deed.Listen("l", nil, on(notes), on(deed.NewPattern("not*")))),
 			[]string{"notes and not*", "two subscriptions"}},
 		"patterns that meet": {run(bus, deed.Listen("l", nil, on(deed.NewPattern("a*")), on(deed.NewPattern("*b")))),
 			[]string{"a* and *b", "two subscriptions"}},
-		"a window":   {publishOn(deed.NewTopic("t", &deed.TopicOptions{Dedupe: time.Hour})), []string{"topic t", "mem+pubsub", "Dedupe"}},
-		"a bound":    {publishOn(deed.NewTopic("t", &deed.TopicOptions{MaxBytes: 1})), []string{"topic t", "mem+pubsub", "MaxBytes"}},
-		"keep":       {publishOn(deed.NewTopic("t", &deed.TopicOptions{Keep: 1})), []string{"topic t", "mem+pubsub", "Keep"}},
-		"hold":       {publishOn(deed.NewTopic("t", &deed.TopicOptions{Hold: 1})), []string{"topic t", "mem+pubsub", "Hold"}},
-		"partitions": {publishOn(deed.NewTopic("t", &deed.TopicOptions{Partitions: 4})), []string{"topic t", "mem+pubsub", "Partitions"}},
+		"a window": {publishOn(deed.NewTopic("t", &deed.TopicOptions{Dedupe: time.Hour})),
+			[]string{"topic t", "mem+pubsub", "Dedupe"}},
+		"a bound": {publishOn(deed.NewTopic("t", &deed.TopicOptions{MaxBytes: 1})),
+			[]string{"topic t", "mem+pubsub", "MaxBytes"}},
+		"keep": {publishOn(deed.NewTopic("t", &deed.TopicOptions{Keep: 1})),
+			[]string{"topic t", "mem+pubsub", "Keep"}},
+		"hold": {publishOn(deed.NewTopic("t", &deed.TopicOptions{Hold: 1})),
+			[]string{"topic t", "mem+pubsub", "Hold"}},
+		"partitions": {publishOn(deed.NewTopic("t", &deed.TopicOptions{Partitions: 4})),
+			[]string{"topic t", "mem+pubsub", "Partitions"}},
 		"a delay": {func() error {
 			d := noted.New(note{})
 			d.NotBefore = time.Now().Add(time.Hour)
@@ -285,7 +293,8 @@ func TestWhatAnEphemeralEngineCannotKeepIsRefused(t *testing.T) {
 		}, []string{"notes", "mem+pubsub"}},
 		"a reset": {func() error { return bus.Reset(ctx, "g", "notes", deed.From{}, deed.ResetOptions{}) },
 			[]string{"group g", "topic notes", "mem+pubsub"}},
-		"waiting": {func() error { return bus.WaitFor(ctx, "g", "notes", "0-1") }, []string{"group g", "topic notes", "mem+pubsub"}},
+		"waiting": {func() error { return bus.WaitFor(ctx, "g", "notes", "0-1") },
+			[]string{"group g", "topic notes", "mem+pubsub"}},
 	} {
 		err := c.do()
 		if err == nil {

@@ -75,7 +75,8 @@ func (t *topicRun) say() {
 	}
 	l.quiet = true
 	if l.sinceFailed > 0 {
-		t.log.Error("deed: events are lost, their handler failed", "events", l.sinceFailed, "in_all", l.failed, "error", l.err)
+		t.log.Error("deed: events are lost, their handler failed",
+			"events", l.sinceFailed, "in_all", l.failed, "error", l.err)
 	}
 	if l.sinceSlow > 0 {
 		t.log.Warn("deed: events are lost, the handlers are too slow", "events", l.sinceSlow, "in_all", l.slow)

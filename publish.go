@@ -161,7 +161,7 @@ func (b *Bus) PublishSequenced(ctx context.Context, runs []Sequenced) []error {
 		if errs[i] = err; err == nil {
 			errs[i] = receipts[k].Err
 		}
-		errs[i] = b.gone(ctx, runs[i].Topic.name, errs[i])
+		errs[i] = b.gone(ctx, runs[i].Topic.name, batches[k].Generation, errs[i])
 	}
 	return errs
 }

@@ -42,9 +42,11 @@ type publisher struct {
 	batches  []driver.Batch
 }
 
+// seqKey is what has a sequence: a topic that is made anew begins with 1.
 type seqKey struct {
-	topic     string
-	partition int
+	topic      string
+	generation int
+	partition  int
 }
 
 func newPublisher(b *Bus) *publisher {

@@ -1,6 +1,7 @@
 package deed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,6 +136,23 @@ func (r *reader) resolve(f From, ends []string) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// within refuses positions that are behind the end of their partition.
+func (r *reader) within(positions, ends []string) error {
+	for i, p := range positions {
+		if p == "" {
+			continue
+		}
+		order, err := 1, error(nil)
+		if ends[i] != "" {
+			order, err = r.browser.Compare(p, ends[i])
+		}
+		if err != nil || order > 0 {
+			return cmp.Or(err, fmt.Errorf("position %s is behind the last one, %q: %w", position(i, p), ends[i], driver.ErrRefused))
+		}
+	}
+	return nil
 }
 
 // forward yields events in order until every lane has ended.

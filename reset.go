@@ -101,6 +101,9 @@ func (b *Bus) skipped(ctx context.Context, group, topic string, to From) (int64,
 	}
 	r := &reader{ctx: ctx, browser: browser, topic: topic}
 	targets, err := r.resolve(to, ends)
+	if err == nil && to.cursor != "" {
+		err = r.within(targets, ends)
+	}
 	if err != nil {
 		return 0, err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
 )
 
 // resettable fails a test whose engine cannot reset.
@@ -153,6 +154,11 @@ func TestResetSkips(t *testing.T) {
 				if err := reset(c.to, deed.ResetOptions{}); !errors.As(err, &skip) {
 					t.Errorf("a reset %s: %v", name, err)
 				}
+			}
+		}
+		for _, c := range []deed.Cursor{"0-999", "1-1,2-1,3-1,4-1,5-1,6-1,7-1"} {
+			if err := reset(deed.FromCursor(c), deed.ResetOptions{DryRun: true}); !errors.Is(err, driver.ErrRefused) {
+				t.Errorf("a dry run to %s, which is behind the end: %v", c, err)
 			}
 		}
 		if err := reset(deed.FromTime(middle), deed.ResetOptions{Skip: true}); err != nil {

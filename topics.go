@@ -87,9 +87,9 @@ func (b *Bus) ensureTopic(ctx context.Context, t *Topic) (driver.TopicInfo, erro
 	return info, err
 }
 
-// gone is err, the failure of a publish. When the topic is not there any more, or is
-// another one than it was, that is ErrNotFound, and what the bus knew of it is forgotten.
-func (b *Bus) gone(ctx context.Context, name string, err error) error {
+// gone is err, the failure of a publish to a generation of a topic. When that is not there
+// any more, or another one, it is ErrNotFound, and what the bus knew of it is forgotten.
+func (b *Bus) gone(ctx context.Context, name string, generation int, err error) error {
 	switch {
 	case errors.Is(err, driver.ErrNotFound):
 		b.topics.forget(name)
@@ -98,22 +98,27 @@ func (b *Bus) gone(ctx context.Context, name string, err error) error {
 			what = "lost"
 		}
 		return fmt.Errorf("the topic was %s (publish again to create it): %w", what, err)
-	case errors.Is(err, driver.ErrRefused) && b.madeAnew(ctx, name):
-		b.topics.forget(name)
+	case errors.Is(err, driver.ErrRefused) && b.madeAnew(ctx, name, generation):
 		return fmt.Errorf("the topic was made anew (publish again): %w: %w", driver.ErrNotFound, err)
 	}
 	return err
 }
 
-// madeAnew tells whether a topic is another one than the bus knows.
-func (b *Bus) madeAnew(ctx context.Context, name string) bool {
+// madeAnew tells whether a topic is at another generation now, and sees to it that the bus
+// knows which.
+func (b *Bus) madeAnew(ctx context.Context, name string, generation int) bool {
 	topics, ok := driver.As[driver.Topics](b.conn)
-	known := b.topics.get(name)
-	if !ok || known == nil {
-		return ok // somebody else has forgotten it just now
+	if !ok {
+		return false
 	}
 	now, err := topics.Topic(ctx, name)
-	return errors.Is(err, driver.ErrNotFound) || err == nil && now.Incarnation != known.Incarnation
+	if !errors.Is(err, driver.ErrNotFound) && (err != nil || now.Generation == generation) {
+		return false
+	}
+	if known := b.topics.get(name); known != nil && known.Generation == generation {
+		b.topics.forget(name)
+	}
+	return true
 }
 
 // subscribe joins a group on a topic, which it creates if it has to, or on a pattern.

@@ -23,6 +23,7 @@ type Room struct {
 type Listener struct {
 	spec driver.SubscribeSpec
 	room Room
+	read func(*driver.Delivery)
 	wake chan struct{} // has room for one, sent to when a waiting Receive should look
 	end  func()        // of the engine's part, called once
 
@@ -39,8 +40,10 @@ type Listener struct {
 var _ driver.Subscription = (*Listener)(nil)
 
 // NewListener returns a subscription. Close calls end once, which stops the pushing.
-func NewListener(spec driver.SubscribeSpec, room Room, end func()) *Listener {
-	return &Listener{spec: spec, room: room, wake: make(chan struct{}, 1), end: end}
+// Read, if not nil, completes an event that is fetched, so that those which go by cost
+// little; until then its Data is what it takes to do so.
+func NewListener(spec driver.SubscribeSpec, room Room, read func(*driver.Delivery), end func()) *Listener {
+	return &Listener{spec: spec, room: room, read: read, wake: make(chan struct{}, 1), end: end}
 }
 
 // Push hands an event over, whose data belongs to the listener from then on. It never
@@ -114,8 +117,16 @@ func (l *Listener) Receive(ctx context.Context, f driver.Fetch) (driver.Received
 			return driver.Received{}, err
 		}
 		got, any, err := l.take(f)
-		if err != nil || any {
+		if err != nil {
 			return got, err
+		}
+		if any {
+			for i := range got.Deliveries {
+				if l.read != nil {
+					l.read(&got.Deliveries[i])
+				}
+			}
+			return got, nil
 		}
 		select {
 		case <-l.wake:

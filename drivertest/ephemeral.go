@@ -123,15 +123,15 @@ func checkUnheardIsCounted(t T, e *Env) {
 	info := e.aired()
 	m := e.join(e.conn, info.Name, "slow")
 	m.owns(1)
-	const batches, size = 300, 100
+	const batches, size = 100, 100
 	for i := range batches {
 		ms := numbered(i*size+1, size)
 		for j := range ms {
-			ms[j].Data = bytes.Repeat([]byte{'x'}, 1<<10)
+			ms[j].Data = bytes.Repeat([]byte{'x'}, 2<<10)
 		}
 		e.publish(e.conn, batch(info, 0, ms...))
 	}
-	e.eventually("something of 30 MB went by", func() bool { // it is still on its way, maybe
+	e.eventually("something of 20 MB went by", func() bool { // it is still on its way, maybe
 		m.receive(driver.Fetch{Events: 1, Bytes: 1, Full: []int{0}}, turn)
 		return m.missed.Events > 0
 	})

@@ -137,7 +137,7 @@ func (c *PubSub) listen(ctx context.Context, spec driver.SubscribeSpec, e *earsh
 	if spec.Topic == "" {
 		return nil, fmt.Errorf("mem+pubsub: listener %q: a topic needs a name: %w", spec.Group, driver.ErrRefused)
 	}
-	e.Listener = driverkit.NewListener(spec, pubSubRoom, func() { c.forget(e) })
+	e.Listener = driverkit.NewListener(spec, pubSubRoom, nil, func() { c.forget(e) })
 	c.air.mu.Lock()
 	defer c.air.mu.Unlock()
 	if c.closed {

@@ -181,3 +181,13 @@ func (c *Conn) Compare(a, b string) (int, error) {
 	y, err := parsePosition(b)
 	return x.compare(y), err
 }
+
+// partitionOf returns the topic when it has the partition.
+func (c *Conn) partitionOf(ctx context.Context, name string, partition int) (*topic, error) {
+	t, err := c.lookup(ctx, name)
+	if err == nil && (partition < 0 || partition >= t.info.Partitions) {
+		err = fmt.Errorf("%w: topic %s has %d partitions and no number %d",
+			driver.ErrNotFound, name, t.info.Partitions, partition)
+	}
+	return t, err
+}

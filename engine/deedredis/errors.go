@@ -44,7 +44,8 @@ func explain(err error) error {
 	if err == nil {
 		return nil
 	}
-	if server, ok := rueidis.IsRedisErr(err); ok {
+	var server *rueidis.RedisError
+	if errors.As(err, &server) {
 		text := server.Error() + " "
 		for _, r := range refusals {
 			if strings.HasPrefix(text, r.words+" ") {

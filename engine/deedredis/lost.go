@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/redis/rueidis"
+
 	"github.com/deedgo/deed/driver"
 )
 
@@ -60,6 +62,72 @@ func (c *Conn) otherLife(ctx context.Context, b *driver.Batch) error {
 		err = fmt.Errorf("%w: %w", driver.ErrLost, err)
 	}
 	return err
+}
+
+// streamGone is why a batch is not stored whose partition has its marker and no stream.
+func (c *Conn) streamGone(b *driver.Batch) error {
+	return fmt.Errorf("%w: %w: the stream %s is gone: somebody deleted it, or the server lost it (to start it empty, delete "+
+		"%s:meta too, and `deed topics create %s`; the outbox publishes again what it keeps)",
+		driver.ErrNotStored, driver.ErrLost, c.keys.log(b.Topic, b.Partition), c.keys.log(b.Topic, b.Partition), b.Topic)
+}
+
+// markerGone is why a batch is not stored whose partition has no marker.
+func markerGone(b *driver.Batch) error {
+	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it (to start it "+
+		"empty, `deed topics create %s` or start a service again; the outbox publishes again what it keeps)",
+		driver.ErrNotStored, driver.ErrLost, b.Topic)
+}
+
+// survivor is what is left of a topic whose record was lost, as on a cluster with the
+// node that had it: the generation and incarnation of its partitions' markers.
+func (c *Conn) survivor(ctx context.Context, name string, partitions int) (generation, incarnation string, err error) {
+	cmds := make(rueidis.Commands, partitions)
+	for p := range cmds {
+		cmds[p] = c.client.B().Hmget().Key(c.keys.partition(name, p)[1]).Field("generation", "incarnation").Build()
+	}
+	for _, r := range c.client.DoMulti(ctx, cmds...) {
+		pair, err := r.AsStrSlice()
+		if err != nil {
+			return "", "", err
+		}
+		if pair[0] != "" && (len(pair[0]) > len(generation) || len(pair[0]) == len(generation) && pair[0] > generation) {
+			generation, incarnation = pair[0], pair[1]
+		}
+	}
+	return generation, incarnation, nil
+}
+
+// whole reports whether every partition of a topic has its marker.
+func (c *Conn) whole(ctx context.Context, t *topic) (bool, error) {
+	cmds := make(rueidis.Commands, len(t.keys))
+	for p, keys := range t.keys {
+		cmds[p] = c.client.B().Exists().Key(keys[1]).Build()
+	}
+	for _, r := range c.client.DoMulti(ctx, cmds...) {
+		if there, err := r.AsBool(); err != nil || !there {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// replace makes a group's claims that the server has lost, at the beginning of partitions
+// that somebody has started anew. Those that are lost too wait for that; the others go on.
+func (c *Conn) replace(ctx context.Context, own ownSeat, missing []int) error {
+	calls := make([]call, len(missing))
+	for i, p := range missing {
+		calls[i] = call{startScript, c.keys.partition(own.topic, p)[:2], []string{own.group, "first", ""}}
+	}
+	for _, r := range c.runAll(ctx, calls) {
+		answer, err := r.AsStrSlice()
+		if err != nil {
+			return err
+		}
+		if answer[0] == "ok" {
+			c.keeper.Nudge()
+		}
+	}
+	return nil
 }
 
 // gone is why a group that had members is not there any more.

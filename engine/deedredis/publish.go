@@ -239,9 +239,7 @@ func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResu
 		rest.Seq, rest.Messages = b.Seq+number, b.Messages[number:]
 		return c.again(ctx, &rest)
 	case "lost":
-		return driver.Receipt{Err: fmt.Errorf("%w: %w: the stream %s is gone: somebody deleted it, or the server lost it "+
-			"(`deed topics rm %s` and publish again from the outbox)",
-			driver.ErrNotStored, driver.ErrLost, c.keys.log(b.Topic, b.Partition), b.Topic)}
+		return driver.Receipt{Err: c.streamGone(b)}
 	}
 	return driver.Receipt{Err: fmt.Errorf("the script answered %q", word)}
 }
@@ -268,8 +266,7 @@ func (c *Conn) absent(ctx context.Context, b *driver.Batch) error {
 	if _, err := c.lookup(ctx, b.Topic); err != nil {
 		return err
 	}
-	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it "+
-		"(`deed topics rm %s` and publish again from the outbox)", driver.ErrNotStored, driver.ErrLost, b.Topic)
+	return markerGone(b)
 }
 
 // waiting returns the command that waits for what the URL asks. It speaks of what was

@@ -60,7 +60,7 @@ func (c *PubSub) listen(ctx context.Context, spec driver.SubscribeSpec, e *ear) 
 	}
 	e.conn = c
 	e.ctx, e.stop = context.WithCancel(context.Background())
-	e.Listener = driverkit.NewListener(spec, c.settings.room, e.end)
+	e.Listener = driverkit.NewListener(spec, c.settings.room, e.read, e.end)
 	s, err := e.connect(ctx)
 	if err != nil {
 		e.stop()
@@ -128,12 +128,15 @@ func (s *session) note(n rueidis.PubSubSubscription) {
 // hear takes a message over. It runs on the connection's reader and never waits.
 func (e *ear) hear(m rueidis.PubSubMessage) {
 	topic := strings.TrimPrefix(m.Channel, e.conn.settings.prefix)
-	d := driver.Delivery{Stored: time.Now()}
-	readMessage(topic, m.Message, &d)
-	if e.names {
-		d.Topic = topic
+	e.Push(driver.Delivery{Topic: topic, Stored: time.Now(), Message: driver.Message{Data: []byte(m.Message)}})
+}
+
+// read makes an event of a message that is fetched.
+func (e *ear) read(d *driver.Delivery) {
+	readMessage(d.Topic, string(d.Data), d)
+	if !e.names {
+		d.Topic = ""
 	}
-	e.Push(d)
 }
 
 // Pauses between attempts to listen again.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
@@ -104,7 +105,8 @@ func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
 	h := listen(t, c, "sensors.*")
 	for _, payload := range []string{
 		`21.5`, `{"celsius":21.5}`, `warm`, "\xff\x00", ``,
-		`{"specversion":"1.0","id":"1","source":"/plc","type":"sensors.reading","partitionkey":"hall","typeversion":2,"data":{"c":1}}`,
+		`{"specversion":"1.0","id":"1","source":"/plc","type":"sensors.reading","partitionkey":"hall","typeversion":2,` +
+			`"data":{"c":1}}`,
 		`{"specversion":"1.0","type":"sensors.note","datacontenttype":"text/plain","data":"hot"}`,
 		`{"specversion":"0.3","id":"1","source":"/plc","type":"old"}`,
 		`{"specversion":"1.0","id":{},"source":"/plc","type":"bad"}`,
@@ -122,8 +124,10 @@ func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
 		{Type: "sensors.hall", ContentType: "text/plain; charset=utf-8"},
 		{ID: "1", Source: "/plc", Type: "sensors.reading", Key: "hall", Version: 2, Data: []byte(`{"c":1}`)},
 		{Type: "sensors.note", ContentType: "text/plain", Data: []byte("hot")},
-		{Type: unreadableType, Source: "/redis/unreadable", Data: []byte(`{"specversion":"0.3","id":"1","source":"/plc","type":"old"}`)},
-		{Type: unreadableType, Source: "/redis/unreadable", Data: []byte(`{"specversion":"1.0","id":{},"source":"/plc","type":"bad"}`)},
+		{Type: unreadableType,
+			Data: []byte(`{"specversion":"0.3","id":"1","source":"/plc","type":"old"}`)},
+		{Type: unreadableType,
+			Data: []byte(`{"specversion":"1.0","id":{},"source":"/plc","type":"bad"}`)},
 	} {
 		d := h.got[i]
 		if want.Source == "" {
@@ -133,6 +137,9 @@ func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
 		if d.Type != want.Type || d.Source != want.Source || d.ContentType != want.ContentType || d.Key != want.Key ||
 			d.Version != want.Version || !bytes.Equal(d.Data, want.Data) || d.ID == "" || want.ID != "" && d.ID != want.ID {
 			t.Errorf("message %d came as %+v\nwant %+v", i, d.Message, want)
+		}
+		if unreadable := want.Type == unreadableType; (d.Unreadable != "") != unreadable {
+			t.Errorf("message %d is unreadable: %q", i, d.Unreadable)
 		}
 		if d.Topic != "sensors.hall" {
 			t.Errorf("message %d is of topic %q", i, d.Topic)
@@ -173,13 +180,23 @@ func FuzzReadMessage(f *testing.F) {
 	f.Add(`{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{}}`)
 	f.Add(`{"specversion":null}`)
 	f.Add(`{"specversion":"1.0","data_base64":"AA","typeversion":1e3}`)
+	f.Add(`{"specversion":"1.0","id":"1","source":"/s","type":"t","typeversion":2,"empty":"","data_base64":"AAE="}`)
+	f.Add(`{"specversion":"1.0","id":"1","datacontenttype":"text/plain","data":"a"}`)
 	f.Add("")
 	f.Fuzz(func(t *testing.T, payload string) {
 		var d driver.Delivery
 		readMessage("topic", payload, &d)
 		m := d.Message
-		if m.ID == "" || m.Source == "" || m.Type == "" || !strings.Contains(payload, "typeversion") && m.Version != 1 {
+		if m.ID == "" || m.Source == "" || m.Type == "" {
 			t.Errorf("%q came as %+v", payload, m)
+		}
+		var members map[string]json.RawMessage
+		if !scanDocument(payload, &m) || !utf8.ValidString(payload) || json.Unmarshal([]byte(payload), &members) != nil {
+			return
+		}
+		var slow driver.Message
+		if err := readDocument(members, &slow); err != nil || fmt.Sprint(m) != fmt.Sprint(slow) {
+			t.Errorf("%q is %+v at a glance, and %+v, %v", payload, m, slow, err)
 		}
 	})
 }
@@ -256,23 +273,68 @@ func TestPubSubURLs(t *testing.T) {
 		"redis+pubsub://u:secret@h?prefix=a&db=1": "no database",
 	} {
 		_, err := parsePubSubURL(url)
-		if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+		if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v\nwant something about %q", url, err, want)
 		}
 	}
 	for url, want := range map[string]string{
-		"redis+pubsub://h":                       "deed:topic:t a* 4096 false",
+		"redis+pubsub://h":                       "deed:topic:t deed:topic:a* 4096 false",
 		"redis+pubsub://h/0?prefix=&sharded=1":   "t a* 4096 true",
 		"rediss+pubsub://h?prefix=sh%5Bo%5Dp%2A": `sh[o]p*:topic:t sh\[o\]p\*:topic:a* 4096 false`,
 		"redis+pubsub://h?buffer_events=7":       "deed:topic:t deed:topic:a* 7 false",
 	} {
 		s, err := parsePubSubURL(url)
-		glob := strings.TrimPrefix(s.glob("a*"), "\x00")
-		if strings.HasPrefix(want, "deed:topic:t a*") {
-			glob = strings.TrimPrefix(glob, "deed:topic:")
-		}
-		if got := fmt.Sprint(s.channel("t"), " ", glob, " ", s.room.Events, " ", s.sharded); err != nil || got != want {
+		got := fmt.Sprint(s.channel("t"), " ", s.glob("a*"), " ", s.room.Events, " ", s.sharded)
+		if err != nil || got != want {
 			t.Errorf("%s: %s, %v, want %s", url, got, err, want)
 		}
 	}
+}
+
+// announcer are the rights that docs/guides/pubsub.md names.
+const announcer = "announcer on >secret resetkeys resetchannels &deed:topic:* &deed:topic:sensors.* -@all " +
+	"+hello +info +ping +publish +spublish +subscribe +psubscribe +ssubscribe +cluster|slots " +
+	"+cluster|shards"
+
+func TestRightsOfAUser(t *testing.T) {
+	s := redistest.Start(t)
+	if _, err := s.Command(append([]string{"ACL", "SETUSER"}, strings.Fields(announcer)...)...); err != nil {
+		t.Fatal(err)
+	}
+	c := openAir(t, strings.Replace(s.URL(), "redis://", "redis+pubsub://announcer:secret@", 1))
+	one, many := listen(t, c, "sensors.hall"), listen(t, c, "sensors.*")
+	ms := []driver.Message{{ID: "1", Source: "/s", Type: "t", Version: 1}}
+	rs, err := c.Publish(t.Context(), []driver.Batch{{Topic: "sensors.hall", Messages: ms}})
+	if err != nil || rs[0].Err != nil {
+		t.Fatal(err, rs)
+	}
+	for _, h := range []*hearing{one, many} {
+		h.until("the event", func() bool { return len(h.got) == 1 })
+	}
+	// A pattern is allowed by its own text only; Redis does not look at what it matches.
+	_, err = c.SubscribePattern(t.Context(), driver.SubscribeSpec{Topic: "orders.*", Group: "test"})
+	if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), "orders.*") {
+		t.Errorf("a pattern that the user may not listen to: %v", err)
+	}
+}
+
+func TestAReplicaIsRefused(t *testing.T) {
+	master := redistest.Start(t)
+	replica := redistest.StartReplica(t, master)
+	_, err := OpenPubSub(t.Context(), airURL(replica.URL(), ""))
+	if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), "replica") {
+		t.Errorf("opening a replica: %v", err)
+	}
+}
+
+func TestListeningOverTLS(t *testing.T) {
+	s, files := redistest.StartTLS(t)
+	c := openAir(t, strings.Replace(s.URL(), "rediss://", "rediss+pubsub://", 1)+"?ca="+files.CAFile)
+	h := listen(t, c, "t")
+	ms := []driver.Message{{ID: "1", Source: "/s", Type: "t", Version: 1}}
+	if _, err := c.Publish(t.Context(), []driver.Batch{{Topic: "t", Messages: ms}}); err != nil {
+		t.Fatal(err)
+	}
+	h.until("the event", func() bool { return len(h.got) == 1 })
 }

@@ -146,31 +146,45 @@ func (c *Conn) runAll(ctx context.Context, calls []call) []rueidis.RedisResult {
 	})
 }
 
-// runThen is runAll with another way to send commands, which is used once or twice.
+// runThen is runAll with another way to send commands, which is used again for those
+// that were not run.
 func (c *Conn) runThen(
 	ctx context.Context, calls []call, send func(rueidis.Commands) []rueidis.RedisResult,
 ) []rueidis.RedisResult {
 	results := send(c.commands(calls))
-	var missing []int
-	for i, r := range results {
-		if isNoScript(r.Error()) {
-			missing = append(missing, i)
+	for range loadTries {
+		var missing []int
+		var again []call
+		for i, r := range results {
+			if isNoScript(r.Error()) {
+				missing, again = append(missing, i), append(again, calls[i])
+			}
 		}
-	}
-	if len(missing) == 0 {
-		return results
-	}
-	again := make([]call, len(missing))
-	for k, i := range missing {
-		again[k] = calls[i]
-		if err := c.load(ctx, calls[i].script); err != nil {
-			return results
+		if len(missing) == 0 || c.loadAll(ctx, again) != nil {
+			break
 		}
-	}
-	for k, r := range send(c.commands(again)) {
-		results[missing[k]] = r
+		for k, r := range send(c.commands(again)) {
+			results[missing[k]] = r
+		}
 	}
 	return results
+}
+
+// loadTries is how often scripts are loaded that are flushed meanwhile.
+const loadTries = 5
+
+// loadAll makes the calls' scripts known.
+func (c *Conn) loadAll(ctx context.Context, calls []call) error {
+	known := make(map[*script]bool, 1)
+	for _, x := range calls {
+		if !known[x.script] {
+			known[x.script] = true
+			if err := c.load(ctx, x.script); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // texts reads an answer of texts and numbers as texts.

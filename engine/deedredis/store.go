@@ -79,6 +79,7 @@ func (c *Conn) view(ctx context.Context, own ownSeat) (v driverkit.View, lapse t
 		cmds[p] = c.client.B().Hmget().Key(c.keys.claim(own.topic, p, own.group)).Field("seat", "epoch").Build()
 	}
 	cmds = append(cmds, c.client.B().Hmget().Key(c.keys.topic(own.topic)).Field("incarnation", "deleted").Build())
+	var missing []int
 	for p, r := range c.client.DoMulti(ctx, cmds...) {
 		pair, err := r.AsStrSlice()
 		if err != nil {
@@ -89,7 +90,8 @@ func (c *Conn) view(ctx context.Context, own ownSeat) (v driverkit.View, lapse t
 			break
 		}
 		if pair[1] == "" {
-			continue // the server has lost the partition; the others go on
+			missing = append(missing, p)
+			continue
 		}
 		epoch, err := strconv.ParseInt(pair[1], 10, 64)
 		if err != nil {
@@ -97,6 +99,9 @@ func (c *Conn) view(ctx context.Context, own ownSeat) (v driverkit.View, lapse t
 		}
 		_, alive := live[pair[0]]
 		v.Shares = append(v.Shares, driverkit.Share{Partition: p, Owner: pair[0], Live: alive, Epoch: epoch})
+	}
+	if len(missing) > 0 && !v.Gone {
+		return v, lapse, c.replace(ctx, own, missing)
 	}
 	return v, lapse, nil
 }

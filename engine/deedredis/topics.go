@@ -49,7 +49,11 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 	if errors.Is(err, driver.ErrNotFound) {
 		t, err = c.create(ctx, name, s)
 	}
-	if err == nil && !t.ready {
+	ready := err == nil && t.ready
+	if ready {
+		ready, err = c.whole(ctx, t) // else the server has lost the others, which begin anew
+	}
+	if err == nil && !ready {
 		err = c.prepare(ctx, t)
 	}
 	if err != nil {
@@ -72,7 +76,12 @@ func (c *Conn) create(ctx context.Context, name string, s driver.TopicSettings) 
 		return nil, fmt.Errorf("%w: %d topics were made under the prefix %s, which is all there can be (use another prefix)",
 			driver.ErrRefused, number, c.keys.prefix)
 	}
-	args := []string{strconv.FormatInt(number, 10), rand.Text(), strconv.FormatInt(time.Now().UnixNano(), 10)}
+	generation, incarnation, err := c.survivor(ctx, name, s.Partitions)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{strconv.FormatInt(number, 10), rand.Text(), strconv.FormatInt(time.Now().UnixNano(), 10),
+		generation, incarnation}
 	args = append(args, fields(s)...)
 	m, err := c.run(ctx, topicScript, []string{c.keys.topic(name)}, args...)
 	if err != nil {
@@ -387,14 +396,4 @@ func (c *Conn) remove(ctx context.Context, name string) error {
 	c.mu.Unlock()
 	c.announce(ctx, name)
 	return nil
-}
-
-// partitionOf returns the topic when it has the partition.
-func (c *Conn) partitionOf(ctx context.Context, name string, partition int) (*topic, error) {
-	t, err := c.lookup(ctx, name)
-	if err == nil && (partition < 0 || partition >= t.info.Partitions) {
-		err = fmt.Errorf("%w: topic %s has %d partitions and no number %d",
-			driver.ErrNotFound, name, t.info.Partitions, partition)
-	}
-	return t, err
 }

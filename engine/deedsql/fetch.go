@@ -35,17 +35,19 @@ func (s *subscription) fetch(f driver.Fetch) (got []driver.Delivery, err error) 
 		return nil, nil
 	}
 	if all, events, ok := s.inMemory(f.Full); ok {
-		if got, err = s.pages(nil, f, all, events); len(got) > 0 || len(all) == 0 || err != nil {
-			return got, err
-		} // else they have just left the memory
-	}
-	err = s.c.sessions.with(func(r *session) error {
-		all, events, err := s.ready(r, f.Full)
-		if err == nil {
-			got, err = s.pages(r, f, all, events)
+		if got, err = s.pages(nil, f, all, events); len(all) == 0 {
+			return nil, err
 		}
-		return err
-	})
+	}
+	if len(got) == 0 { // or they have just left the memory
+		err = s.c.sessions.with(func(r *session) error {
+			all, events, err := s.ready(r, f.Full)
+			if err == nil {
+				got, err = s.pages(r, f, all, events)
+			}
+			return err
+		})
+	}
 	if len(got) > 0 {
 		return got, nil // the next call meets the error again; these would be lost with it
 	}

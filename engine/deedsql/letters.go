@@ -66,28 +66,9 @@ func (c *Conn) List(ctx context.Context, f driver.LetterFilter) ([]driver.Letter
 		err := fmt.Errorf("%w: %d ids (at most %d at once)", driver.ErrRefused, len(f.IDs), maxIDs)
 		return nil, c.fail("list dead letters", err)
 	}
-	conditions, args := []string{"l.letter > ?"}, []any{f.After}
-	add := func(use bool, condition string, values ...any) {
-		if use {
-			conditions, args = append(conditions, condition), append(args, values...)
-		}
-	}
-	add(f.Group != "", "g.name = ?", f.Group)
-	add(f.Topic != "", "p.name = ?", f.Topic)
-	add(f.Key != "", "l.key = ?", f.Key)
-	add(f.Type != "", "l.type = ?", f.Type)
-	add(!f.Since.IsZero(), "l.failed_at >= ?", nanos(f.Since))
-	add(len(f.IDs) > 0, "l.letter IN ("+places(len(f.IDs))+")", values(f.IDs)...)
-	states := make([]string, len(f.States))
-	for i, s := range f.States {
-		states[i] = string(s)
-	}
-	add(len(states) > 0, "l.state IN ("+places(len(states))+")", values(states)...)
-	args = append(args, cmp.Or(f.Limit, maxListed))
+	query, args := listLetters(f)
 	// Not a prepared statement: there are too many combinations to keep.
-	where := "WHERE " + strings.Join(conditions, " AND ")
-	rows, err := c.db.QueryContext(ctx, selectLetters+where+" ORDER BY l.letter LIMIT ?",
-		args...)
+	rows, err := c.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, c.fail("list dead letters", err)
 	}
@@ -101,6 +82,31 @@ func (c *Conn) List(ctx context.Context, f driver.LetterFilter) ([]driver.Letter
 		letters = append(letters, l)
 	}
 	return letters, c.fail("list dead letters", rows.Err())
+}
+
+// listLetters returns the query of a list. A page begins at its first letter and ends
+// at its limit: no condition invites to gather all of a group's letters and sort them
+// for each page, hence the plus signs.
+func listLetters(f driver.LetterFilter) (query string, args []any) {
+	conditions, args := []string{"l.letter > ?"}, []any{f.After}
+	add := func(use bool, condition string, values ...any) {
+		if use {
+			conditions, args = append(conditions, condition), append(args, values...)
+		}
+	}
+	add(f.Group != "", "+g.name = ?", f.Group)
+	add(f.Topic != "", "+p.name = ?", f.Topic)
+	add(f.Key != "", "l.key = ?", f.Key)
+	add(f.Type != "", "l.type = ?", f.Type)
+	add(!f.Since.IsZero(), "l.failed_at >= ?", nanos(f.Since))
+	add(len(f.IDs) > 0, "l.letter IN ("+places(len(f.IDs))+")", values(f.IDs)...)
+	states := make([]string, len(f.States))
+	for i, s := range f.States {
+		states[i] = string(s)
+	}
+	add(len(states) > 0, "l.state IN ("+places(len(states))+")", values(states)...)
+	args = append(args, cmp.Or(f.Limit, maxListed))
+	return selectLetters + "WHERE " + strings.Join(conditions, " AND ") + " ORDER BY l.letter LIMIT ?", args
 }
 
 // Redrive implements [driver.Letters].

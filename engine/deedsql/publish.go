@@ -86,7 +86,7 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 		}
 	}
 	now := 0 // messages that are not delayed
-	t.expected = len(messages)
+	t.expect(topic.id, messages)
 	for i := range messages {
 		m := &messages[i]
 		if known != nil && known[i] {

@@ -99,6 +99,27 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestPlansOfLists reads the plans of lists of letters: a page is read in order and
+// sorts nothing, or going through 100,000 letters would sort them 500 times.
+func TestPlansOfLists(t *testing.T) {
+	c := open(t, filepath.Join(t.TempDir(), "a.db"))
+	dead := []driver.State{driver.Dead}
+	for name, f := range map[string]driver.LetterFilter{
+		"all":     {},
+		"group":   {Group: "g", States: dead},
+		"topic":   {Topic: "orders", States: dead},
+		"both":    {Group: "g", Topic: "orders", Type: "t", Key: "k", Since: time.Now()},
+		"letters": {IDs: []int64{1, 2}, Group: "g"},
+	} {
+		query, _ := listLetters(f)
+		for _, step := range plan(t, c, query) {
+			if !strings.HasPrefix(step, "SEARCH") {
+				t.Errorf("%s: the plan has the step %s", name, step)
+			}
+		}
+	}
+}
+
 // queries returns what was prepared on a connection and has a plan.
 func queries(c *Conn) []string {
 	var all []string

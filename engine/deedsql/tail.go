@@ -1,10 +1,12 @@
 package deedsql
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/deedgo/deed/driver"
@@ -42,10 +44,24 @@ type block struct {
 	bytes  int
 }
 
-// keep remembers an event until its transaction is committed. What belongs to the
-// caller is copied.
+// expect makes room for what keep will remember of a batch.
+func (t *tx) expect(topic int64, ms []driver.Message) {
+	if t.keeping = t.kept(topic); !t.keeping {
+		return
+	}
+	bytes := 0
+	for i := range ms {
+		if n := len(ms[i].Data); n <= tailEvent {
+			bytes += n
+		}
+	}
+	t.expected, t.data = len(ms), make([]byte, 0, bytes)
+}
+
+// keep remembers an event of the batch that was expected until its transaction is
+// committed. What belongs to the caller is copied.
 func (t *tx) keep(at place, position, stored int64, m *driver.Message) {
-	if len(m.Data) > tailEvent || !t.kept(at.topic) {
+	if len(m.Data) > tailEvent || !t.keeping {
 		return
 	}
 	last := len(t.blocks) - 1
@@ -54,7 +70,7 @@ func (t *tx) keep(at place, position, stored int64, m *driver.Message) {
 		last++
 	}
 	d := driver.Delivery{Message: *m, Partition: at.partition, Stored: nanoTime(stored)}
-	d.Data = t.arena.copy(m.Data)
+	t.data, d.Data = appendData(t.data, m.Data)
 	d.Attributes = maps.Clone(m.Attributes)
 	d.Time = m.Time.UTC().Round(0) // as it is read from the file
 	b := t.blocks[last]
@@ -62,23 +78,15 @@ func (t *tx) keep(at place, position, stored int64, m *driver.Message) {
 	b.bytes += len(m.Data) + tailExtra
 }
 
-// arena copies data into pieces of memory that many of them share. The first piece is
-// as large as the data, each further one twice as large as the one before.
-type arena []byte
-
-const arenaBytes = 16 << 10
-
-// copy copies data; nil stands for none, as in the file.
-func (a *arena) copy(data []byte) []byte {
+// appendData copies data to the end of a block and returns both; nil stands for none,
+// as in the file.
+func appendData(block, data []byte) (_, copied []byte) {
 	if len(data) == 0 {
-		return nil
+		return block, nil
 	}
-	if cap(*a)-len(*a) < len(data) {
-		*a = make([]byte, 0, max(min(2*cap(*a), arenaBytes), len(data)))
-	}
-	start := len(*a)
-	*a = append(*a, data...)
-	return (*a)[start:len(*a):len(*a)]
+	start := len(block)
+	block = append(block, data...)
+	return block, block[start:len(block):len(block)]
 }
 
 // add takes the events of a committed transaction, with the ends of the partitions that
@@ -143,22 +151,50 @@ func (l *tail) read(q logQuery, got []driver.Delivery) (_ []driver.Delivery, ful
 	if s == nil {
 		return got, false
 	}
-	next, start := q.at+1, len(got)
-	var datas arena
-	for i := s.find(next); i < len(s.blocks) && s.blocks[i].first <= next; i++ {
-		for _, d := range s.blocks[i].events[next-s.blocks[i].first:] {
-			if len(got)-start == q.limit {
-				return got, false
+	events, bytes := 0, 0
+	for d := range s.after(q.at) {
+		if events == q.limit {
+			break
+		}
+		if bytes+len(d.Data) > q.room && !(q.alone && events == 0) {
+			full = true
+			break
+		}
+		events++
+		bytes += len(d.Data)
+	}
+	next, data := q.at, make([]byte, 0, bytes)
+	var number [20]byte
+	var texts strings.Builder // of the positions, which share one string
+	texts.Grow(events * len(strconv.AppendInt(number[:0], q.at+int64(events), 10)))
+	for d := range s.after(q.at) {
+		if events--; events < 0 {
+			break
+		}
+		next++
+		e := *d
+		start := texts.Len()
+		texts.Write(strconv.AppendInt(number[:0], next, 10))
+		e.Position = texts.String()[start:]
+		data, e.Data = appendData(data, d.Data) // other groups get them too
+		e.Attributes = maps.Clone(d.Attributes)
+		got = append(got, e)
+	}
+	return got, full
+}
+
+// after goes through the events after a position that are here.
+func (s *shelf) after(position int64) iter.Seq[*driver.Delivery] {
+	return func(yield func(*driver.Delivery) bool) {
+		next := position + 1
+		for i := s.find(next); i < len(s.blocks) && s.blocks[i].first <= next; i++ {
+			events := s.blocks[i].events[next-s.blocks[i].first:]
+			for k := range events {
+				if !yield(&events[k]) {
+					return
+				}
 			}
-			if len(d.Data) > q.room && !(q.alone && len(got) == start) {
-				return got, true
-			}
-			q.room -= len(d.Data)
-			d.Position = strconv.FormatInt(next, 10)
-			d.Data, d.Attributes = datas.copy(d.Data), maps.Clone(d.Attributes) // other groups get them too
-			got = append(got, d)
-			next++
+			next += int64(len(events))
 		}
 	}
-	return got, false
 }

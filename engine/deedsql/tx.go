@@ -26,8 +26,9 @@ type tx struct {
 	rows      *rowBuffer
 	kept      func(topic int64) bool // events of the topic are kept in memory
 	blocks    []*block               // of those
-	arena     arena                  // of their data
-	expected  int                    // events of the batch that is being stored
+	keeping   bool                   // the batch that is being stored
+	expected  int                    // events of that
+	data      []byte                 // room for their data
 	stored    int                    // events given a position
 
 	published map[int64]bool // topics that got events
@@ -85,7 +86,8 @@ const knownProducers = 1 << 14
 
 func newKnown(version int64) *known {
 	return &known{
-		version: version, topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
+		version: version, topics: make(map[string]*topic), heads: make(map[place]*head),
+		producers: make(map[producerKey]*producer),
 	}
 }
 

@@ -49,12 +49,18 @@ func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
+// acknowledges are the commands for which it matters how much of stdout was read: they
+// say so when their reader has gone. Others are cut short by head every day.
+var acknowledges = map[string]bool{"sub": true, "pipe": true}
+
 // report prints err as one line and returns the exit code.
 func (a *app) report(cmd *cobra.Command, err error) int {
 	if err == nil {
 		return exitDone
 	}
-	a.say("%s", errorLine(cmd, err))
+	if !errors.Is(err, syscall.EPIPE) || acknowledges[cmd.Name()] {
+		a.say("%s", errorLine(cmd, err))
+	}
 	var usage usageError
 	var check checkError
 	switch {
@@ -71,6 +77,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 func errorLine(cmd *cobra.Command, err error) string {
 	path := strings.Replace(cmd.CommandPath(), "deed ", "deed: ", 1)
 	text := strings.TrimPrefix(err.Error(), "deed: ")
+	text = strings.TrimPrefix(text, cmd.Name()+": ") // the library's operation may be called so too
 	if errors.Is(err, syscall.EPIPE) {
 		text = "stdout: closed by its reader"
 	}

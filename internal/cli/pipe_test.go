@@ -84,7 +84,8 @@ func signalPipe(t *testing.T, dir string, args []string, signal syscall.Signal, 
 }
 
 // noWindow is what pipe says of a topic that does not remember ids.
-const noWindow = "deed: pipe: topic m has no id window, so a retry may store lines twice (deed topics set m --dedupe 24h)\n"
+const noWindow = "deed: pipe: topic m has no id window, so a retry may store lines twice " +
+	"(deed topics set m --dedupe 24h)\n"
 
 // The command that was running, and what it had started, end with a pipe that is told
 // to end, and with one that is killed.

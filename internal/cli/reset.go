@@ -24,7 +24,7 @@ func newReset(a *app) *cobra.Command {
 		Short: "Set a group back, or forward, on a topic",
 		Long: "Set a group back, or forward, on a topic.\n\n" +
 			"What the group had handled before is delivered again as a replay. --quiet shows replays to handlers that\n" +
-			"were declared replay-safe only, and keeps the outbox silent; --effects shows them to all handlers, which do\n" +
+			"were declared replay-safe only, and keep the outbox silent; --effects shows them to all handlers, which do\n" +
 			"again what they do. With neither the reset is refused unless all handlers are replay-safe. Parked events\n" +
 			"and dead letters stay.\n\n" +
 			"A reset to what is ahead of the group leaves out the events between. Without --yes it says how many there\n" +

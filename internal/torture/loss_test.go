@@ -1,9 +1,13 @@
 package torture
 
 import (
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/internal/redistest"
 )
 
@@ -86,4 +90,78 @@ func (x *service) back(s *redistest.Server) {
 	x.settled()
 	x.wantAll()
 	x.wantEffectsOnce()
+}
+
+// A node of a cluster comes back empty. What the others have stays, what the node had is
+// sent again: at once, when it had the topic's record, and else when somebody creates the
+// topic, which a service does that starts.
+func TestRedisClusterLosesANode(t *testing.T) {
+	for name, pick := range map[string]func(holders []int) int{
+		"with the topic's record": func(holders []int) int { return holders[len(holders)-1] },
+		"with a partition": func(holders []int) int {
+			return slices.IndexFunc([]int{0, 1, 2}, func(n int) bool {
+				return n != holders[4] && slices.Contains(holders[:4], n)
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := redistest.StartCluster(t, 3, "appendonly no")
+			x := newServiceAt(t, c.URL())
+			x.publish(20)
+			x.settled()
+			var holders []int // of the partitions, and of the record
+			for _, key := range append(partitionStreams(), "deed:{losses}") {
+				holders = append(holders, slices.IndexFunc(c.Nodes(), func(n *redistest.Server) bool {
+					there, err := n.Command("EXISTS", key)
+					return err == nil && there == "1"
+				}))
+			}
+			t.Logf("partitions and record are on nodes %v", holders)
+			node := c.Nodes()[pick(holders)]
+			node.Kill()
+			node.Restart()
+			c.Await()
+			if name == "with a partition" {
+				x.waitsFor("the partition has no marker")
+				create(t, c.URL())
+			}
+			x.wantAll()
+			x.publish(5)
+			x.settled()
+			x.wantAll()
+			x.wantEffectsOnce()
+		})
+	}
+	t.Cleanup(func() { wantNoGoroutines(t) })
+}
+
+// partitionStreams names the streams of partitions that have events.
+func partitionStreams() (names []string) {
+	for p := range 4 {
+		names = append(names, stream(p))
+	}
+	return names
+}
+
+// waitsFor publishes until the relay says what it waits for.
+func (x *service) waitsFor(what string) {
+	x.t.Helper()
+	x.publish(1)
+	eventually(x.t, "the relay does not say what it waits for", time.Minute, func() bool {
+		return strings.Contains(x.said.String(), what)
+	})
+}
+
+// create does what a service does that starts.
+func create(t *testing.T, url string) {
+	t.Helper()
+	bus, err := engine.Open(t.Context(), url, &deed.Options{Source: "/other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	if _, err := bus.Partition(t.Context(), lossTopic, deed.Event{}); err != nil {
+		t.Fatal(err)
+	}
 }

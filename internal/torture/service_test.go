@@ -46,9 +46,16 @@ type service struct {
 
 func newService(t *testing.T, s *redistest.Server) *service {
 	t.Helper()
-	x := &service{
-		t: t, proxy: fault.NewProxy(t, s.Addr()), said: &journal{}, last: map[string]int{}, ended: make(chan error, 1),
-	}
+	proxy := fault.NewProxy(t, s.Addr())
+	x := newServiceAt(t, "redis://"+proxy.Addr())
+	x.proxy = proxy
+	return x
+}
+
+// newServiceAt is newService without a proxy.
+func newServiceAt(t *testing.T, url string) *service {
+	t.Helper()
+	x := &service{t: t, said: &journal{}, last: map[string]int{}, ended: make(chan error, 1)}
 	sqlDB, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "service.db"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +67,7 @@ func newService(t *testing.T, s *redistest.Server) *service {
 	}
 	x.db = sqldb.SQLite(sqlDB)
 	x.box = outbox.New(x.db, "/service", nil)
-	x.bus, err = engine.Open(t.Context(), "redis://"+x.proxy.Addr(), &deed.Options{
+	x.bus, err = engine.Open(t.Context(), url, &deed.Options{
 		Source: "/service", Lease: time.Second, Drain: 10 * time.Second, Logger: slog.New(slog.NewTextHandler(x.said, nil)),
 	})
 	if err != nil {
