@@ -73,8 +73,8 @@ func (c *Conn) streamGone(b *driver.Batch) error {
 
 // markerGone is why a batch is not stored whose partition has no marker.
 func markerGone(b *driver.Batch) error {
-	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it (to start "+
-		"it empty, `deed topics create %s` or start a service again; the outbox publishes again what it keeps)",
+	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it (to "+
+		"start it empty, `deed topics create %s` or start a service again; the outbox publishes again what it keeps)",
 		driver.ErrNotStored, driver.ErrLost, b.Topic)
 }
 
