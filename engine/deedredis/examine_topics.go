@@ -48,11 +48,12 @@ func (c *Conn) examinePartition(ctx context.Context, x *examination, what string
 	switch {
 	case marker[0] == "":
 		x.add(driver.Wrong, what, fmt.Sprintf("partition %d has no marker: the server has lost it, and its events", p),
-			"delete the topic and create it anew, then publish again from the outbox")
+			"to start it empty, start a service again, or deed topics create; outboxes publish again what they keep")
 		return nil
 	case !there && marker[0] != "0":
 		x.add(driver.Wrong, what, fmt.Sprintf("the log of partition %d is gone, which had %s events", p, marker[0]),
-			"delete the topic and create it anew, then publish again from the outbox")
+			"to start it empty, delete "+keys[1]+" too, then start a service again, or deed topics create; "+
+				"outboxes publish again what they keep")
 		return nil
 	case !there:
 		return nil

@@ -66,15 +66,15 @@ func (c *Conn) otherLife(ctx context.Context, b *driver.Batch) error {
 
 // streamGone is why a batch is not stored whose partition has its marker and no stream.
 func (c *Conn) streamGone(b *driver.Batch) error {
-	return fmt.Errorf("%w: %w: the stream %s is gone: somebody deleted it, or the server lost it (to start it empty, delete "+
-		"%s:meta too, and `deed topics create %s`; the outbox publishes again what it keeps)",
+	return fmt.Errorf("%w: %w: the stream %s is gone: somebody deleted it, or the server lost it (to start it empty, "+
+		"delete %s:meta too, and `deed topics create %s`; the outbox publishes again what it keeps)",
 		driver.ErrNotStored, driver.ErrLost, c.keys.log(b.Topic, b.Partition), c.keys.log(b.Topic, b.Partition), b.Topic)
 }
 
 // markerGone is why a batch is not stored whose partition has no marker.
 func markerGone(b *driver.Batch) error {
-	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it (to start it "+
-		"empty, `deed topics create %s` or start a service again; the outbox publishes again what it keeps)",
+	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it (to "+
+		"start it empty, `deed topics create %s` or start a service again; the outbox publishes again what it keeps)",
 		driver.ErrNotStored, driver.ErrLost, b.Topic)
 }
 

@@ -79,6 +79,7 @@ var promises = []promise{
 	{"SideLog", "Parked events and dead letters are kept", yes(func(f driver.Features) bool { return f.SideLog })},
 	{"Lag", "Lag is known in events and seconds", yes(func(f driver.Features) bool { return f.Lag })},
 	{"Browse", "Events can be read without a group, and again", yes(func(f driver.Features) bool { return f.Browse })},
+	{"Pack", "A topic may store batches as one entry each", yes(func(f driver.Features) bool { return f.Pack })},
 	{"Delay", "An event can be published for later", yes(func(f driver.Features) bool { return f.Delay })},
 	{"Retention", "Old events go, within the topic's bounds and never before their groups",
 		yes(func(f driver.Features) bool { return f.Retention })},
