@@ -19,6 +19,10 @@ func (g *groupRun) finish(items []*item, err error) {
 			it.p.t.wake()
 		}
 	}
+	if g.sub.listens {
+		g.finishOnce(items, err)
+		return
+	}
 	if len(items) == 1 {
 		g.verdict(items[0], err)
 		return

@@ -30,16 +30,9 @@ func (t *topicRun) join(ctx context.Context, from driver.From) (driver.Subscript
 
 func (t *topicRun) subscribe(ctx context.Context, from driver.From) (driver.Subscription, error) {
 	g := t.g
-	if _, err := g.bus.topic(ctx, t.topic); err != nil {
-		return nil, err
-	}
-	sub, err := g.bus.conn.Subscribe(ctx, driver.SubscribeSpec{
+	return g.bus.subscribe(ctx, t.topic, driver.SubscribeSpec{
 		Topic: t.name, Group: g.sub.group, From: from, Lease: g.bus.opts.Lease, Unsafe: g.sub.unsafe(t.name),
 	})
-	if err != nil {
-		return nil, fmt.Errorf("topic %s: %w", t.name, err)
-	}
-	return sub, nil
 }
 
 // abandon gives up what the engine has lost: the partitions, and the subscription.

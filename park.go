@@ -275,7 +275,7 @@ func (t *topicRun) startRun(ctx context.Context, p *partition, head *driver.Lett
 
 // itemOf turns a record into work. A redriven one starts afresh.
 func (p *partition) itemOf(l *driver.Letter, run *sideRun) *item {
-	it := &item{Delivery: &l.Delivery, p: p, h: p.t.handlerFor(l.Type), side: run}
+	it := &item{Delivery: &l.Delivery, p: p, h: p.t.handlerFor(&l.Delivery), side: run}
 	it.Partition = p.claim.Partition
 	it.at = position(it.Partition, it.Position)
 	if l.State != driver.Redriven {

@@ -14,8 +14,7 @@ import (
 // surely not stored and which are unknown; deed's own retries never store twice.
 // In a handler that sees an event again after a quiet reset nothing is announced.
 func (b *Bus) Publish(ctx context.Context, drafts ...Draft) error {
-	_, err := b.PublishReceipt(ctx, drafts...)
-	return err
+	return b.publish(ctx, drafts, nil)
 }
 
 // Receipt is what became of published drafts.
@@ -45,20 +44,39 @@ func (r Receipt) Cursor(topic string) Cursor {
 	return cursorOf(positions)
 }
 
+// add counts what became of a part. A nil receipt is not asked for.
+func (r *Receipt) add(p *part) {
+	if r == nil {
+		return
+	}
+	r.Stored += p.receipt.Stored
+	r.Duplicates += p.count - p.receipt.Stored
+	if p.receipt.Last != "" {
+		r.last = append(r.last, reached{p.info.Name, p.partition, p.receipt.Last})
+	}
+}
+
 // PublishReceipt is Publish for callers who want to know about duplicates.
 func (b *Bus) PublishReceipt(ctx context.Context, drafts ...Draft) (Receipt, error) {
+	var sum Receipt
+	err := b.publish(ctx, drafts, &sum)
+	return sum, err
+}
+
+func (b *Bus) publish(ctx context.Context, drafts []Draft, sum *Receipt) error {
 	if len(drafts) == 0 || Quiet(ctx) {
-		return Receipt{}, nil
+		return nil
 	}
-	r, err := b.split(ctx, drafts)
-	if err != nil {
+	r := b.publisher.request(len(drafts))
+	if err := b.split(ctx, drafts, r); err != nil {
+		b.publisher.release(r)
 		all := make([]int, len(drafts))
 		for i := range all {
 			all[i] = i
 		}
-		return Receipt{}, &PublishError{Topic: topicName(&drafts[0]), NotStored: all, Err: err}
+		return &PublishError{Topic: topicName(&drafts[0]), NotStored: all, Err: err}
 	}
-	return b.publisher.publish(ctx, r)
+	return b.publisher.publish(ctx, r, sum)
 }
 
 // admit refuses what the bus or its engine cannot keep.

@@ -32,13 +32,22 @@ type topicRun struct {
 	interrupt context.CancelFunc // ends the Receive in progress
 	moved     bool               // a watermark has moved since positions were settled
 	starved   bool               // the Receive in progress leaves something out for want of room
+	losses    losses             // of a listener
 }
 
-func (t *topicRun) handlerFor(typeName string) *handler {
-	if h := t.handlers[typeName]; h != nil {
+func (t *topicRun) handlerFor(d *driver.Delivery) *handler {
+	if d.Unreadable != "" {
+		return unreadable(d.Unreadable)
+	}
+	if h := t.handlers[d.Type]; h != nil {
 		return h
 	}
 	return t.any
+}
+
+// unreadable handles an event of which even the type may be unknown.
+func unreadable(why string) *handler {
+	return &handler{call: func(context.Context, Received[[]byte]) error { return undecodable(errors.New(why)) }}
 }
 
 const (
@@ -155,6 +164,7 @@ func (t *topicRun) apply(ctx context.Context, got driver.Received) {
 	g, items := t.g, t.items(got.Deliveries)
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	t.missed(got.Missed)
 	var p *partition
 	for i := range items {
 		it := &items[i]
@@ -187,10 +197,10 @@ func (t *topicRun) items(ds []driver.Delivery) []item {
 		it, d := &items[i], &ds[i]
 		n := strings.IndexByte(all, '-') + 1 + len(d.Position)
 		it.Delivery, it.at, all = d, all[:n], all[n:]
-		if i > 0 && ds[i-1].Type == d.Type {
+		if i > 0 && ds[i-1].Type == d.Type && ds[i-1].Unreadable == d.Unreadable {
 			it.h = items[i-1].h
 		} else {
-			it.h = t.handlerFor(d.Type)
+			it.h = t.handlerFor(d)
 		}
 	}
 	return items

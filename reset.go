@@ -1,6 +1,7 @@
 package deed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,21 @@ type ResetOptions struct {
 	// Fence takes the partitions from running members, which then go on from the
 	// new position. Without it running members are an error.
 	Fence bool
+	// Skip lets the group go on ahead of events that it has not handled, and leave
+	// them out. Without it a reset that would do so is a [SkipError].
+	Skip bool
+	// DryRun returns the error that the reset would, and changes nothing.
+	DryRun bool
+}
+
+// SkipError says how many events a reset would leave out that the group has not
+// handled; see ResetOptions.Skip. Nothing was reset.
+type SkipError struct{ Events int64 }
+
+// Error says so in a sentence.
+func (e *SkipError) Error() string {
+	return fmt.Sprintf("%d events that the group has not handled would be left out (allow it with ResetOptions.Skip)",
+		e.Events)
 }
 
 // Reset sets the position of a group on a topic, back or forward. Events at or below
@@ -48,8 +64,13 @@ func (b *Bus) reset(ctx context.Context, group, topic string, to From, o ResetOp
 		return fmt.Errorf("handlers of %s are not replay-safe (say --effects to run them again, or --quiet to leave "+
 			"them out; mark handlers with deed.ReplaySafe)", typeNames(info.Unsafe))
 	}
+	if !o.Skip {
+		if n, err := b.skipped(ctx, group, topic, to); err != nil || n > 0 {
+			return cmp.Or(err, error(&SkipError{n}))
+		}
+	}
 	from, err := to.driver()
-	if err != nil {
+	if err != nil || o.DryRun {
 		return err
 	}
 	err = resetter.ResetGroup(ctx, group, topic, driver.Reset{To: from, Quiet: o.Quiet, Fence: o.Fence})
@@ -57,6 +78,67 @@ func (b *Bus) reset(ctx context.Context, group, topic string, to From, o ResetOp
 		err = fmt.Errorf("%w: %s (stop them, or say --fence)", err, strings.Join(info.Members, ", "))
 	}
 	return err
+}
+
+// skipped counts the events that lie between a group and a place ahead of it.
+func (b *Bus) skipped(ctx context.Context, group, topic string, to From) (int64, error) {
+	if to.isZero() {
+		return 0, nil
+	}
+	groups, ok := driver.As[driver.Groups](b.conn)
+	browser, ok2 := driver.As[driver.Browser](b.conn)
+	if !ok || !ok2 {
+		return 0, fmt.Errorf("%s does not tell what that leaves out (allow it with ResetOptions.Skip): %w",
+			b.features.Engine, errors.ErrUnsupported)
+	}
+	lags, err := groups.Lag(ctx, group, topic)
+	if err != nil {
+		return 0, err
+	}
+	ends, err := browser.Ends(ctx, topic)
+	if err != nil {
+		return 0, err
+	}
+	r := &reader{ctx: ctx, browser: browser, topic: topic}
+	targets, err := r.resolve(to, ends)
+	if err != nil {
+		return 0, err
+	}
+	var n int64
+	for _, l := range lags {
+		between, err := b.between(ctx, browser, l, targets[l.Partition])
+		if err != nil {
+			return 0, err
+		}
+		n += between
+	}
+	return n, nil
+}
+
+// between counts the events from where a group stands to a position of the partition,
+// none when that is behind it.
+func (b *Bus) between(ctx context.Context, browser driver.Browser, l driver.PartitionLag, to string) (int64, error) {
+	if to == "" {
+		return 0, nil
+	}
+	o := ReadOptions{To: FromCursor(Cursor(position(l.Partition, to)))}
+	if l.Position != "" {
+		if order, err := browser.Compare(to, l.Position); err != nil || order <= 0 {
+			return 0, err
+		}
+		o.From = FromCursor(Cursor(position(l.Partition, l.Position)))
+	}
+	if to == l.End {
+		return l.Events, nil
+	}
+	var n int64
+	for _, err := range b.Read(ctx, l.Topic, &o) {
+		if err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return n, nil
 }
 
 // group finds one group on one topic.

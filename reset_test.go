@@ -105,6 +105,66 @@ func TestResetRefuses(t *testing.T) {
 	}
 }
 
+// A reset ahead of what the group has not handled is refused, and says how much that
+// is, until it is allowed.
+func TestResetSkips(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		bus := openBus(t, "mem:")
+		resettable(t, bus)
+		var handled []int
+		sub := deed.Subscribe("g", &deed.SubscribeOptions{Parallel: 1},
+			deed.On(noted, func(_ context.Context, e deed.Received[note]) error {
+				handled = append(handled, e.Data.N)
+				return nil
+			}))
+		run := func() {
+			stop := start(t, bus, sub)
+			time.Sleep(time.Second)
+			stop()
+		}
+		publish(t, bus, note{"a", 1}, note{"b", 2})
+		run()
+		publish(t, bus, note{"a", 3}, note{"b", 4})
+		time.Sleep(time.Second)
+		middle := time.Now()
+		r, err := bus.PublishReceipt(t.Context(), noted.New(note{"a", 5}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		reset := func(to deed.From, o deed.ResetOptions) error {
+			o.Effects = true
+			return bus.Reset(t.Context(), "g", "notes", to, o)
+		}
+		for name, c := range map[string]struct {
+			to   deed.From
+			want int64
+		}{
+			"to the end":    {deed.FromEnd(), 3},
+			"to a time":     {deed.FromTime(middle), 2},
+			"to a position": {deed.FromCursor(r.Cursor("notes")), 2}, // the one of key b is set back
+			"to the start":  {deed.From{}, 0},
+		} {
+			var skip *deed.SkipError
+			err := reset(c.to, deed.ResetOptions{DryRun: true})
+			if errors.As(err, &skip) != (c.want > 0) || skip != nil && skip.Events != c.want {
+				t.Errorf("a dry run %s: %v, want %d left out", name, err, c.want)
+			}
+			if c.want > 0 {
+				if err := reset(c.to, deed.ResetOptions{}); !errors.As(err, &skip) {
+					t.Errorf("a reset %s: %v", name, err)
+				}
+			}
+		}
+		if err := reset(deed.FromTime(middle), deed.ResetOptions{Skip: true}); err != nil {
+			t.Error(err)
+		}
+		run()
+		if want := []int{1, 2, 5}; !slices.Equal(slices.Sorted(slices.Values(handled)), want) {
+			t.Errorf("handled %v, want %v", handled, want)
+		}
+	})
+}
+
 func TestWaitFor(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		bus := openBus(t, "mem:")

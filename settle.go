@@ -181,6 +181,7 @@ const leaveTimeout = 10 * time.Second
 func (t *topicRun) leave() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.g.ctx), leaveTimeout)
 	defer cancel()
+	t.reportLosses()
 	var errs []error
 	for _, p := range t.partitions() {
 		errs = append(errs, t.flushSide(ctx, p))

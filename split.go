@@ -3,50 +3,38 @@ package deed
 import (
 	"context"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/deedgo/deed/driver"
 )
 
-// part is what one Publish call puts on one partition.
-type part struct {
-	info      *driver.TopicInfo
-	partition int
-	messages  []driver.Message
-	count     int // how many messages there will be
-	bytes     int
-
-	receipt driver.Receipt
-}
-
 // split prepares the drafts and divides them by partition, in order.
-func (b *Bus) split(ctx context.Context, drafts []Draft) (*request, error) {
-	r := &request{done: make(chan struct{})}
+func (b *Bus) split(ctx context.Context, drafts []Draft, r *request) error {
 	if err := b.place(ctx, drafts, r); err != nil {
-		return nil, err
+		return err
 	}
-	r.room = b.publisher.calls.borrow(len(drafts))
-	rest := *r.room
-	for _, p := range r.parts {
+	rest := r.messages
+	for i := range r.parts {
+		p := &r.parts[i]
 		p.messages, rest = rest[:0:p.count], rest[p.count:]
 	}
 	prepare := preparation{source: b.opts.Source, parent: handlingOf(ctx)}
 	for i := range drafts {
-		d, p := &drafts[i], r.place[i]
+		d, p := &drafts[i], &r.parts[r.place[i]]
 		prepare.events = len(drafts) - i
 		e, err := prepare.event(d)
 		if err == nil {
 			err = b.admit(&e, d.NotBefore)
 		}
 		if err != nil {
-			return nil, draftError(i, len(drafts), d, err)
+			return draftError(i, len(drafts), d, err)
 		}
 		p.messages = append(p.messages, e.message())
 		p.messages[len(p.messages)-1].NotBefore = d.NotBefore
 		p.bytes += len(e.Data)
 	}
-	return r, nil
+	return nil
 }
 
 func draftError(i, n int, d *Draft, err error) error {
@@ -62,19 +50,10 @@ func draftError(i, n int, d *Draft, err error) error {
 
 // place finds each draft's part.
 func (b *Bus) place(ctx context.Context, drafts []Draft, r *request) error {
-	spread := b.publisher.spread.Add(1)
-	if d := &drafts[0]; len(drafts) == 1 {
-		info, err := b.topic(ctx, d.topic)
-		if err != nil {
-			return err
-		}
-		r.parts = []*part{{info: info, partition: partitionFor(info, &d.Event, spread), count: 1}}
-		r.place = r.parts
-		return nil
-	}
-	r.place = make([]*part, len(drafts))
-	var all divisions
+	var room [1]division
+	all := room[:0]  // mostly one
 	var in *division // that of the draft before
+	spread := b.publisher.spread.Add(1)
 	for i := range drafts {
 		d := &drafts[i]
 		if in == nil || d.topic != drafts[i-1].topic {
@@ -82,39 +61,30 @@ func (b *Bus) place(ctx context.Context, drafts []Draft, r *request) error {
 			if err != nil {
 				return err
 			}
-			in = all.of(info)
+			k := slices.IndexFunc(all, func(d division) bool { return d.info.Name == info.Name })
+			if k < 0 {
+				k = len(all)
+				all = append(all, division{info, len(r.table)})
+				r.table = append(r.table, make([]int, max(info.Partitions, 1))...)
+			}
+			in = &all[k]
 		}
 		partition := partitionFor(in.info, &d.Event, spread)
-		p := in.parts[partition]
-		if p == nil {
-			p = &part{info: in.info, partition: partition}
-			in.parts[partition] = p
-			r.parts = append(r.parts, p)
+		at := &r.table[in.table+partition]
+		if *at == 0 {
+			r.parts = append(r.parts, part{info: in.info, partition: partition})
+			*at = len(r.parts)
 		}
-		p.count++
-		r.place[i] = p
+		r.parts[*at-1].count++
+		r.place[i] = *at - 1
 	}
 	return nil
 }
 
-// divisions are the parts of a Publish call by topic, of which there is mostly one.
-type divisions []*division
-
+// division is the drafts of one topic.
 type division struct {
 	info  *driver.TopicInfo
-	parts []*part // by partition
-}
-
-// of returns the division of a topic.
-func (ds *divisions) of(info *driver.TopicInfo) *division {
-	for _, d := range *ds {
-		if d.info.Name == info.Name {
-			return d
-		}
-	}
-	d := &division{info: info, parts: make([]*part, max(info.Partitions, 1))}
-	*ds = append(*ds, d)
-	return d
+	table int // where its partitions are in the request's table
 }
 
 // preparation completes drafts.
@@ -167,24 +137,4 @@ func (p *preparation) id() string {
 	id := p.ids[:idLen]
 	p.ids = p.ids[idLen:]
 	return id
-}
-
-// rooms lends messages a place to be until an engine has them: they would be most
-// of what publishing allocates.
-type rooms struct{ pool sync.Pool }
-
-// borrow returns room for n messages.
-func (l *rooms) borrow(n int) *[]driver.Message {
-	if room, ok := l.pool.Get().(*[]driver.Message); ok && cap(*room) >= n {
-		*room = (*room)[:n]
-		return room
-	}
-	room := make([]driver.Message, n)
-	return &room
-}
-
-// giveBack ends a loan: nobody looks at the messages any more.
-func (l *rooms) giveBack(room *[]driver.Message) {
-	clear(*room)
-	l.pool.Put(room)
 }

@@ -50,6 +50,10 @@ func (b *Bus) topic(ctx context.Context, t *Topic) (*driver.TopicInfo, error) {
 	if err := t.validate(); err != nil {
 		return nil, err
 	}
+	if t.pattern {
+		return nil, fmt.Errorf(
+			"%s is a pattern: events go to one topic (name one that it matches, with Draft.To): %w", t.name, driver.ErrRefused)
+	}
 	if err := b.canKeep(t); err != nil {
 		return nil, err
 	}
@@ -67,6 +71,9 @@ func (b *Bus) ensureTopic(ctx context.Context, t *Topic) (driver.TopicInfo, erro
 		info := driver.TopicInfo{Name: t.name, TopicSettings: t.settings()}
 		if info.Partitions == 0 {
 			info.Partitions = driver.DefaultPartitions
+		}
+		if b.features.Ephemeral {
+			info.Partitions = 1 // what is published together comes in its order
 		}
 		return info, nil
 	}
@@ -114,16 +121,46 @@ func (b *Bus) madeAnew(ctx context.Context, name string, generation int) bool {
 	return true
 }
 
+// subscribe joins a group on a topic, which it creates if it has to, or on a pattern.
+func (b *Bus) subscribe(ctx context.Context, t *Topic, spec driver.SubscribeSpec) (sub driver.Subscription, err error) {
+	if !t.pattern {
+		if _, err := b.topic(ctx, t); err != nil {
+			return nil, err
+		}
+		if sub, err = b.conn.Subscribe(ctx, spec); err != nil {
+			return nil, fmt.Errorf("topic %s: %w", t.name, err)
+		}
+		return sub, nil
+	}
+	patterns, ok := driver.As[driver.Patterns](b.conn)
+	if !ok || !b.features.Patterns {
+		return nil, fmt.Errorf("pattern %s: %s does not subscribe by pattern (name each topic): %w",
+			t.name, b.features.Engine, errors.ErrUnsupported)
+	}
+	if sub, err = patterns.SubscribePattern(ctx, spec); err != nil {
+		return nil, fmt.Errorf("pattern %s: %w", t.name, err)
+	}
+	return sub, nil
+}
+
 // canKeep refuses settings that the engine does not promise.
 func (b *Bus) canKeep(t *Topic) error {
-	if t.opts.Dedupe > 0 && !b.features.Dedupe {
-		return fmt.Errorf("topic %s: %s has no id window (unset TopicOptions.Dedupe)", t.name, b.features.Engine)
-	}
-	if t.opts.Pack && !b.features.Pack {
-		return fmt.Errorf("topic %s: %s does not pack events (unset TopicOptions.Pack)", t.name, b.features.Engine)
-	}
-	if t.opts.MaxBytes > 0 && !b.features.Retention {
-		return fmt.Errorf("topic %s: %s does not bound topics (unset TopicOptions.MaxBytes)", t.name, b.features.Engine)
+	o, f := t.opts, b.features
+	for _, x := range [...]struct {
+		asked, kept bool
+		what, field string
+	}{
+		{o.Dedupe > 0, f.Dedupe, "has no id window", "Dedupe"},
+		{o.Pack, f.Pack, "does not pack events", "Pack"},
+		{o.MaxBytes > 0, f.Retention, "does not bound topics", "MaxBytes"},
+		{o.Keep > 0, f.Retention, "keeps no events for a time", "Keep"},
+		{o.Hold > 0, f.Retention, "holds no events for groups", "Hold"},
+		{o.Partitions > 0, !f.Ephemeral, "has no partitions to share", "Partitions"},
+	} {
+		if x.asked && !x.kept {
+			return fmt.Errorf("topic %s: %s %s (unset TopicOptions.%s): %w",
+				t.name, f.Engine, x.what, x.field, errors.ErrUnsupported)
+		}
 	}
 	return nil
 }

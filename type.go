@@ -3,6 +3,8 @@ package deed
 import (
 	"fmt"
 	"time"
+
+	"github.com/deedgo/deed/driver"
 )
 
 // Type ties a Go type to the explicit, versioned name of its events and to their
@@ -84,6 +86,15 @@ type Draft struct {
 
 // NewDraft drafts an event without a Go type, as bridges and the command line do.
 func NewDraft(topic *Topic, e Event) Draft { return Draft{Event: e, topic: topic} }
+
+// To sends a draft whose type is declared on a pattern to one of the topics that the
+// pattern matches.
+func (d Draft) To(t *Topic) Draft {
+	if p := d.topic; p != nil && p.pattern && !t.pattern && driver.MatchTopic(p.name, t.name) {
+		d.topic = t
+	} // else Publish refuses what stays
+	return d
+}
 
 // Topic returns the topic that the draft is for.
 func (d *Draft) Topic() *Topic { return d.topic }

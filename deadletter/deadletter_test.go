@@ -62,7 +62,7 @@ func handleUntil(t *testing.T, b *deed.Bus, g string, cond func() bool, handle f
 		ended <- b.Run(ctx, deed.Subscribe(g, nil,
 			deed.On(created, func(_ context.Context, e deed.Received[order]) error { return handle(e.Data) })))
 	}()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !cond() {

@@ -257,6 +257,13 @@ type Edit struct {
 	Data []byte // what to put in its place; in Letter.Edits: what it was before
 }
 
+// Patterns is implemented by engines that subscribe by pattern, see [MatchTopic].
+type Patterns interface {
+	// SubscribePattern is Subscribe with a pattern for spec.Topic: to all topics that
+	// it matches, those of the future too. Each event comes once and names its topic.
+	SubscribePattern(ctx context.Context, spec SubscribeSpec) (Subscription, error)
+}
+
 // As finds capability T on c or on anything that c wraps. A wrapper opts in to
 // being looked through by having an Unwrap method; one that must see every call
 // has none.

@@ -143,7 +143,7 @@ func checkReceiveContext(t T, e *Env) {
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Receive at its deadline: %+v, %v, want context.DeadlineExceeded", got, err)
 	}
-	if took := time.Since(start); took > patience/4 {
+	if took := time.Since(start); took > patience/2 {
 		t.Errorf("Receive returned %v after a deadline of %v", took, turn)
 	}
 	const n = 200
@@ -185,12 +185,17 @@ func checkWakeUp(t T, e *Env) {
 	m.owns(1)
 	other := e.open()
 	const tries, bound = 5, 500 * time.Millisecond
+	median := func(took []time.Duration) time.Duration {
+		return slices.Sorted(slices.Values(took[max(len(took)-tries, 0):]))[tries/2]
+	}
 	for _, from := range []struct {
 		name string
 		conn driver.Conn
 	}{{"its own connection", e.conn}, {"another connection", other}} {
 		var took []time.Duration
-		for i := range tries {
+		// A machine may be busy for a while, an engine that is slow is slow for good.
+		deadline := time.Now().Add(patience)
+		for i := 0; i < tries || median(took) > bound && time.Now().Before(deadline); i++ {
 			m.receive(roomy(), turn/10) // nothing is there
 			var accepted time.Time
 			wrote := e.meanwhile(func() error {
@@ -207,9 +212,8 @@ func checkWakeUp(t T, e *Env) {
 			e.must("publish", wrote())
 			took = append(took, came.Sub(accepted))
 		}
-		slices.Sort(took)
-		t.Logf("from %s an event came %v after its acceptance (median of %d)", from.name, took[tries/2], tries)
-		if took[tries/2] > bound {
+		t.Logf("from %s an event came %v after its acceptance (median of %d)", from.name, median(took), tries)
+		if median(took) > bound {
 			t.Errorf("events from %s came after %v, want at most %v", from.name, took, bound)
 		}
 	}

@@ -78,7 +78,7 @@ var delayChecks = []Check{
 // how late its event may come.
 const (
 	soon   = 300 * time.Millisecond
-	prompt = 2 * time.Second
+	prompt = 10 * time.Second
 )
 
 // clock returns the engine's clock, which need not be this one. It is never behind

@@ -16,7 +16,7 @@ import (
 const (
 	// patience is how long a check waits for what must happen. It is far above what
 	// any engine needs, so that a busy machine fails nothing.
-	patience = 20 * time.Second
+	patience = 30 * time.Second
 	// lease is short, since checks wait for it to run out.
 	lease = time.Second
 	// turn is how long one member waits for news before it is the next one's turn.

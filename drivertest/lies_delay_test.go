@@ -17,7 +17,7 @@ var delayLies = []lie{
 		l.delayed(func(m *driver.Message) { m.NotBefore = m.NotBefore.Add(-50 * time.Millisecond) })
 	}},
 	{"comes late", "delay-until-due", func(l *liar, _ *counter) {
-		l.delayed(func(m *driver.Message) { m.NotBefore = m.NotBefore.Add(3 * time.Second) })
+		l.delayed(func(m *driver.Message) { m.NotBefore = m.NotBefore.Add(15 * time.Second) })
 	}},
 	{"counts what is scheduled as lag", "delay-until-due", func(l *liar, _ *counter) {
 		l.lag = func(ls []driver.PartitionLag) {

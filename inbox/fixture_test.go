@@ -153,7 +153,7 @@ func (f *fixture) eventuallyApplied(want ...string) {
 
 func eventually(t *testing.T, check func() string) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {

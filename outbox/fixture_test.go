@@ -197,7 +197,7 @@ func stored(t *testing.T, bus *deed.Bus) map[string][]int {
 // eventually waits until check returns "", else fails with what it said last.
 func eventually(t *testing.T, check func() string) {
 	t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for {

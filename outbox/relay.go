@@ -56,6 +56,10 @@ type relay struct {
 // database is logged and tried again; Run returns an error only when the outbox
 // cannot be used at all, or the bus was closed.
 func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
+	if f := bus.Features(); f.Ephemeral {
+		return fmt.Errorf("outbox: run: %s stores nothing, so what was kept here until then would be lost "+
+			"(open an engine that stores events, or announce with Bus.Publish): %w", f.Engine, errors.ErrUnsupported)
+	}
 	// Not with ctx: even a Run that was stopped before it began makes its last pass.
 	if err := o.prepare(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("outbox: run: %w", err)

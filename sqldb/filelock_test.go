@@ -22,7 +22,7 @@ func openLock(t *testing.T, path string) *sqldb.FileLock {
 
 func mustLock(t *testing.T, l *sqldb.FileLock, who string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := l.Lock(ctx); err != nil {
 		t.Fatalf("%s: %v", who, err)

@@ -178,7 +178,7 @@ func stored(t *testing.T, c *deedmem.Conn) int64 {
 // receive calls Receive until n events have come.
 func receive(t *testing.T, sub driver.Subscription, n int) driver.Received {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var all driver.Received
 	for len(all.Deliveries) < n {

@@ -70,8 +70,8 @@ func (c *Conn) before(ctx context.Context, t *topic, p driver.Page, at position)
 		slices.Reverse(ds)
 		end = "(" + p.After
 	}
-	older := c.client.B().Xrevrange().Key(log).End(end).Start("-").Count(int64(p.Limit)).Build()
-	list, err := c.client.Do(ctx, older).ToArray()
+	cmd := c.client.B().Xrevrange().Key(log).End(end).Start("-").Count(int64(p.Limit)).Build()
+	list, err := c.client.Do(ctx, cmd).ToArray()
 	if err != nil {
 		return nil, err
 	}

@@ -17,11 +17,13 @@ func harness(url string) drivertest.Harness {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, "appendonly yes", "appendfsync everysec")
 	drivertest.Test(t, harness(s.URL()))
 }
 
 func TestConformanceOnCluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 3, "appendonly yes", "appendfsync everysec")
 	drivertest.Test(t, harness(c.URL()))
 }

@@ -3,7 +3,6 @@ package deedredis
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +38,7 @@ type Conn struct {
 	cluster  bool
 	class    driver.Class
 	setting  string // that would make it a higher class
+	forgets  string // the policy by which some server would forget ids, "" for none
 	keeper   *driverkit.Keeper
 	member   string // host/pid/random
 
@@ -82,17 +82,15 @@ func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deedredis: %w", err)
 	}
-	client, err := rueidis.NewClient(s.client)
+	client, err := connect(ctx, s.client)
 	if err != nil {
-		return nil, fmt.Errorf("deedredis: connect to %s: %w", strings.Join(s.client.InitAddress, ", "), explain(err))
+		return nil, connectError(s, err)
 	}
-	c := &Conn{
-		keys: keys{s.prefix}, settings: s, client: client, cluster: client.Mode() == rueidis.ClientModeCluster,
-		member: driverkit.MemberName(), topics: make(map[string]*topic), made: make(map[string]bool),
-		writes: make(map[string]written), seats: make(map[string]ownSeat),
-		movers: make(map[string]*driverkit.Signal), rooms: make(map[string]*room),
+	c := newConn(s, client)
+	if c.class, c.setting, err = c.inspect(ctx); err == nil {
+		err = c.scripting(ctx)
 	}
-	if c.class, c.setting, err = c.inspect(ctx); err != nil {
+	if err != nil {
 		client.Close()
 		return nil, c.fail("open", err)
 	}
@@ -101,16 +99,32 @@ func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
 	return c, nil
 }
 
+func newConn(s settings, client rueidis.Client) *Conn {
+	return &Conn{
+		keys: keys{s.prefix}, settings: s, client: client, cluster: client.Mode() == rueidis.ClientModeCluster,
+		member: driverkit.MemberName(), topics: make(map[string]*topic), made: make(map[string]bool),
+		writes: make(map[string]written), seats: make(map[string]ownSeat),
+		movers: make(map[string]*driverkit.Signal), rooms: make(map[string]*room),
+	}
+}
+
 // maxData is what a field of an entry holds on a server with its default
 // proto-max-bulk-len.
 const maxData = 512 << 20
 
 // Features implements [driver.Conn].
 func (c *Conn) Features() driver.Features {
+	f := Promise()
+	f.Durability, f.Setting = c.class, c.setting
+	return f
+}
+
+// Promise returns the features of a server that is set up to keep the most, which is
+// what docs/engines.md shows; a connection's own say what its server really keeps.
+func Promise() driver.Features {
 	return driver.Features{
 		Engine:       "redis",
-		Durability:   c.class,
-		Setting:      c.setting,
+		Durability:   driver.Power,
 		KeyOrder:     true,
 		Groups:       true,
 		Fenced:       true,

@@ -1,6 +1,7 @@
 package deedredis
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -55,76 +56,82 @@ func (e entry) deliveries(
 			sizes, _ = e.fields[i+1].ToString()
 		}
 	}
+	var damage error
 	if sizes != "" {
-		return unpack(out, partition, after, at, attributes, data, sizes)
+		var all []driver.Delivery
+		if all, damage = unpack(out, topic, partition, after, at, attributes, data, sizes); damage == nil {
+			return all, nil
+		}
 	}
 	out = append(out, driver.Delivery{Partition: partition, Position: e.id, Stored: at.stored()})
 	d := &out[len(out)-1]
 	if attributes == "" {
-		e.foreign(topic, &d.Message)
-	} else if err := parseAttributes(attributes, &d.Message); err != nil {
-		e.unreadable(&d.Message, err)
+		damage = errors.Join(damage, e.foreign(&d.Message))
 	} else {
-		e.complete(topic, &d.Message)
+		damage = errors.Join(damage, parseAttributes(attributes, &d.Message))
 	}
+	finish(d, topic, attributes, damage)
 	d.Data = data
 	return out, nil
 }
 
 // foreign reads an entry that another program wrote with an attribute in each field. It
 // may leave all out but d.
-func (e entry) foreign(topic string, m *driver.Message) {
+func (e entry) foreign(m *driver.Message) (first error) {
 	m.Version = 1
 	for i := 0; i+1 < len(e.fields); i += 2 {
 		name, _ := e.fields[i].ToString()
 		value, _ := e.fields[i+1].ToString()
-		if name == "d" {
+		if name == "d" || name == "l" {
 			continue
 		}
-		if err := setAttribute(m, name, value); err != nil {
-			e.unreadable(m, err)
-			return
+		if err := setAttribute(m, name, value); first == nil {
+			first = err
 		}
 	}
-	e.complete(topic, m)
-}
-
-// complete fills in what makes an event one.
-func (e entry) complete(topic string, m *driver.Message) {
-	if m.ID == "" {
-		m.ID = e.id
-	}
-	if m.Source == "" {
-		m.Source = foreignSource + topic
-	}
-	if m.Type == "" {
-		m.Type = topic
-	}
+	return first
 }
 
 const (
 	// foreignSource, with the topic, is the source of an event that does not say.
 	foreignSource = "/redis/"
-	// unreadableType marks an entry that is no event. A group has no handler for it,
-	// unless it handles all types, and lets it pass.
+	// unreadableType is the type of an entry of which not even that can be read.
 	unreadableType = "redis.unreadable"
 )
 
-// unreadable keeps an entry that cannot be read visible: with its own id, and the
-// reason.
-func (e entry) unreadable(m *driver.Message, cause error) {
-	*m = driver.Message{
-		ID: e.id, Source: foreignSource + "unreadable", Type: unreadableType, Version: 1,
-		Attributes: map[string]string{"reason": cause.Error()},
+// finish fills in what another program left out, and the reason why an entry cannot be
+// read, if there is one.
+func finish(d *driver.Delivery, topic, attributes string, damage error) {
+	m := &d.Message
+	if m.ID == "" {
+		m.ID = d.Position
 	}
+	if m.Source == "" {
+		m.Source = foreignSource + topic
+	}
+	if damage == nil {
+		if m.Type == "" {
+			m.Type = topic
+		}
+		return
+	}
+	d.Unreadable = damage.Error()
+	if m.Type == "" {
+		m.Type = unreadableType
+		setAttribute(m, "m", attributes) // so that nothing of it is lost
+	}
+	setAttribute(m, "unreadable", d.Unreadable)
 }
 
 // unpack reads the events of a packed entry, whose number is the last one's.
 func unpack(
-	out []driver.Delivery, partition int, after, at position, attributes string, data []byte, sizes string,
+	out []driver.Delivery, topic string, partition int, after, at position, attributes string, data []byte, sizes string,
 ) ([]driver.Delivery, error) {
 	count := strings.Count(sizes, ",") + 1
 	n := at.n - int64(count)
+	if n < 0 {
+		return out, errSizes
+	}
 	for size := range strings.SplitSeq(sizes, ",") {
 		length, err := parseSize(size, len(data))
 		if err != nil {
@@ -139,24 +146,24 @@ func unpack(
 			continue
 		}
 		d := driver.Delivery{Partition: partition, Position: here.String(), Stored: at.stored()}
-		if err := parseAttributes(line, &d.Message); err != nil {
-			entry{id: d.Position}.unreadable(&d.Message, err)
-		}
+		finish(&d, topic, line, parseAttributes(line, &d.Message))
 		d.Data = body
 		out = append(out, d)
 	}
 	return out, nil
 }
 
+var errSizes = errors.New("its sizes (l) are not those of its data")
+
 func parseSize(text string, most int) (n int, err error) {
 	for _, c := range []byte(text) {
 		if c < '0' || c > '9' || n > most {
-			return 0, fmt.Errorf("%w: a packed entry's sizes cannot be read", driver.ErrRefused)
+			return 0, errSizes
 		}
 		n = 10*n + int(c-'0')
 	}
 	if text == "" || n > most {
-		return 0, fmt.Errorf("%w: a packed entry's sizes cannot be read", driver.ErrRefused)
+		return 0, errSizes
 	}
 	return n, nil
 }

@@ -1,9 +1,9 @@
 package deedredis
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,18 +104,13 @@ func parseAttributes(text string, m *driver.Message) error {
 	if err := d.Decode(&all); err != nil {
 		return fmt.Errorf("its attributes are no JSON object: %w", err)
 	}
-	for name, value := range all {
-		s, ok := value.(string)
-		if !ok {
-			var b bytes.Buffer
-			fmt.Fprint(&b, value)
-			s = b.String()
-		}
-		if err := setAttribute(m, name, s); err != nil {
-			return err
+	var first error
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if err := setAttribute(m, name, fmt.Sprint(all[name])); first == nil {
+			first = err // what can be read is, the key above all
 		}
 	}
-	return nil
+	return first
 }
 
 // setAttribute sets one attribute.

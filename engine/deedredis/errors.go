@@ -16,10 +16,10 @@ import (
 // refusals are the first words of errors by which a server says that it did nothing,
 // and what can be done.
 var refusals = []struct {
-	word string
-	err  error
-	hint string
-	away bool // and it will be there again by itself
+	words string
+	err   error
+	hint  string
+	away  bool // and it will be there again by itself
 }{
 	{"OOM", driver.ErrFull, "the server is at its maxmemory (raise it, or let groups get on and topics be swept)", false},
 	{"READONLY", driver.ErrNotStored, "the server is a replica now", true},
@@ -35,6 +35,8 @@ var refusals = []struct {
 	{"WRONGPASS", driver.ErrRefused, "the user or password is wrong", false},
 	{"NOPERM", driver.ErrRefused, "the user may not do this (see docs/guides/redis.md for the rules it needs)", false},
 	{"WRONGTYPE", driver.ErrRefused, "a key of deed's has another type: something else writes it", false},
+	{"SELECT is not allowed in cluster mode", driver.ErrRefused, "a cluster has database 0 only", false},
+	{"DB index is out of range", driver.ErrRefused, "the server has no database of this number (see its databases)", false},
 }
 
 // explain wraps what an error of the client or server means for the caller.
@@ -44,9 +46,9 @@ func explain(err error) error {
 	}
 	var server *rueidis.RedisError
 	if errors.As(err, &server) {
-		word, _, _ := strings.Cut(server.Error(), " ")
+		text := server.Error() + " "
 		for _, r := range refusals {
-			if word == r.word {
+			if strings.HasPrefix(text, r.words+" ") {
 				if r.away {
 					return fmt.Errorf("%w: %w: %s: %w", r.err, driver.ErrAway, r.hint, err)
 				}
@@ -58,6 +60,9 @@ func explain(err error) error {
 	var op *net.OpError
 	var network net.Error
 	switch {
+	case isUntrusted(err):
+		return fmt.Errorf("%w: the server's certificate is not trusted (name its authority by ca=FILE): %w",
+			driver.ErrRefused, err)
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("%w: %w: %w", driver.ErrNotStored, driver.ErrAway, err)
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),

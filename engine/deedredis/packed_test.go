@@ -36,6 +36,7 @@ var byEntry = []string{
 
 // What is promised of single entries holds for packed ones.
 func TestConformancePacked(t *testing.T) {
+	t.Parallel()
 	url := redistest.Start(t, "appendonly yes").URL()
 	h := drivertest.Harness{
 		Open: func(ctx context.Context) (driver.Conn, error) {

@@ -16,6 +16,10 @@ import (
 // from any position returns what comes after it.
 type position struct{ ms, n int64 }
 
+// farthest is beyond the milliseconds of any position: scripts count in numbers that are
+// exact up to here.
+const farthest = 1 << 53
+
 // String writes a position; "" is before the first event.
 func (p position) String() string {
 	if p == (position{}) {

@@ -197,11 +197,16 @@ func (c *Conn) appendAll(ctx context.Context, calls []call) (results []rueidis.R
 	if len(calls) == 0 {
 		return nil, nil
 	}
-	results = c.runAll(ctx, calls)
-	if c.settings.replicas == 0 && !c.settings.synced {
-		return results, nil
+	if !c.settings.waits() {
+		return c.runAll(ctx, calls), nil
 	}
-	return results, c.wait(ctx)
+	results = c.runThen(ctx, calls, func(cmds rueidis.Commands) []rueidis.RedisResult {
+		all := c.client.DoMulti(ctx, append(cmds, c.waiting())...)
+		last := len(all) - 1
+		short = errors.Join(short, c.waited(all[last]))
+		return all[:last]
+	})
+	return results, short
 }
 
 // receipt reads the answer of the script.
@@ -264,19 +269,27 @@ func (c *Conn) absent(ctx context.Context, b *driver.Batch) error {
 	return markerGone(b)
 }
 
-// wait returns nil when enough servers have all that was sent before. The connection
-// is the one that carried it, since there is only one for what does not block.
-func (c *Conn) wait(ctx context.Context) error {
+// waiting returns the command that waits for what the URL asks. It speaks of what was
+// sent before on its connection, so it is sent in one piece with that.
+func (c *Conn) waiting() rueidis.Completed {
 	millis := strconv.FormatInt(c.settings.patience.Milliseconds(), 10)
 	replicas := strconv.Itoa(c.settings.replicas)
+	if c.settings.synced {
+		return c.client.B().Arbitrary("WAITAOF", "1", replicas, millis).Build()
+	}
+	return c.client.B().Arbitrary("WAIT", replicas, millis).Build()
+}
+
+// waited returns nil when enough servers have it.
+func (c *Conn) waited(r rueidis.RedisResult) error {
 	if !c.settings.synced {
-		n, err := c.client.Do(ctx, c.client.B().Arbitrary("WAIT", replicas, millis).Build()).AsInt64()
+		n, err := r.AsInt64()
 		if err == nil && n < int64(c.settings.replicas) {
 			err = fmt.Errorf("%d of %d replicas have it after %v", n, c.settings.replicas, c.settings.patience)
 		}
 		return err
 	}
-	got, err := c.client.Do(ctx, c.client.B().Arbitrary("WAITAOF", "1", replicas, millis).Build()).AsIntSlice()
+	got, err := r.AsIntSlice()
 	if err == nil && (len(got) != 2 || got[0] < 1 || got[1] < int64(c.settings.replicas)) {
 		err = fmt.Errorf("not synced by this server and %d replicas after %v: %v",
 			c.settings.replicas, c.settings.patience, got)

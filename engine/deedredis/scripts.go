@@ -141,7 +141,17 @@ func (c *Conn) run(ctx context.Context, s *script, keys []string, args ...string
 // not know a script has not run it, nor what followed it on the same key unless it
 // knew that; so scripts are loaded and all that was not run is sent again.
 func (c *Conn) runAll(ctx context.Context, calls []call) []rueidis.RedisResult {
-	results := c.client.DoMulti(ctx, c.commands(calls)...)
+	return c.runThen(ctx, calls, func(cmds rueidis.Commands) []rueidis.RedisResult {
+		return c.client.DoMulti(ctx, cmds...)
+	})
+}
+
+// runThen is runAll with another way to send commands, which is used once or several
+// times.
+func (c *Conn) runThen(
+	ctx context.Context, calls []call, send func(rueidis.Commands) []rueidis.RedisResult,
+) []rueidis.RedisResult {
+	results := send(c.commands(calls))
 	for range loadTries {
 		var missing []int
 		var again []call
@@ -153,7 +163,7 @@ func (c *Conn) runAll(ctx context.Context, calls []call) []rueidis.RedisResult {
 		if len(missing) == 0 || c.loadAll(ctx, again) != nil {
 			break
 		}
-		for k, r := range c.client.DoMulti(ctx, c.commands(again)...) {
+		for k, r := range send(c.commands(again)) {
 			results[missing[k]] = r
 		}
 	}

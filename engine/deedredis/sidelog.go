@@ -23,6 +23,8 @@ type failure struct {
 	Stack    string    `json:"stack,omitempty"`
 	Failed   time.Time `json:"failed,omitzero"`
 	Replay   bool      `json:"replay,omitempty"`
+	// Unreadable is the delivery's: why the entry is no event.
+	Unreadable string `json:"unreadable,omitempty"`
 }
 
 // side runs a script of the side log under a claim.
@@ -80,7 +82,7 @@ func (c *Conn) Park(ctx context.Context, cl driver.Claim, ps []driver.Parked) er
 			return c.fail("park", err)
 		}
 		about, err := json.Marshal(failure{
-			p.Attempts, p.Crashes, p.Reason, p.Error, p.Stack, p.Failed, p.Replay,
+			p.Attempts, p.Crashes, p.Reason, p.Error, p.Stack, p.Failed, p.Replay, p.Unreadable,
 		})
 		if err != nil {
 			return c.fail("park", err)
@@ -219,7 +221,8 @@ func parseLetter(m *rueidis.RedisMessage, t *topic, group string, partition int)
 		return l, err
 	}
 	l.Data = []byte(f[3])
-	l.Partition, l.Position, l.Stored, l.Replay = partition, at.String(), at.stored(), about.Replay
+	l.Partition, l.Position, l.Stored = partition, at.String(), at.stored()
+	l.Replay, l.Unreadable = about.Replay, about.Unreadable
 	number, err := strconv.ParseInt(state[3], 10, 64)
 	if err != nil {
 		return l, err

@@ -65,7 +65,7 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 
 // create makes the topic's record, or finds the one that somebody else just made.
 func (c *Conn) create(ctx context.Context, name string, s driver.TopicSettings) (*topic, error) {
-	if err := checkSettings(name, &s); err != nil {
+	if err := c.checkSettings(name, &s); err != nil {
 		return nil, err
 	}
 	number, err := c.client.Do(ctx, c.client.B().Incr().Key(c.keys.numbers()).Build()).AsInt64()
@@ -121,7 +121,7 @@ func (c *Conn) prepare(ctx context.Context, t *topic) error {
 }
 
 // checkSettings fills in the defaults and refuses what makes no sense.
-func checkSettings(name string, s *driver.TopicSettings) error {
+func (c *Conn) checkSettings(name string, s *driver.TopicSettings) error {
 	s.Partitions = cmp.Or(s.Partitions, driver.DefaultPartitions)
 	s.PartitionBy = cmp.Or(s.PartitionBy, "key")
 	s.Keep = cmp.Or(s.Keep, driver.DefaultKeep)
@@ -138,6 +138,9 @@ func checkSettings(name string, s *driver.TopicSettings) error {
 	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
 		return fmt.Errorf("%w: dedupe %v, keep %v, hold %v, max bytes %d (want 0 or more)",
 			driver.ErrRefused, s.Dedupe, s.Keep, s.Hold, s.MaxBytes)
+	case s.Dedupe > 0 && c.forgets != "":
+		return fmt.Errorf("%w: dedupe %v cannot be kept, for the server forgets ids when its memory is full: "+
+			"maxmemory-policy is %s (set it to noeviction)", driver.ErrRefused, s.Dedupe, c.forgets)
 	}
 	return nil
 }
@@ -320,7 +323,7 @@ func (c *Conn) set(ctx context.Context, name string, s driver.TopicSettings) err
 	if err != nil {
 		return err
 	}
-	if err := checkSettings(name, &s); err != nil {
+	if err := c.checkSettings(name, &s); err != nil {
 		return err
 	}
 	if s.Partitions != t.info.Partitions || s.PartitionBy != t.info.PartitionBy || s.Pack != t.info.Pack {

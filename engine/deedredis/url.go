@@ -1,11 +1,12 @@
 package deedredis
 
 import (
+	"context"
 	"crypto/tls"
-	"crypto/x509"
+	"errors"
 	"fmt"
+	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,97 +28,150 @@ type settings struct {
 
 // The parameters that a URL may have; docs/guides/redis.md explains them.
 var parameters = []string{
-	"addr", "master_set", "sentinel_user", "sentinel_password", "db", "client_name", "dial_timeout", "write_timeout",
-	"skip_verify", "ca", "cert", "key", "prefix", "wait", "waitaof", "wait_timeout",
+	"addr", "master_set", "sentinel_user", "sentinel_password", "socket", "db", "client_name", "dial_timeout",
+	"write_timeout", "skip_verify", "ca", "cert", "key", "prefix", "wait", "waitaof", "wait_timeout",
 }
 
-// defaultPatience is how long to wait for replicas.
-const defaultPatience = 2 * time.Second
+// wants are the parameters that mean nothing without another.
+var wants = []struct{ name, other string }{
+	{"sentinel_user", "master_set"}, {"sentinel_password", "master_set"}, {"cert", "key"}, {"key", "cert"},
+}
+
+const (
+	// defaultPatience is how long to wait for replicas.
+	defaultPatience = 2 * time.Second
+	// defaultDial is how long a connection may take, defaultWrite how long an answer.
+	defaultDial  = 5 * time.Second
+	defaultWrite = 10 * time.Second
+)
 
 // parseURL reads a URL. An error never repeats it, for it may hold a password.
-func parseURL(text string) (s settings, err error) {
-	refuse := func(format string, args ...any) (settings, error) {
-		return settings{}, fmt.Errorf("%w: url: "+format, append([]any{driver.ErrRefused}, args...)...)
-	}
-	u, err := url.Parse(text)
+func parseURL(text string) (settings, error) {
+	s, err := readURL(text)
 	if err != nil {
-		return refuse("cannot be read (want redis://USER:PASSWORD@HOST:PORT/DB, special characters as %%XX)")
+		return settings{}, fmt.Errorf("%w: url: %w", driver.ErrRefused, err)
 	}
-	q := u.Query()
-	for name := range q {
-		if !slices.Contains(parameters, name) {
-			return refuse("unknown parameter %q (want %s)", name, strings.Join(parameters, ", "))
-		}
+	return s, nil
+}
+
+func readURL(text string) (s settings, err error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" || u.Fragment != "" {
+		return s, errors.New("cannot be read (want redis://USER:PASSWORD@HOST:PORT/DB, special characters as %XX)")
+	}
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return s, errors.New("its parameters cannot be read (want ?NAME=VALUE&NAME=VALUE, special characters as %XX)")
+	}
+	if err := checkNames(q); err != nil {
+		return s, err
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
 	if s.client, err = rueidis.ParseURL(u.String()); err != nil {
-		return refuse("%v", err)
+		return s, errors.New(strings.TrimPrefix(err.Error(), "redis: "))
+	}
+	if s.client.SelectDB < 0 {
+		return s, fmt.Errorf("db is %d (want 0 or more)", s.client.SelectDB)
 	}
 	s.prefix = "deed"
 	if q.Has("prefix") {
 		s.prefix = q.Get("prefix")
 	}
 	if s.prefix == "" || strings.ContainsAny(s.prefix, "{}") {
-		return refuse("prefix is %q (want a name without braces)", s.prefix)
-	}
-	if s.replicas, err = number(q, "wait"); err != nil {
-		return refuse("%v", err)
-	}
-	synced, err := number(q, "waitaof")
-	if err != nil || synced > 1 {
-		return refuse("waitaof is %q (want 0 or 1)", q.Get("waitaof"))
-	}
-	s.synced = synced == 1
-	s.patience = defaultPatience
-	if q.Has("wait_timeout") {
-		if s.patience, err = time.ParseDuration(q.Get("wait_timeout")); err != nil || s.patience < time.Millisecond {
-			return refuse("wait_timeout is %q (want a time such as 2s)", q.Get("wait_timeout"))
-		}
+		return s, fmt.Errorf("prefix is %q (want a name without braces)", s.prefix)
 	}
 	s.client.Sentinel.Username, s.client.Sentinel.Password = q.Get("sentinel_user"), q.Get("sentinel_password")
-	if err := certificates(&s.client, q); err != nil {
-		return refuse("%v", err)
+	for _, read := range []func(url.Values) error{s.readTimes, s.readWaits, s.readTLS, s.readSocket} {
+		if err := read(q); err != nil {
+			return s, err
+		}
 	}
-	tune(&s.client)
+	s.tune()
 	return s, nil
 }
 
-func number(q url.Values, name string) (int, error) {
-	if !q.Has(name) {
-		return 0, nil
+// checkNames refuses parameters that are unknown, given twice, or alone where they want
+// another.
+func checkNames(q url.Values) error {
+	for name, values := range q {
+		switch {
+		case !slices.Contains(parameters, name):
+			return fmt.Errorf("unknown parameter %q (want %s)", name, strings.Join(parameters, ", "))
+		case len(values) > 1 && name != "addr":
+			return fmt.Errorf("%s is given %d times (want once)", name, len(values))
+		}
 	}
-	n, err := strconv.Atoi(q.Get(name))
-	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%s is %q (want a number)", name, q.Get(name))
+	for _, w := range wants {
+		if q.Has(w.name) && !q.Has(w.other) {
+			return fmt.Errorf("%s means nothing without %s", w.name, w.other)
+		}
 	}
-	return n, nil
+	for _, addr := range q["addr"] {
+		if host, port, err := net.SplitHostPort(addr); err != nil || host == "" || port == "" {
+			return fmt.Errorf("addr is %q (want HOST:PORT)", addr)
+		}
+	}
+	return nil
 }
 
-// certificates reads the files of ca, cert and key.
-func certificates(o *rueidis.ClientOption, q url.Values) error {
-	if !q.Has("ca") && !q.Has("cert") {
+// readTimes sets what the client has taken as it was.
+func (s *settings) readTimes(q url.Values) error {
+	s.client.Dialer.Timeout, s.client.ConnWriteTimeout, s.patience = defaultDial, defaultWrite, defaultPatience
+	for name, to := range map[string]*time.Duration{
+		"dial_timeout": &s.client.Dialer.Timeout, "write_timeout": &s.client.ConnWriteTimeout, "wait_timeout": &s.patience,
+	} {
+		if !q.Has(name) {
+			continue
+		}
+		d, err := time.ParseDuration(q.Get(name))
+		if err != nil || d < time.Millisecond {
+			return fmt.Errorf("%s is %q (want a time such as 2s)", name, q.Get(name))
+		}
+		*to = d
+	}
+	return nil
+}
+
+func (s *settings) readWaits(q url.Values) error {
+	if q.Has("wait") {
+		n, err := strconv.Atoi(q.Get("wait"))
+		if err != nil || n < 0 {
+			return fmt.Errorf("wait is %q (want a number of replicas)", q.Get("wait"))
+		}
+		s.replicas = n
+	}
+	if text := q.Get("waitaof"); q.Has("waitaof") {
+		if text != "0" && text != "1" {
+			return fmt.Errorf("waitaof is %q (want 0 or 1)", text)
+		}
+		s.synced = text == "1"
+	}
+	if s.waits() && s.patience >= s.client.ConnWriteTimeout {
+		return fmt.Errorf("wait_timeout is %v, write_timeout is %v (want less than that)",
+			s.patience, s.client.ConnWriteTimeout)
+	}
+	return nil
+}
+
+// waits tells whether publishing waits for more than the server's answer.
+func (s *settings) waits() bool { return s.replicas > 0 || s.synced }
+
+// readSocket lets the client connect to a file instead of an address.
+func (s *settings) readSocket(q url.Values) error {
+	if !q.Has("socket") {
 		return nil
 	}
-	if o.TLSConfig == nil {
-		return fmt.Errorf("ca and cert want TLS (rediss://)")
+	path := q.Get("socket")
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return fmt.Errorf("socket is %q (want a path that begins with /)", path)
+	case s.client.TLSConfig != nil, q.Has("addr"), q.Has("master_set"):
+		return errors.New("socket is for one server without TLS")
 	}
-	if q.Has("ca") {
-		pem, err := os.ReadFile(q.Get("ca"))
-		if err != nil {
-			return fmt.Errorf("ca: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("ca: %s holds no certificate", q.Get("ca"))
-		}
-		o.TLSConfig.RootCAs = pool
-	}
-	if q.Has("cert") {
-		pair, err := tls.LoadX509KeyPair(q.Get("cert"), q.Get("key"))
-		if err != nil {
-			return fmt.Errorf("cert: %w", err)
-		}
-		o.TLSConfig.Certificates = []tls.Certificate{pair}
+	s.client.InitAddress = []string{path}
+	s.client.ForceSingleClient = true
+	s.client.DialCtxFn = func(ctx context.Context, path string, d *net.Dialer, _ *tls.Config) (net.Conn, error) {
+		return d.DialContext(ctx, "unix", path)
 	}
 	return nil
 }
@@ -125,19 +179,15 @@ func certificates(o *rueidis.ClientOption, q url.Values) error {
 // tune sets what is deed's to decide. The client retries nothing: what it could not
 // tell to be done, package deed repeats with the same stamps. One connection carries
 // all that is not blocked, so that a partition's batches stay in order.
-func tune(o *rueidis.ClientOption) {
+func (s *settings) tune() {
+	o := &s.client
 	o.DisableRetry = true
 	o.DisableCache = true
+	o.ClientSetInfo = rueidis.DisableClientSetInfo
 	o.PipelineMultiplex = -1
 	o.ReadBufferEachConn = 1 << 17
 	o.WriteBufferEachConn = 1 << 17
 	o.BlockingPoolCleanup = time.Minute
-	if o.Dialer.Timeout == 0 {
-		o.Dialer.Timeout = 5 * time.Second
-	}
-	if o.ConnWriteTimeout == 0 {
-		o.ConnWriteTimeout = 10 * time.Second
-	}
 	if o.TLSConfig != nil && o.Sentinel.MasterSet != "" {
 		o.Sentinel.TLSConfig = o.TLSConfig
 	}

@@ -12,7 +12,7 @@ import (
 
 func TestPublishReceiveSettle(t *testing.T) {
 	c := open(t, filepath.Join(t.TempDir(), "a.db"))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := c.CreateTopic(ctx, "orders", driver.TopicSettings{}); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 )
 
 // patience bounds every wait of the tests, far above what any takes.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func open(t testing.TB, path string) *Conn {
 	t.Helper()

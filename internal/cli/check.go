@@ -47,8 +47,8 @@ type checkDoc struct {
 
 func (a *app) check(ctx context.Context, out format) error {
 	url := a.url
-	if url == "mem:" {
-		url = "mem:check" // members of the suite have to meet in one store
+	if url == "mem:" || url == "mem+pubsub:" {
+		url += "check" // members of the suite have to meet in one store
 	}
 	conn, err := engine.OpenConn(ctx, url, nil)
 	if err != nil {

@@ -37,6 +37,9 @@ const (
 
 // Main runs the process's command line and returns its exit code.
 func Main() int {
+	if len(os.Args) == 2 && os.Args[1] == guardCommand {
+		return guardGroups(os.Stdin)
+	}
 	// A reader that goes away is a write error, which a command reports and which
 	// acknowledges nothing; without this the process would just die.
 	signal.Ignore(syscall.SIGPIPE)
@@ -85,7 +88,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newPub(a), newSub(a), newPipe(a), newCat(a), newShow(a),
 		newTopics(a), newGroups(a), newLag(a), newDLQ(a), newReset(a),
-		newCheck(a), newDoctor(a), newCompletion(a), newVersion(a),
+		newCheck(a), newDoctor(a), newBench(a), newCompletion(a), newVersion(a),
 	)
 	addExitCodes(root)
 	return root

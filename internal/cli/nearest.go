@@ -99,7 +99,7 @@ func declare(info driver.TopicInfo) *deed.Topic {
 func topicsOf(b *deed.Bus) (driver.Topics, error) {
 	t, ok := driver.As[driver.Topics](b.Conn())
 	if !ok {
-		return nil, fmt.Errorf("the engine %s cannot describe its topics", b.Features().Engine)
+		return nil, lacks(b, "cannot describe its topics")
 	}
 	return t, nil
 }
@@ -107,7 +107,7 @@ func topicsOf(b *deed.Bus) (driver.Topics, error) {
 func groupsOf(b *deed.Bus) (driver.Groups, error) {
 	g, ok := driver.As[driver.Groups](b.Conn())
 	if !ok {
-		return nil, fmt.Errorf("the engine %s cannot tell about groups", b.Features().Engine)
+		return nil, lacks(b, "cannot tell about groups")
 	}
 	return g, nil
 }

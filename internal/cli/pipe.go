@@ -75,7 +75,7 @@ func pipeArgs(cmd *cobra.Command, args []string) error {
 }
 
 func (f pipeFlags) check(cmd *cobra.Command, topic string) (deed.From, error) {
-	from, err := f.subFlags.check(cmd)
+	from, err := f.subFlags.check(cmd, false)
 	if err != nil {
 		return from, err
 	}
@@ -126,7 +126,12 @@ func (a *app) pipe(cmd *cobra.Command, topic string, args []string, f pipeFlags)
 	if err != nil {
 		return err
 	}
-	c := pipeCommand{path: path, args: args, stderr: a.stderr, maxLine: bus.Options().MaxEventBytes}
+	g, err := startGuard()
+	if err != nil {
+		return err
+	}
+	defer g.close()
+	c := pipeCommand{guard: g, path: path, args: args, stderr: a.stderr, maxLine: bus.Options().MaxEventBytes}
 	p := &piping{tool: &c, sink: (&lineOutput{out: output{a.stdout}}).write, say: a.sayOf(cmd)}
 	if f.keepRunning {
 		p.tool = newCompanion(c, deed.Delivery{Topic: topic, Group: f.group}, p.say)

@@ -31,6 +31,7 @@ type pipeCommand struct {
 	args    []string // as given, args[0] included
 	stderr  io.Writer
 	maxLine int
+	guard   *guard
 }
 
 // run runs the command for one event.
@@ -51,8 +52,10 @@ func (c *pipeCommand) run(ctx context.Context, e deed.Received[[]byte]) ([]byte,
 	if err != nil {
 		return nil, startFailure(err)
 	}
+	c.guard.started(cmd.Process)
 	err = cmd.Wait()
 	signalGroup(cmd.Process, syscall.SIGKILL) // what it left behind
+	c.guard.ended(cmd.Process)
 	if out.problem != nil {
 		return nil, out.problem
 	}

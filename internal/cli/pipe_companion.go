@@ -159,17 +159,19 @@ func (c *companion) start() (*process, error) {
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go p.read(c.maxLine)
+	c.guard.started(p.cmd.Process)
+	go p.read(c.maxLine, c.guard)
 	return p, nil
 }
 
 // read passes lines on until the end of the output, and then waits for the process,
 // in this order because waiting closes the output.
-func (p *process) read(most int) {
+func (p *process) read(most int, g *guard) {
 	defer close(p.exited)
 	defer func() {
 		p.cmd.Wait()
 		signalGroup(p.cmd.Process, syscall.SIGKILL) // what it left behind
+		g.ended(p.cmd.Process)
 	}()
 	defer close(p.answers)
 	in := bufio.NewReaderSize(p.stdout, 64<<10)

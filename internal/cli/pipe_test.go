@@ -5,57 +5,128 @@ package cli_test
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
-// A pipe that is killed in the middle, in both modes and more than once, loses no
-// line and stores none twice.
-func TestPipeKilled(t *testing.T) {
+// A pipe that is killed or told to end in the middle, in both modes and more than
+// once, loses no line and stores none twice: the first because its topic remembers
+// ids, the other because it finishes what it has begun.
+func TestPipeSignalled(t *testing.T) {
 	for _, mode := range []struct {
 		name   string
 		events int
 		args   []string
 	}{
-		{"each", 600, []string{"--parallel", "2", "--", "sed", "s/$/0/"}},
-		{"keep running", 8000, []string{"--keep-running", "--", "sed", "-u", "s/$/0/"}},
+		{"each", 300, []string{"--parallel", "2", "--", "sed", "s/$/0/"}},
+		{"keep running", 4000, []string{"--keep-running", "--", "sed", "-u", "s/$/0/"}},
 	} {
-		t.Run(mode.name, func(t *testing.T) {
-			t.Parallel()
-			dir := t.TempDir()
-			var numbers bytes.Buffer
-			for i := range mode.events {
-				fmt.Fprintln(&numbers, i+1)
-			}
-			mustRun(t, dir, &numbers, "pub", "n")
-			mustRun(t, dir, nil, "topics", "create", "m", "--dedupe", "24h")
-			args := append([]string{"pipe", "n", "--group", "g", "--to", "m", "--idle", "1s"}, mode.args...)
-			for kill := range 2 {
+		for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGINT, syscall.SIGTERM} {
+			t.Run(mode.name+"/"+signal.String(), func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				var numbers bytes.Buffer
+				for i := range mode.events {
+					fmt.Fprintln(&numbers, i+1)
+				}
+				mustRun(t, dir, &numbers, "pub", "n")
+				window := "24h"
+				if signal != syscall.SIGKILL {
+					window = "0"
+				}
+				mustRun(t, dir, nil, "topics", "create", "m", "--dedupe", window)
+				args := append([]string{"pipe", "n", "--group", "g", "--to", "m", "--idle", "1s"}, mode.args...)
+				for round := range 2 {
+					signalPipe(t, dir, args, signal, (round+1)*mode.events/4)
+				}
+				mustRun(t, dir, nil, args...)
+				mustRun(t, dir, nil, "lag", "--group", "g", "--max-events", "0")
+				got := dataOf(t, dir, "m")
+				slices.Sort(got)
+				if unique := slices.Compact(slices.Clone(got)); len(got) != mode.events || len(unique) != mode.events {
+					t.Errorf("%d lines, %d different (want %d)", len(got), len(unique), mode.events)
+				}
+				for _, line := range got {
+					if n, err := strconv.Atoi(line); err != nil || n%10 != 0 || n > 10*mode.events {
+						t.Fatalf("the line %q comes from no event", line)
+					}
+				}
+			})
+		}
+	}
+}
+
+// signalPipe signals a pipe when topic m has more than so many lines.
+func signalPipe(t *testing.T, dir string, args []string, signal syscall.Signal, lines int) {
+	t.Helper()
+	cmd := deedCmd(dir, nil, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if !eventually(func() bool { return len(dataOf(t, dir, "m")) > lines }) {
+		t.Errorf("the lines do not come; stderr: %s", stderr.String())
+	}
+	cmd.Process.Signal(signal)
+	code, _ := end(t, cmd)
+	said := strings.ReplaceAll(stderr.String(), noWindow, "")
+	if signal != syscall.SIGKILL && (code != 0 || said != "") {
+		t.Errorf("after %v: exit code %d, stderr: %s", signal, code, said)
+	}
+}
+
+// noWindow is what pipe says of a topic that does not remember ids.
+const noWindow = "deed: pipe: topic m has no id window, so a retry may store lines twice (deed topics set m --dedupe 24h)\n"
+
+// The command that was running, and what it had started, end with a pipe that is told
+// to end, and with one that is killed.
+func TestPipeTakesItsCommandAlong(t *testing.T) {
+	for _, mode := range [][]string{{"--drain", "100ms"}, {"--drain", "100ms", "--keep-running"}} {
+		for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+			t.Run(strings.Join(mode, " ")+" "+signal.String(), func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				mustRun(t, dir, strings.NewReader("1\n"), "pub", "n")
+				alive := filepath.Join(dir, "alive")
+				if err := syscall.Mkfifo(alive, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args := append(append([]string{"pipe", "n", "--group", "g"}, mode...),
+					"--", "sh", "-c", "exec 9>alive; sleep 1000 <&- >&- & wait")
 				cmd := deedCmd(dir, nil, args...)
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
-				want := (kill + 1) * mode.events / 4
-				if !eventually(func() bool { return len(dataOf(t, dir, "m")) > want }) {
-					t.Errorf("after %d kills the lines do not come", kill)
+				r, err := os.Open(alive) // waits for the shell to open it
+				if err != nil {
+					t.Fatal(err)
 				}
-				cmd.Process.Kill()
+				cmd.Process.Signal(signal)
 				end(t, cmd)
-			}
-			mustRun(t, dir, nil, args...)
-			got := dataOf(t, dir, "m")
-			slices.Sort(got)
-			if unique := slices.Compact(slices.Clone(got)); len(got) != mode.events || len(unique) != mode.events {
-				t.Errorf("%d lines, %d different (want %d)", len(got), len(unique), mode.events)
-			}
-			for _, line := range got {
-				if n, err := strconv.Atoi(line); err != nil || n%10 != 0 || n > 10*mode.events {
-					t.Fatalf("the line %q comes from no event", line)
+				ended := make(chan error, 1)
+				go func() {
+					_, err := io.ReadAll(r) // until shell and sleep have closed it
+					ended <- err
+				}()
+				select {
+				case err := <-ended:
+					if err != nil {
+						t.Error(err)
+					}
+					r.Close()
+				case <-time.After(patience):
+					t.Error("the command goes on")
 				}
-			}
-		})
+			})
+		}
 	}
 }
 

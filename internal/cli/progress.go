@@ -10,15 +10,16 @@ import (
 // counted shows how far work on a known number of things is: a bar on a terminal,
 // now and then a line elsewhere. It is for one goroutine.
 type counted struct {
-	app  *app
-	said time.Time
+	app   *app
+	said  time.Time
+	total int64
 
 	bar      *mpb.Bar
 	progress *mpb.Progress
 }
 
 func (a *app) count(what string, total int64) *counted {
-	c := &counted{app: a, said: time.Now()}
+	c := &counted{app: a, said: time.Now(), total: total}
 	if total > 0 && isTerminal(a.stderr) {
 		c.progress = mpb.New(mpb.WithOutput(a.stderr), mpb.WithWidth(48))
 		c.bar = c.progress.AddBar(total,
@@ -47,7 +48,7 @@ func (c *counted) done(complete bool) {
 		return
 	}
 	if complete {
-		c.bar.SetTotal(-1, true)
+		c.bar.SetCurrent(c.total) // a bar that is not full would be waited for
 	} else {
 		c.bar.Abort(true)
 	}

@@ -19,6 +19,7 @@ const reportEvery = 10 * time.Second
 type watched struct {
 	app  *app
 	r    io.Reader
+	size int64 // 0 when it is not known
 	read atomic.Int64
 
 	bar      *mpb.Bar
@@ -29,15 +30,14 @@ type watched struct {
 
 func (a *app) watch(r io.Reader) *watched {
 	w := &watched{app: a, r: r, stop: make(chan struct{})}
-	size := int64(0)
 	if f, ok := r.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-			size = info.Size()
+			w.size = info.Size()
 		}
 	}
-	if size > 0 && isTerminal(a.stderr) {
+	if w.size > 0 && isTerminal(a.stderr) {
 		w.progress = mpb.New(mpb.WithOutput(a.stderr), mpb.WithWidth(48))
-		w.bar = w.progress.AddBar(size,
+		w.bar = w.progress.AddBar(w.size,
 			mpb.BarRemoveOnComplete(),
 			mpb.PrependDecorators(decor.Name("publishing "), decor.Percentage()),
 			mpb.AppendDecorators(decor.CountersKibiByte("% .1f / % .1f")))
@@ -84,7 +84,7 @@ func (w *watched) done(complete bool) {
 		return
 	}
 	if complete {
-		w.bar.SetTotal(-1, true)
+		w.bar.SetCurrent(w.size) // a bar that is not full would be waited for
 	} else {
 		w.bar.Abort(true)
 	}

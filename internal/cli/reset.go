@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -25,8 +26,11 @@ func newReset(a *app) *cobra.Command {
 			"What the group had handled before is delivered again as a replay. --quiet shows replays to handlers that\n" +
 			"were declared replay-safe only, and keeps the outbox silent; --effects shows them to all handlers, which do\n" +
 			"again what they do. With neither the reset is refused unless all handlers are replay-safe. Parked events\n" +
-			"and dead letters stay. A POSITION like 3-1042 names one partition, and several are joined by commas; the\n" +
-			"partitions that are not named start at the beginning.",
+			"and dead letters stay.\n\n" +
+			"A reset to what is ahead of the group leaves out the events between. Without --yes it says how many there\n" +
+			"are, as it says all that it would do, and does nothing.\n\n" +
+			"A POSITION like 3-1042 names one partition, and several are joined by commas; the partitions that are not\n" +
+			"named start at the beginning.",
 		Example: "  deed reset billing orders --to -24h --quiet --yes\n" +
 			"  deed reset view quakes --to start --effects --yes\n" +
 			"  deed reset view quakes --to 2026-01-31T12:00:00Z --quiet --fence --yes",
@@ -73,10 +77,19 @@ func (a *app) reset(ctx context.Context, group, topic string, f *resetFlags) err
 	case f.opts.Quiet:
 		replays = "to replay-safe handlers only, and keeps the outbox silent"
 	}
-	what := fmt.Sprintf("set group %s on topic %s to %s and show what it had handled %s", group, topic, f.to, replays)
-	if err := a.confirm(f.yes, what); err != nil {
+	what := fmt.Sprintf("set group %s on topic %s to %s", group, topic, f.to)
+	f.opts.DryRun = true
+	var skip *deed.SkipError
+	switch err := bus.Reset(ctx, group, topic, to, f.opts); {
+	case errors.As(err, &skip):
+		what += fmt.Sprintf(", leave out %s that it has not handled,", plural(skip.Events, "event"))
+	case err != nil:
 		return err
 	}
+	if err := a.confirm(f.yes, what+" and show what it had handled "+replays); err != nil {
+		return err
+	}
+	f.opts.DryRun, f.opts.Skip = false, skip != nil
 	if err := bus.Reset(ctx, group, topic, to, f.opts); err != nil {
 		return err
 	}

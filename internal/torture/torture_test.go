@@ -46,22 +46,17 @@ func timed(t *testing.T, config Config) Config {
 	return config
 }
 
-// upkeepLoad is work during which dead letters are redriven and the topic is swept, all
-// the time.
-var upkeepLoad = Load{PoisonIn: 200, Keep: 2 * time.Second, SlowIn: 50, Slow: 200 * time.Millisecond, Rate: 100}
-
-// Kills while a redrive at a rate, a sweep and live publishing go on at once. Resets
-// under kills have their run in TestPlantedBugsAreCaught, before the bug is planted.
+// Kills while resets, a redrive at a rate, a sweep and live publishing go on at once.
 func TestUpkeepUnderFire(t *testing.T) {
 	t.Parallel()
 	result := tortured(t, Config{
 		Seed: rand.Uint64N(1_000_000), For: 12 * time.Second, Gap: 500 * time.Millisecond, Publishers: 4,
-		Load: upkeepLoad, Command: buildWorker(t, ""),
+		Load: Upkeep, Command: buildWorker(t, ""),
 	})
 	for _, name := range result.Broken() {
 		t.Errorf("check %s found %d violations", name, result.Violations[name])
 	}
-	for _, what := range []Do{Redrive, Sweep} {
+	for _, what := range []Do{Redrive, Sweep, Reset} {
 		if result.Upkeep[what] == 0 {
 			t.Errorf("nothing was done of %s, which proves nothing", what)
 		}

@@ -15,6 +15,12 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
+// Upkeep is work during which dead letters are redriven at a rate, the topic is swept
+// and a group is reset, all the time.
+var Upkeep = Load{
+	PoisonIn: 200, Keep: 2 * time.Second, Reset: time.Second, SlowIn: 50, Slow: 200 * time.Millisecond, Rate: 100,
+}
+
 // shortenKeep makes the topic keep events for no longer than the load says.
 func (r *run) shortenKeep(ctx context.Context) error {
 	keep := r.config.Load.Keep

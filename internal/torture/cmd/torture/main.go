@@ -28,12 +28,16 @@ func main() {
 	url := flag.String("url", "", "the bus (default: a SQLite file in a new directory)")
 	network := flag.Bool("network", false, "harm the connections to the bus too, which is on a server")
 	lease := flag.Duration("lease", time.Second, "of the members; freezes last longer")
+	upkeep := flag.Bool("upkeep", false, "redrive dead letters, sweep the topic and reset a group all the time")
 	keep := flag.Bool("keep", false, "keep the directory with the records and databases")
 	asJSON := flag.Bool("json", false, "print the result as JSON")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	config := torture.Config{URL: *url, Network: *network, Seed: *seed, For: *length, Lease: *lease}
+	if *upkeep {
+		config.Load = torture.Upkeep
+	}
 	broken, err := run(ctx, config, *keep, *asJSON)
 	switch {
 	case err != nil:
