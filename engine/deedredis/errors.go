@@ -36,7 +36,7 @@ var refusals = []struct {
 	{"NOPERM", driver.ErrRefused, "the user may not do this (see docs/guides/redis.md for the rules it needs)", false},
 	{"WRONGTYPE", driver.ErrRefused, "a key of deed's has another type: something else writes it", false},
 	{"SELECT is not allowed in cluster mode", driver.ErrRefused, "a cluster has database 0 only", false},
-	{"DB index is out of range", driver.ErrRefused, "the server has no database of this number", false},
+	{"DB index is out of range", driver.ErrRefused, "the server has no database of this number (see databases)", false},
 }
 
 // explain wraps what an error of the client or server means for the caller.

@@ -66,15 +66,16 @@ func (c *Conn) otherLife(ctx context.Context, b *driver.Batch) error {
 
 // streamGone is why a batch is not stored whose partition has its marker and no stream.
 func (c *Conn) streamGone(b *driver.Batch) error {
-	return fmt.Errorf("%w: %w: the stream %s is gone: somebody deleted it, or the server lost it (to start it empty, "+
-		"delete %s:meta too, and `deed topics create %s`; the outbox publishes again what it keeps)",
-		driver.ErrNotStored, driver.ErrLost, c.keys.log(b.Topic, b.Partition), c.keys.log(b.Topic, b.Partition), b.Topic)
+	stream := c.keys.log(b.Topic, b.Partition)
+	return fmt.Errorf("%w: %w: the stream %s is gone: somebody deleted it, or the server lost it (to go on without "+
+		"what it held: XGROUP CREATE %s deed 0 MKSTREAM; outboxes publish again what they keep after DEL %s:producers)",
+		driver.ErrNotStored, driver.ErrLost, stream, stream, stream)
 }
 
 // markerGone is why a batch is not stored whose partition has no marker.
 func markerGone(b *driver.Batch) error {
-	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it (to "+
-		"start it empty, `deed topics create %s` or start a service again; the outbox publishes again what it keeps)",
+	return fmt.Errorf("%w: %w: the partition has no marker: the server has lost it, and what was stored with it "+
+		"(to start it empty, `deed topics create %s` or start a service again; the outbox publishes again what it keeps)",
 		driver.ErrNotStored, driver.ErrLost, b.Topic)
 }
 
@@ -90,7 +91,7 @@ func (c *Conn) survivor(ctx context.Context, name string, partitions int) (gener
 		if err != nil {
 			return "", "", err
 		}
-		if pair[0] != "" && (len(pair[0]) > len(generation) || len(pair[0]) == len(generation) && pair[0] > generation) {
+		if n := len(pair[0]) - len(generation); n > 0 || n == 0 && pair[0] > generation {
 			generation, incarnation = pair[0], pair[1]
 		}
 	}

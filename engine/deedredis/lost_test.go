@@ -208,3 +208,32 @@ func (x *lagScene) retry(do func() error) error {
 		}
 	}
 }
+
+// The marker alone is gone. Publishing says so; who creates the topic gives the partition
+// another one, and nothing else of it changes.
+func TestMarkerAloneIsGone(t *testing.T) {
+	x := newLagScene(t, redistest.Start(t), "topic", 20)
+	x.settle(5)
+	x.must(x.park(6))
+	x.do("DEL", x.stream()+":meta")
+	one := driver.Batch{Topic: "topic", Messages: []driver.Message{{ID: "1", Source: "/lag"}}}
+	rs, err := x.c.Publish(t.Context(), []driver.Batch{one})
+	if err != nil || !errors.Is(rs[0].Err, driver.ErrLost) || !errors.Is(rs[0].Err, driver.ErrNotStored) {
+		t.Errorf("publishing: %v, %v, want ErrLost and ErrNotStored", err, rs)
+	}
+	_, err = x.c.CreateTopic(t.Context(), "topic", driver.TopicSettings{Partitions: 1})
+	x.must(err)
+	x.publish(5)
+	x.receive(25)
+	info, err := x.c.Topic(t.Context(), "topic")
+	if err != nil || info.Events != 25 {
+		t.Errorf("the topic is %+v, %v, want 25 events", info, err)
+	}
+	x.want("made anew, one parked", 19, false)
+	x.must(x.park(8))
+	letters, err := x.c.List(t.Context(), driver.LetterFilter{})
+	if err != nil || len(letters) != 2 || letters[0].ID == letters[1].ID {
+		t.Errorf("the side log is %v, %v, want two records", letters, err)
+	}
+	x.must(x.trySettle(25))
+}

@@ -146,8 +146,8 @@ func (c *Conn) runAll(ctx context.Context, calls []call) []rueidis.RedisResult {
 	})
 }
 
-// runThen is runAll with another way to send commands, which is used again for those
-// that were not run.
+// runThen is runAll with another way to send commands, which is used once or several
+// times.
 func (c *Conn) runThen(
 	ctx context.Context, calls []call, send func(rueidis.Commands) []rueidis.RedisResult,
 ) []rueidis.RedisResult {

@@ -12,10 +12,15 @@
 // topic that is swept all the time, a group that is reset while its members run. What
 // retention removed is known from what was delivered before.
 //
+// On a server, [Config].Network puts a proxy between each worker and it, whose faults
+// cut, refuse, delay, hold and lose what is said; and a test kills the server itself. What a
+// server loses that it had acknowledged is tested by services with an outbox and an inbox.
+//
 // The tests run 15 s of faults, DEED_TORTURE=60s makes that a minute and
 // DEED_TORTURE_SEED repeats a schedule. The command does the same without a test:
 //
 //	go run ./internal/torture/cmd/torture -for 60s -seed 7
+//	go run ./internal/torture/cmd/torture -for 60s -url redis://127.0.0.1:6379 -network
 //
 // To add an engine, give [Config] its URL. To add a fault, write a [Nemesis] and
 // list it in [Config].

@@ -53,9 +53,12 @@ func (w wire) Start(target string) error {
 
 func (w wire) Stop(target string) error { return w.network[target].Heal() }
 
-// NetworkFaults harm the connections of all workers. The run has to have a network, see
-// [Config].
+// NetworkFaults harm the connections of all workers. Without a network, see [Config],
+// there are none.
 func (c *Cluster) NetworkFaults() []Fault {
+	if len(c.network) == 0 {
+		return nil
+	}
 	targets := slices.Sorted(maps.Keys(c.network))
 	lease := c.config.Lease
 	harm := func(name, what string, weight int, low, high time.Duration, do func(p *fault.Proxy)) Fault {

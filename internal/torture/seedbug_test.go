@@ -57,6 +57,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 			t.Run(bug.name+" on Redis", func(t *testing.T) {
 				t.Parallel()
 				config := config
+				config.For = 3 * time.Second // TestRedis is the run without a bug, and a long one
 				config.URL = redistest.Start(t, "appendonly yes", "appendfsync always").URL()
 				catch(t, config, bug.name, bug.what, bug.seen)
 			})

@@ -166,4 +166,9 @@ func streamIsDeleted(t *testing.T, s *redistest.Server, x *service) {
 			t.Errorf("partition %d has the status %q", l.Partition, l.Status)
 		}
 	}
+	command(t, s, "XGROUP", "CREATE", stream(bad), "deed", "0", "MKSTREAM") // as the error says
+	command(t, s, "DEL", stream(bad)+":producers")
+	x.wantAll()
+	x.settled()
+	x.wantEffectsOnce()
 }

@@ -25,7 +25,7 @@ func main() {
 	torture.Worker(nil)
 	length := flag.Duration("for", 15*time.Second, "how long faults go on")
 	seed := flag.Uint64("seed", rand.Uint64N(1_000_000), "of the schedule and the workload")
-	url := flag.String("url", "", "the bus (default: a SQLite file in a new directory)")
+	url := flag.String("url", "", "the bus, which no run has used before (default: a SQLite file in a new directory)")
 	network := flag.Bool("network", false, "harm the connections to the bus too, which is on a server")
 	lease := flag.Duration("lease", time.Second, "of the members; freezes last longer")
 	upkeep := flag.Bool("upkeep", false, "redrive dead letters, sweep the topic and reset a group all the time")
