@@ -13,7 +13,9 @@ import (
 
 func TestOpen(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x.db")
-	for url, want := range map[string]string{"mem:": "mem", "mem:name": "mem", "mem+pubsub:": "mem+pubsub", "sqlite:" + file: "sqlite"} {
+	for url, want := range map[string]string{
+		"mem:": "mem", "mem:name": "mem", "mem+pubsub:": "mem+pubsub", "sqlite:" + file: "sqlite",
+	} {
 		b, err := engine.Open(t.Context(), url, nil)
 		if err != nil {
 			t.Errorf("%s: %v", url, err)

@@ -83,6 +83,7 @@ var promises = []promise{
 	{"Retention", "Old events go, within the topic's bounds and never before their groups",
 		yes(func(f driver.Features) bool { return f.Retention })},
 	{"Reset", "A group can be set back, and replays are told apart", yes(func(f driver.Features) bool { return f.Reset })},
+	{"Pack", "A topic may store a batch as one entry", yes(func(f driver.Features) bool { return f.Pack })},
 	{"Ephemeral", "Nothing is stored: whoever listens hears each event once at most",
 		yes(func(f driver.Features) bool { return f.Ephemeral })},
 	{"Patterns", "A subscription may be to all topics that match a pattern",
@@ -182,8 +183,9 @@ keeps as it is configured; what it does not promise is refused when a program st
 const middle = "\n" +
 	"`mem:` is for tests and for trying things out: a store in the memory of one process. `mem:NAME` names one that\n" +
 	"several parts of the process share. `sqlite:FILE` is the default: one file, several processes, no server.\n" +
-	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a cluster; the\n" +
-	"column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less means.\n" +
+	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a\n" +
+	"cluster; the column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less\n" +
+	"means.\n" +
 	"`redis+pubsub://HOST` announces over the channels of a Redis server or cluster, and `mem+pubsub:` within one\n" +
 	"process, for tests: see [Announcements](guides/pubsub.md).\n" +
 	`
