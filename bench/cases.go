@@ -72,7 +72,7 @@ func cases(s *settings) []*benchCase {
 		}
 		for _, system := range []string{
 			"deed/sqlite", "deed/mem", "nats", "nats/sync-always", "watermill/gochannel",
-			"deed/redis", "deed/redis-packed", "naive/redis", "watermill/redisstream", "asynq",
+			"deed/redis", "deed/redis-packed", "bare/redis", "naive/redis", "watermill/redisstream", "asynq",
 		} {
 			all = append(all, &benchCase{
 				Name:    fmt.Sprintf("%s at %d/s", system, rate),

@@ -23,8 +23,8 @@ const (
 // watermillRedis is watermill on Redis Streams, with as many subscribers as serve it
 // best.
 func watermillRedis(ctx context.Context, s *redisServer, handle func([]byte)) (*started, error) {
-	client := redis.NewClient(&redis.Options{Addr: s.addr, PoolSize: 64})
-	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: client}, watermill.NopLogger{})
+	connect := func() *redis.Client { return redis.NewClient(&redis.Options{Addr: s.addr, PoolSize: 64}) }
+	publisher, err := redisstream.NewPublisher(redisstream.PublisherConfig{Client: connect()}, watermill.NopLogger{})
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func watermillRedis(ctx context.Context, s *redisServer, handle func([]byte)) (*
 	var handling sync.WaitGroup
 	for i := range watermillSubscribers {
 		sub, err := redisstream.NewSubscriber(redisstream.SubscriberConfig{
-			Client: client, ConsumerGroup: "bench", Consumer: strconv.Itoa(i),
+			Client: connect(), ConsumerGroup: "bench", Consumer: strconv.Itoa(i), // which it closes
 		}, watermill.NopLogger{})
 		if err != nil {
 			cancel()
@@ -67,7 +67,7 @@ func watermillRedis(ctx context.Context, s *redisServer, handle func([]byte)) (*
 				errs = append(errs, sub.Close())
 			}
 			handling.Wait()
-			return errors.Join(append(errs, publisher.Close(), client.Close())...)
+			return errors.Join(append(errs, publisher.Close())...)
 		},
 	}, nil
 }

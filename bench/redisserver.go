@@ -139,6 +139,7 @@ func redisSystems() []system {
 	m := redisModes[0]
 	return append(all,
 		onRedis("deed/redis-window", m, deedRedis(&deedVariant{window: true})),
+		onRedis("bare/redis", m, bareRedis),
 		onRedis("naive/redis", m, naiveRedis),
 		onRedis("watermill/redisstream", m, watermillRedis),
 		onRedis("asynq", m, asynqRedis),

@@ -46,17 +46,19 @@ local function first(id, ...)
 end
 
 local stored, bytes, id = 0, 0, ''
-local ids, older, fresh = '', '', false
+local ids, older, fresh = '', nil, false
 if window > 0 then
   local turn = math.floor(ms / window)
   ids, older = log .. ':ids:' .. turn, log .. ':ids:' .. (turn - 1)
+  if call('EXISTS', older) == 0 then older = nil end
 end
 
 -- seen tells whether an identity was stored within the window, and notes it if not.
+-- What this turn of the window knows is younger than the window.
 local function seen(identity)
-  local at = redis.call('HGET', ids, identity) or redis.call('HGET', older, identity)
-  if at and ms - tonumber(at) < window then return true end
-  redis.call('HSET', ids, identity, string.format('%.0f', ms))
+  local at = older and call('HGET', older, identity)
+  if at and ms - tonumber(string.match(at, '^%d+')) < window then return true end
+  if call('HSETNX', ids, identity, stamp) == 0 then return true end
   fresh = true
   return false
 end
