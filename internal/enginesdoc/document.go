@@ -84,6 +84,7 @@ var promises = []promise{
 	{"Retention", "Old events go, within the topic's bounds and never before their groups",
 		yes(func(f driver.Features) bool { return f.Retention })},
 	{"Reset", "A group can be set back, and replays are told apart", yes(func(f driver.Features) bool { return f.Reset })},
+	{"Pack", "A topic may store a batch as one entry", yes(func(f driver.Features) bool { return f.Pack })},
 	{"Ephemeral", "Nothing is stored: whoever listens hears each event once at most",
 		yes(func(f driver.Features) bool { return f.Ephemeral })},
 	{"Patterns", "A subscription may be to all topics that match a pattern",
