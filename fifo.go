@@ -22,6 +22,9 @@ func (f *fifo[T]) pop() T {
 	v := f.items[f.first]
 	f.items[f.first] = none
 	f.first++
+	if f.first == len(f.items) {
+		f.items, f.first = f.items[:0], 0
+	}
 	if f.first >= fifoSlack && f.first*2 >= len(f.items) {
 		n := copy(f.items, f.items[f.first:])
 		clear(f.items[n:])

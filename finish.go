@@ -19,6 +19,10 @@ func (g *groupRun) finish(items []*item, err error) {
 			it.p.t.wake()
 		}
 	}
+	if g.sub.listens {
+		g.finishOnce(items, err)
+		return
+	}
 	if len(items) == 1 {
 		g.verdict(items[0], err)
 		return
@@ -85,7 +89,7 @@ func (g *groupRun) succeeded(it *item) {
 	if p.gone {
 		return
 	}
-	p.outage.tried(outageKey(it), time.Now(), false)
+	p.outage.succeeded(it)
 	g.answered(p)
 	if it.side != nil {
 		p.unpark(it)
@@ -164,7 +168,7 @@ func (g *groupRun) retry(it *item, d time.Duration, err error) {
 // kill makes the head of a queue a dead letter.
 func (g *groupRun) kill(it *item, reason string, err error) {
 	it.p.t.log.Error("deed: dead letter", "id", it.ID, "type", it.Type, "key", it.Key,
-		"position", position(it.Partition, it.Position), "reason", reason, "attempts", it.attempts, "error", err)
+		"position", it.at, "reason", reason, "attempts", it.attempts, "error", err)
 	l := letterOf(it, driver.Dead, reason, err)
 	l.Aside = g.sub.opts.SkipDead || it.Key == ""
 	g.park(it, driver.Parked{Letter: l})

@@ -1,6 +1,7 @@
 package deed
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,15 +50,16 @@ type handler struct {
 
 // Run is called by Bus.Run.
 func (s *Subscription) Run(ctx context.Context, b *Bus) error {
+	who := s.kind() + " " + s.group
 	if err := s.check(b); err != nil {
-		return fmt.Errorf("deed: group %s: %w", s.group, err)
+		return fmt.Errorf("deed: %s: %w", who, err)
 	}
 	runCtx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	hctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	g := &groupRun{
-		sub: s, bus: b, log: b.log.With("group", s.group), ctx: runCtx, hctx: hctx,
+		sub: s, bus: b, log: b.log.With(s.kind(), s.group), ctx: runCtx, hctx: hctx,
 		timers: make(map[*time.Timer]struct{}), idle: make(chan struct{}, 1),
 	}
 	g.work.L, g.suspectWork.L = &g.mu, &g.mu
@@ -66,17 +68,17 @@ func (s *Subscription) Run(ctx context.Context, b *Bus) error {
 		if ctx.Err() != nil { // asked to stop before it had begun
 			return nil
 		}
-		return fmt.Errorf("deed: group %s: %w", s.group, err)
+		return fmt.Errorf("deed: %s: %w", who, err)
 	}
 	if err := g.loop(stop, cancel); err != nil {
-		return fmt.Errorf("deed: group %s: %w", s.group, err)
+		return fmt.Errorf("deed: %s: %w", who, err)
 	}
 	return nil
 }
 
 // check reports every mistake of the declaration, before anything starts.
 func (s *Subscription) check(b *Bus) error {
-	errs := []error{CheckName("group", s.group), s.opts.validate(), b.canRun()}
+	errs := []error{CheckName(s.kind(), s.group), s.opts.validate(), s.suits(b.features)}
 	if len(s.handlers) == 0 {
 		errs = append(errs, errors.New("no handlers"))
 	}
@@ -97,25 +99,14 @@ func (s *Subscription) check(b *Bus) error {
 		}
 		seen[at] = true
 	}
-	return errors.Join(errs...)
-}
-
-// canRun refuses engines that cannot keep what a group needs.
-func (b *Bus) canRun() error {
-	switch f := b.features; {
-	case !f.Groups:
-		return fmt.Errorf("%s has no groups: %w", f.Engine, errors.ErrUnsupported)
-	case !f.SideLog:
-		return fmt.Errorf("%s keeps no dead letters: %w", f.Engine, errors.ErrUnsupported)
-	}
-	return nil
+	return errors.Join(append(errs, s.overlap())...)
 }
 
 // join makes the handlers and joins the group on each of its topics.
 func (g *groupRun) join() error {
-	side, ok := driver.As[driver.SideLog](g.bus.conn)
-	if !ok {
-		return fmt.Errorf("%s keeps no dead letters: %w", g.bus.features.Engine, errors.ErrUnsupported)
+	side, err := g.sideLog()
+	if err != nil {
+		return err
 	}
 	from, err := g.sub.opts.From.driver()
 	if err != nil {
@@ -141,19 +132,14 @@ func (g *groupRun) join() error {
 }
 
 func (g *groupRun) joinTopic(topic *Topic, from driver.From, side driver.SideLog) (*topicRun, error) {
-	if _, err := g.bus.topic(g.ctx, topic); err != nil {
-		return nil, err
-	}
-	sub, err := g.bus.conn.Subscribe(g.ctx, driver.SubscribeSpec{
-		Topic: topic.name, Group: g.sub.group, From: from, Lease: g.bus.opts.Lease, Unsafe: g.sub.unsafe(topic.name),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("topic %s: %w", topic.name, err)
-	}
 	t := &topicRun{
-		g: g, name: topic.name, sub: sub, side: side, log: g.log.With("topic", topic.name),
+		g: g, topic: topic, name: topic.name, side: side, log: g.log.With("topic", topic.name),
 		handlers: make(map[string]*handler), parts: make(map[int]*partition),
 		kick: make(chan struct{}, 1),
+	}
+	var err error
+	if t.sub, err = t.join(g.ctx, from); err != nil {
+		return nil, err
 	}
 	g.topics = append(g.topics, t)
 	return t, nil
@@ -317,9 +303,13 @@ func (g *groupRun) ended() {
 
 // run calls the handler that items share.
 func (g *groupRun) run(items []*item) (err error) {
-	ctx, release := taskContext(items)
-	defer release()
-	h := items[0].h
+	first := items[0]
+	h, ctx := first.h, first.p.ctx
+	if len(items) > 1 {
+		var release func()
+		ctx, release = taskContext(items)
+		defer release()
+	}
 	if g.sub.opts.Timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, g.sub.opts.Timeout)
@@ -331,17 +321,26 @@ func (g *groupRun) run(items []*item) (err error) {
 		}
 	}()
 	if len(items) == 1 {
-		e := g.received(items[0])
-		if h.batch != nil {
-			return h.call(ctx, e)
+		if h.batch == nil {
+			ctx = g.handling(ctx, first)
 		}
-		return h.call(&handling{Context: ctx, event: &e.Event, group: g.sub.group, quiet: e.Quiet}, e)
+		return h.call(ctx, g.received(first))
 	}
 	batch := make([]Received[[]byte], len(items))
 	for i, it := range items {
 		batch[i] = g.received(it)
 	}
 	return h.batch(ctx, batch)
+}
+
+// handling is the context of an item's handler.
+func (g *groupRun) handling(ctx context.Context, it *item) context.Context {
+	h := &it.handling
+	if h.Context != nil { // somebody may still have that of an earlier try
+		h = &handling{}
+	}
+	h.Context, h.message, h.group, h.quiet = ctx, &it.Message, g.sub.group, it.Replay && it.p.claim.Quiet
+	return h
 }
 
 // taskContext ends when a partition of the task is lost or the drain deadline has
@@ -374,7 +373,7 @@ func taskContext(items []*item) (context.Context, func()) {
 func (g *groupRun) received(it *item) Received[[]byte] {
 	e := eventOf(&it.Message)
 	return Received[[]byte]{Event: e, Data: e.Data, Delivery: Delivery{
-		Topic: it.p.t.name, Group: g.sub.group, Position: position(it.Partition, it.Position), Stored: it.Stored,
+		Topic: cmp.Or(it.Delivery.Topic, it.p.t.name), Group: g.sub.group, Position: it.at, Stored: it.Stored,
 		Attempt: it.attempts + 1, Replay: it.Replay, Quiet: it.Replay && it.p.claim.Quiet, Run: it.p.claim.Run,
 	}}
 }

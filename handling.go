@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+
+	"github.com/deedgo/deed/driver"
 )
 
 // handling is a handler's context: it knows the event being handled.
 type handling struct {
 	context.Context
-	event     *Event
+	message   *driver.Message
 	group     string
 	quiet     bool
 	rehearsal bool
@@ -32,7 +34,7 @@ func handlingOf(ctx context.Context) *handling {
 // Handling returns the event whose handler ctx belongs to.
 func Handling(ctx context.Context) (Event, bool) {
 	if h := handlingOf(ctx); h != nil {
-		return *h.event, true
+		return eventOf(h.message), true
 	}
 	return Event{}, false
 }
@@ -61,27 +63,27 @@ func IdempotencyKey(ctx context.Context, step string) string {
 	if h == nil {
 		return ""
 	}
-	return h.group + "/" + h.event.Source + "/" + h.event.ID + "/" + step
+	return h.group + "/" + h.message.Source + "/" + h.message.ID + "/" + step
 }
 
-// inherit fills correlation, causation and trace from the event being handled.
-func (e *Event) inherit(ctx context.Context) {
-	h := handlingOf(ctx)
+// inherit fills correlation, causation and trace from the event being handled, if
+// any is.
+func (e *Event) inherit(h *handling) {
 	if h == nil {
 		return
 	}
-	parent := h.event
+	parent := h.message.Attributes
 	if e.CorrelationID == "" {
-		if e.CorrelationID = parent.CorrelationID; e.CorrelationID == "" {
-			e.CorrelationID = parent.ID
+		if e.CorrelationID = parent[attrCorrelationID]; e.CorrelationID == "" {
+			e.CorrelationID = h.message.ID
 		}
 	}
 	if e.CausationID == "" {
-		e.CausationID = parent.ID
+		e.CausationID = h.message.ID
 	}
-	if e.TraceParent == "" && parent.TraceParent != "" {
-		e.TraceParent = childTrace(parent.TraceParent)
-		e.TraceState = parent.TraceState
+	if trace := parent[attrTraceParent]; e.TraceParent == "" && trace != "" {
+		e.TraceParent = childTrace(trace)
+		e.TraceState = parent[attrTraceState]
 	}
 }
 

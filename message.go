@@ -15,7 +15,7 @@ func (e *Event) message() driver.Message {
 	}
 	n := len(e.Extensions)
 	for _, a := range e.attributes() {
-		if *a.value != "" {
+		if a.value != "" {
 			n++
 		}
 	}
@@ -25,8 +25,8 @@ func (e *Event) message() driver.Message {
 	m.Attributes = make(map[string]string, n)
 	maps.Copy(m.Attributes, e.Extensions)
 	for _, a := range e.attributes() {
-		if *a.value != "" {
-			m.Attributes[a.name] = *a.value
+		if a.value != "" {
+			m.Attributes[a.name] = a.value
 		}
 	}
 	return m
@@ -42,41 +42,49 @@ func eventOf(m *driver.Message) Event {
 		ID: m.ID, Source: m.Source, Type: m.Type, Version: max(m.Version, 1), Key: m.Key, Time: m.Time,
 		ContentType: m.ContentType, Data: m.Data,
 	}
-	known := 0
-	if len(m.Attributes) > 0 {
-		for _, a := range e.attributes() {
-			if v, ok := m.Attributes[a.name]; ok {
-				*a.value = v
-				known++
-			}
-		}
-	}
-	if len(m.Attributes) > known {
-		e.Extensions = make(map[string]string, len(m.Attributes)-known)
-		for name, v := range m.Attributes {
-			if !reservedAttribute(name) {
-				e.Extensions[name] = v
-			}
+	for name, v := range m.Attributes {
+		switch field := e.attribute(name); {
+		case field != nil:
+			*field = v
+		case reservedAttribute(name):
+		case e.Extensions == nil:
+			e.Extensions = map[string]string{name: v}
+		default:
+			e.Extensions[name] = v
 		}
 	}
 	return e
 }
 
-type attribute struct {
-	name  string
-	value *string
+// attributes lists the fields that engines keep among their Attributes.
+func (e *Event) attributes() [6]struct{ name, value string } {
+	return [...]struct{ name, value string }{
+		{attrSubject, e.Subject},
+		{attrSchema, e.Schema},
+		{attrCorrelationID, e.CorrelationID},
+		{attrCausationID, e.CausationID},
+		{attrTraceParent, e.TraceParent},
+		{attrTraceState, e.TraceState},
+	}
 }
 
-// attributes lists the fields that engines keep among their Attributes.
-func (e *Event) attributes() [6]attribute {
-	return [...]attribute{
-		{attrSubject, &e.Subject},
-		{attrSchema, &e.Schema},
-		{attrCorrelationID, &e.CorrelationID},
-		{attrCausationID, &e.CausationID},
-		{attrTraceParent, &e.TraceParent},
-		{attrTraceState, &e.TraceState},
+// attribute returns the field of one of attributes, nil for any other name.
+func (e *Event) attribute(name string) *string {
+	switch name {
+	case attrSubject:
+		return &e.Subject
+	case attrSchema:
+		return &e.Schema
+	case attrCorrelationID:
+		return &e.CorrelationID
+	case attrCausationID:
+		return &e.CausationID
+	case attrTraceParent:
+		return &e.TraceParent
+	case attrTraceState:
+		return &e.TraceState
 	}
+	return nil
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

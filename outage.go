@@ -27,13 +27,17 @@ type try struct {
 	failed bool
 }
 
-// tried remembers how a key's latest try ended. Successes count only beside
-// failures, so that a healthy partition pays nothing.
+// succeeded counts a success, which it does only beside failures, so that a healthy
+// partition pays nothing.
+func (o *outage) succeeded(it *item) {
+	if o.tries != nil {
+		o.tried(outageKey(it), time.Now(), false)
+	}
+}
+
+// tried remembers how a key's latest try ended.
 func (o *outage) tried(key string, now time.Time, failed bool) {
 	if o.tries == nil {
-		if !failed {
-			return
-		}
 		o.tries = make(map[string]try)
 	}
 	if _, known := o.tries[key]; known || len(o.tries) < outageTries {

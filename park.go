@@ -54,13 +54,13 @@ func (g *groupRun) park(it *item, rec driver.Parked) {
 		g.advance(q)
 	default:
 		q.pop()
-		p.parked[it.Key] = struct{}{}
+		p.parked[q.key] = struct{}{}
 		for q.len() > 0 {
 			if next := q.pop(); !next.done {
 				p.parkBehind(next)
 			}
 		}
-		delete(p.keys, it.Key)
+		delete(p.keys, q.key)
 	}
 }
 
@@ -275,8 +275,9 @@ func (t *topicRun) startRun(ctx context.Context, p *partition, head *driver.Lett
 
 // itemOf turns a record into work. A redriven one starts afresh.
 func (p *partition) itemOf(l *driver.Letter, run *sideRun) *item {
-	it := &item{Delivery: &l.Delivery, p: p, h: p.t.handlerFor(l.Type), side: run}
+	it := &item{Delivery: &l.Delivery, p: p, h: p.t.handlerFor(&l.Delivery), side: run}
 	it.Partition = p.claim.Partition
+	it.at = position(it.Partition, it.Position)
 	if l.State != driver.Redriven {
 		it.attempts, it.crashes = l.Attempts, l.Crashes
 		it.suspect = p.claim.Suspect && l.Due.Before(p.granted) && l.State == driver.Waiting

@@ -2,6 +2,8 @@ package deed
 
 import (
 	"context"
+	"maps"
+	"strings"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -11,12 +13,15 @@ const (
 	// windowMax is how many events of a partition may be in flight. What a dead
 	// member may have been handling lies within it, see suspect.go.
 	windowMax = 1024
-	// windowRoom is the room that a partition must have to be fetched from, and the
-	// most events of one fetch, so that no fetch overruns a window.
+	// windowRoom is the room that a partition must have to be fetched from. A fetch is
+	// of no more events than there is room for in each.
 	windowRoom = 256
 	// parkedMax is how many keys of a partition may be parked. Their names are in
 	// memory; at the limit the partition waits.
 	parkedMax = 1 << 16
+	// keysMax is how many keys may have a queue before those without events lose
+	// theirs. The others keep it for the next event.
+	keysMax = 2 * windowMax
 )
 
 // partition is one claimed partition. Its fields are guarded by the group's mutex,
@@ -69,7 +74,7 @@ func newPartition(t *topicRun, c driver.Claim) *partition {
 // accept puts a delivery on its way. The caller holds g.mu.
 func (p *partition) accept(it *item) {
 	g := p.t.g
-	it.p, it.h = p, p.t.handlerFor(it.Type)
+	it.p = p
 	g.fetched++
 	it.arrival = g.fetched
 	p.window.push(it)
@@ -113,8 +118,11 @@ func (p *partition) queueOf(key string) *keyQueue {
 	}
 	q := p.keys[key]
 	if q == nil {
-		q = &keyQueue{p: p, key: key}
-		p.keys[key] = q
+		if len(p.keys) >= keysMax {
+			maps.DeleteFunc(p.keys, func(_ string, q *keyQueue) bool { return q.len() == 0 && !q.busy })
+		}
+		q = &keyQueue{p: p, key: strings.Clone(key)} // an engine's strings may share memory with many others
+		p.keys[q.key] = q
 	}
 	return q
 }

@@ -14,8 +14,7 @@ import (
 // surely not stored and which are unknown; deed's own retries never store twice.
 // In a handler that sees an event again after a quiet reset nothing is announced.
 func (b *Bus) Publish(ctx context.Context, drafts ...Draft) error {
-	_, err := b.PublishReceipt(ctx, drafts...)
-	return err
+	return b.publish(ctx, drafts, nil)
 }
 
 // Receipt is what became of published drafts.
@@ -23,107 +22,61 @@ type Receipt struct {
 	Stored     int // stored by this call
 	Duplicates int // inside the topic's dedupe window, and not stored again
 
-	last map[string]map[int]string // by topic and partition
+	last []reached // of each partition that something was stored on
+}
+
+// reached is a position.
+type reached struct {
+	topic     string
+	partition int
+	position  string
 }
 
 // Cursor returns where on a topic the drafts lie, for [Bus.WaitFor]. It is empty
 // for a topic that nothing was stored on.
-func (r Receipt) Cursor(topic string) Cursor { return cursorOf(r.last[topic]) }
+func (r Receipt) Cursor(topic string) Cursor {
+	positions := make(map[int]string)
+	for _, at := range r.last {
+		if at.topic == topic {
+			positions[at.partition] = at.position
+		}
+	}
+	return cursorOf(positions)
+}
 
-func (r *Receipt) passed(topic string, partition int, position string) {
-	if position == "" {
+// add counts what became of a part. A nil receipt is not asked for.
+func (r *Receipt) add(p *part) {
+	if r == nil {
 		return
 	}
-	if r.last == nil {
-		r.last = make(map[string]map[int]string)
+	r.Stored += p.receipt.Stored
+	r.Duplicates += p.count - p.receipt.Stored
+	if p.receipt.Last != "" {
+		r.last = append(r.last, reached{p.info.Name, p.partition, p.receipt.Last})
 	}
-	if r.last[topic] == nil {
-		r.last[topic] = make(map[int]string)
-	}
-	r.last[topic][partition] = position
 }
 
 // PublishReceipt is Publish for callers who want to know about duplicates.
 func (b *Bus) PublishReceipt(ctx context.Context, drafts ...Draft) (Receipt, error) {
+	var sum Receipt
+	err := b.publish(ctx, drafts, &sum)
+	return sum, err
+}
+
+func (b *Bus) publish(ctx context.Context, drafts []Draft, sum *Receipt) error {
 	if len(drafts) == 0 || Quiet(ctx) {
-		return Receipt{}, nil
+		return nil
 	}
-	parts, err := b.split(ctx, drafts)
-	if err != nil {
+	r := b.publisher.request(len(drafts))
+	if err := b.split(ctx, drafts, r); err != nil {
+		b.publisher.release(r)
 		all := make([]int, len(drafts))
 		for i := range all {
 			all[i] = i
 		}
-		return Receipt{}, &PublishError{Topic: topicName(&drafts[0]), NotStored: all, Err: err}
+		return &PublishError{Topic: topicName(&drafts[0]), NotStored: all, Err: err}
 	}
-	return b.publisher.publish(ctx, parts)
-}
-
-// split prepares the drafts and divides them by partition, in order.
-func (b *Bus) split(ctx context.Context, drafts []Draft) ([]*part, error) {
-	parts, place, err := b.place(ctx, drafts)
-	if err != nil {
-		return nil, err
-	}
-	for i := range drafts {
-		d, p := &drafts[i], place[i]
-		e, err := prepare(ctx, d, b.opts.Source)
-		if err == nil {
-			err = b.admit(&e, d.NotBefore)
-		}
-		if err != nil {
-			return nil, draftError(i, len(drafts), d, err)
-		}
-		m := e.message()
-		m.NotBefore = d.NotBefore
-		p.messages = append(p.messages, m)
-		p.drafts = append(p.drafts, i)
-		p.bytes += len(m.Data)
-	}
-	return parts, nil
-}
-
-// place finds each draft's part, and makes the parts as large as they will be.
-func (b *Bus) place(ctx context.Context, drafts []Draft) (parts, place []*part, err error) {
-	type at struct {
-		topic     string
-		partition int
-	}
-	index := make(map[at]*part, 1)
-	place = make([]*part, len(drafts))
-	spread := b.publisher.spread.Add(1)
-	for i := range drafts {
-		d := &drafts[i]
-		info, err := b.topic(ctx, d.topic)
-		if err != nil {
-			return nil, nil, err
-		}
-		where := at{d.topic.name, partitionFor(info, &d.Event, spread)}
-		p := index[where]
-		if p == nil {
-			p = &part{info: info, partition: where.partition}
-			index[where] = p
-			parts = append(parts, p)
-		}
-		p.count++
-		place[i] = p
-	}
-	for _, p := range parts {
-		p.messages = make([]driver.Message, 0, p.count)
-		p.drafts = make([]int, 0, p.count)
-	}
-	return parts, place, nil
-}
-
-func draftError(i, n int, d *Draft, err error) error {
-	name := d.Type
-	if name == "" {
-		name = "event"
-	}
-	if n == 1 {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return fmt.Errorf("%s, draft %d of %d: %w", name, i+1, n, err)
+	return b.publisher.publish(ctx, r, sum)
 }
 
 // admit refuses what the bus or its engine cannot keep.
@@ -141,30 +94,8 @@ func (b *Bus) admit(e *Event, notBefore time.Time) error {
 // Prepare fills what a draft left empty, as Publish does, encodes its value and
 // checks it: for outboxes, which store events before they are published.
 func Prepare(ctx context.Context, d Draft, source string) (Event, error) {
-	return prepare(ctx, &d, source)
-}
-
-func prepare(ctx context.Context, d *Draft, source string) (Event, error) {
-	e := d.Event
-	if d.encode != nil {
-		data, err := d.encode()
-		if err != nil {
-			return e, fmt.Errorf("encode: %w", err)
-		}
-		e.Data = data
-	}
-	if e.ID == "" {
-		e.ID = NewID()
-	}
-	if e.Source == "" {
-		e.Source = source
-	}
-	if e.Time.IsZero() {
-		e.Time = time.Now()
-	}
-	e.Version = max(e.Version, 1)
-	e.inherit(ctx)
-	return e, e.validate()
+	p := preparation{source: source, parent: handlingOf(ctx), events: 1}
+	return p.event(&d)
 }
 
 // PublishError is a failed Publish.
@@ -206,7 +137,9 @@ type Sequenced struct {
 
 // PublishSequenced appends each run with its own stamps. The errors are parallel
 // to runs: nil means stored, now or before; driver.ErrGap means that an earlier run
-// is missing.
+// is missing; driver.ErrNotFound that the topic was deleted, or with driver.ErrLost
+// that the engine lost it, and that the next call creates it. A run without events asks
+// whether all before its Seq is stored.
 func (b *Bus) PublishSequenced(ctx context.Context, runs []Sequenced) []error {
 	errs := make([]error, len(runs))
 	batches := make([]driver.Batch, 0, len(runs))
@@ -228,9 +161,7 @@ func (b *Bus) PublishSequenced(ctx context.Context, runs []Sequenced) []error {
 		if errs[i] = err; err == nil {
 			errs[i] = receipts[k].Err
 		}
-		if errors.Is(errs[i], driver.ErrNotFound) {
-			b.topics.forget(runs[i].Topic.name)
-		}
+		errs[i] = b.gone(ctx, runs[i].Topic.name, batches[k].Generation, errs[i])
 	}
 	return errs
 }

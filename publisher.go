@@ -3,7 +3,6 @@ package deed
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +25,8 @@ const (
 type publisher struct {
 	bus    *Bus
 	spread atomic.Uint64 // deals events without order over the partitions
+	unused sync.Pool     // of requests
+	rooms  rooms
 	queue  chan *request
 	stop   chan struct{}
 	done   sync.WaitGroup
@@ -34,30 +35,18 @@ type publisher struct {
 	// Owned by the flushing goroutine.
 	producer string
 	next     map[seqKey]int64
+	// What follows is only kept for its memory.
+	requests []*request
+	all      []run
+	runs     []*run
+	batches  []driver.Batch
 }
 
+// seqKey is what has a sequence: a topic that is made anew begins with 1.
 type seqKey struct {
-	topic     string
-	partition int
-}
-
-// part is what one Publish call puts on one partition.
-type part struct {
-	info      driver.TopicInfo
-	partition int
-	messages  []driver.Message
-	drafts    []int // index of each message among the caller's drafts
-	count     int   // how many messages there will be
-	bytes     int
-
-	receipt driver.Receipt
-}
-
-// request is one Publish call.
-type request struct {
-	parts []*part
-	taken atomic.Bool // by the flush, or by a caller who gave up first
-	done  chan struct{}
+	topic      string
+	generation int
+	partition  int
 }
 
 func newPublisher(b *Bus) *publisher {
@@ -74,36 +63,39 @@ func (p *publisher) close() {
 	p.done.Wait()
 }
 
-// publish hands the parts over and waits for the outcome.
-func (p *publisher) publish(ctx context.Context, parts []*part) (Receipt, error) {
+// publish hands a request over, waits for the outcome and adds it to sum.
+func (p *publisher) publish(ctx context.Context, r *request, sum *Receipt) error {
 	p.once.Do(func() { p.done.Go(p.loop) })
-	r := &request{parts: parts, done: make(chan struct{})}
 	select {
-	case p.queue <- r:
-	case <-ctx.Done():
-		return Receipt{}, r.fail(ctx.Err(), false)
-	case <-p.stop:
-		return Receipt{}, r.fail(driver.ErrClosed, false)
+	case p.queue <- r: // the usual case, at a fraction of the cost of the select below
+	default:
+		select {
+		case p.queue <- r:
+		case <-ctx.Done():
+			return r.fail(ctx.Err(), false)
+		case <-p.stop:
+			return r.fail(driver.ErrClosed, false)
+		}
 	}
 	select {
 	case <-r.done:
-		return r.outcome()
+		return p.outcome(r, sum)
 	case <-ctx.Done():
-		return Receipt{}, r.fail(context.Cause(ctx), r.taken.Swap(true))
+		return r.fail(context.Cause(ctx), r.taken.Swap(true))
 	case <-p.stop:
 		if r.taken.Swap(true) { // in flight: close waits for the flush
 			<-r.done
-			return r.outcome()
+			return p.outcome(r, sum)
 		}
-		return Receipt{}, r.fail(driver.ErrClosed, false)
+		return r.fail(driver.ErrClosed, false)
 	}
 }
 
 // fail reports every draft of r as not stored, or as unknown.
 func (r *request) fail(err error, unknown bool) error {
-	var drafts []int
-	for _, p := range r.parts {
-		drafts = append(drafts, p.drafts...)
+	drafts := make([]int, len(r.place))
+	for i := range drafts {
+		drafts[i] = i
 	}
 	e := &PublishError{Topic: r.parts[0].info.Name, Err: err}
 	if unknown {
@@ -114,30 +106,32 @@ func (r *request) fail(err error, unknown bool) error {
 	return e
 }
 
-// outcome adds the parts' receipts up.
-func (r *request) outcome() (Receipt, error) {
-	var sum Receipt
+// outcome adds the parts' receipts to sum and lets the request go.
+func (p *publisher) outcome(r *request, sum *Receipt) error {
+	defer p.release(r)
 	var failed *PublishError
-	for _, p := range r.parts {
-		if p.receipt.Err == nil {
-			sum.Stored += p.receipt.Stored
-			sum.Duplicates += len(p.messages) - p.receipt.Stored
-			sum.passed(p.info.Name, p.partition, p.receipt.Last)
-			continue
-		}
-		if failed == nil {
-			failed = &PublishError{Topic: p.info.Name, Err: p.receipt.Err}
-		}
-		if surelyNotStored(p.receipt.Err) {
-			failed.NotStored = append(failed.NotStored, p.drafts...)
-		} else {
-			failed.Unknown = append(failed.Unknown, p.drafts...)
+	for i := range r.parts {
+		part := &r.parts[i]
+		switch {
+		case part.receipt.Err == nil:
+			sum.add(part)
+		case failed == nil:
+			failed = &PublishError{Topic: part.info.Name, Err: part.receipt.Err}
 		}
 	}
-	if failed != nil {
-		return sum, failed
+	if failed == nil {
+		return nil
 	}
-	return sum, nil
+	for i, k := range r.place {
+		switch err := r.parts[k].receipt.Err; {
+		case err == nil:
+		case surelyNotStored(err):
+			failed.NotStored = append(failed.NotStored, i)
+		default:
+			failed.Unknown = append(failed.Unknown, i)
+		}
+	}
+	return failed
 }
 
 func surelyNotStored(err error) bool {
@@ -175,6 +169,8 @@ func (p *publisher) loop() {
 
 // gather takes what is queued behind first, up to the bounds of a flush.
 func (p *publisher) gather(first *request) (batch []*request, held *request) {
+	batch = p.requests[:0]
+	defer func() { p.requests = batch }()
 	events, bytes := 0, 0
 	for r := first; ; {
 		n, size := r.size()
@@ -195,167 +191,8 @@ func (p *publisher) gather(first *request) (batch []*request, held *request) {
 }
 
 func (r *request) size() (events, bytes int) {
-	for _, p := range r.parts {
-		events += len(p.messages)
-		bytes += p.bytes
+	for i := range r.parts {
+		bytes += r.parts[i].bytes
 	}
-	return events, bytes
-}
-
-// flush publishes a batch of requests and tells their callers.
-func (p *publisher) flush(ctx context.Context, requests []*request) {
-	var parts []*part
-	for _, r := range requests {
-		parts = append(parts, r.parts...)
-	}
-	p.send(ctx, merge(parts))
-	for _, r := range requests {
-		close(r.done)
-	}
-}
-
-// run is a batch on its way to the engine, with the parts that it is made of.
-type run struct {
-	parts   []*part
-	batch   driver.Batch
-	restamp bool // nothing of it was stored, and what went before it never will be
-}
-
-func (r *run) at() seqKey { return seqKey{r.batch.Topic, r.batch.Partition} }
-
-// merge joins parts of the same partition, so that an engine sees one batch for
-// it. Parts of topics with a dedupe window stay apart: each caller is told how many
-// of its own were duplicates.
-func merge(parts []*part) []*run {
-	runs := make([]*run, 0, len(parts))
-	open := make(map[seqKey]*run, len(parts))
-	for _, p := range parts {
-		at := seqKey{p.info.Name, p.partition}
-		r := open[at]
-		if r == nil || p.info.Dedupe > 0 || r.batch.Generation != p.info.Generation {
-			r = &run{batch: driver.Batch{
-				Topic: p.info.Name, Generation: p.info.Generation, Partition: p.partition, Messages: p.messages,
-			}}
-			r.batch.Messages = r.batch.Messages[:len(p.messages):len(p.messages)] // appending copies
-			open[at] = r
-			runs = append(runs, r)
-		} else {
-			r.batch.Messages = append(r.batch.Messages, p.messages...)
-		}
-		r.parts = append(r.parts, p)
-	}
-	return runs
-}
-
-// send publishes runs, trying again those whose failure may pass. A repeated run
-// carries the same stamps, so nothing is stored twice.
-func (p *publisher) send(ctx context.Context, runs []*run) {
-	for _, r := range runs {
-		r.restamp = true
-	}
-	pause := publishPause
-	for try := 1; len(runs) > 0; try++ {
-		p.stamp(runs)
-		runs = p.try(ctx, runs, try == publishTries)
-		if len(runs) == 0 {
-			return
-		}
-		select {
-		case <-time.After(pause):
-			pause *= publishFactor
-		case <-p.stop:
-			p.try(ctx, runs, true)
-			return
-		}
-	}
-}
-
-// stamp numbers the runs that need it, each partition's where the one before ends.
-func (p *publisher) stamp(runs []*run) {
-	if !p.bus.features.Sequence {
-		return
-	}
-	next := make(map[seqKey]int64, len(runs))
-	for _, r := range runs {
-		if r.restamp {
-			r.batch.Producer, r.batch.Seq = p.producer, max(p.next[r.at()], next[r.at()], 1)
-			r.restamp = false
-		}
-		next[r.at()] = r.batch.Seq + int64(len(r.batch.Messages))
-	}
-}
-
-// try makes one engine call and returns the runs to try again, none at the last.
-func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*run) {
-	batches := make([]driver.Batch, len(runs))
-	for i, r := range runs {
-		batches[i] = r.batch
-	}
-	receipts, err := p.bus.conn.Publish(ctx, batches)
-	failed := make(map[seqKey]bool)
-	for i, r := range runs {
-		var receipt driver.Receipt
-		if receipt.Err = err; err == nil {
-			receipt = receipts[i]
-		}
-		if failed[r.at()] && errors.Is(receipt.Err, driver.ErrGap) {
-			// The gap is the failed run before this one, not a loss.
-			receipt.Err = fmt.Errorf("%w: what goes before it failed", driver.ErrNotStored)
-			r.restamp = true
-		}
-		if receipt.Err != nil {
-			failed[r.at()] = true
-			full := errors.Is(receipt.Err, driver.ErrFull) && p.bus.makeRoom(ctx, r.batch.Topic)
-			if !last && (full || mayPass(receipt.Err)) {
-				again = append(again, r)
-				continue
-			}
-		}
-		p.settle(r, receipt)
-	}
-	return again
-}
-
-// mayPass reports whether trying again can help.
-func mayPass(err error) bool {
-	for _, s := range [...]error{
-		driver.ErrRefused, driver.ErrGap, driver.ErrClosed, driver.ErrNotFound, driver.ErrFull,
-	} {
-		if errors.Is(err, s) {
-			return false
-		}
-	}
-	return true
-}
-
-// settle tells the run's parts what became of them and moves the sequence.
-func (p *publisher) settle(r *run, receipt driver.Receipt) {
-	at := r.at()
-	switch {
-	case receipt.Err == nil:
-		p.next[at] = max(p.next[at], r.batch.Seq+int64(len(r.batch.Messages)))
-	case errors.Is(receipt.Err, driver.ErrNotFound):
-		p.bus.topics.forget(r.batch.Topic)
-		receipt.Err = fmt.Errorf("the topic was deleted (publish again to create it): %w", receipt.Err)
-		delete(p.next, at)
-	case errors.Is(receipt.Err, driver.ErrGap):
-		p.bus.log.Error("deed: the engine lost events that it had acknowledged",
-			"topic", r.batch.Topic, "partition", r.batch.Partition, "producer", r.batch.Producer, "seq", r.batch.Seq)
-		p.renew()
-	case !surelyNotStored(receipt.Err):
-		p.renew() // the outcome is unknown, so the sequence cannot go on
-	}
-	for _, part := range r.parts {
-		part.receipt = receipt
-		part.receipt.Stored = len(part.messages)
-		if len(r.parts) == 1 && part.info.Dedupe > 0 {
-			part.receipt.Stored = receipt.Stored
-		}
-	}
-}
-
-// renew starts a new producer, whose sequences start at 1.
-func (p *publisher) renew() {
-	p.producer = NewID()
-	clear(p.next)
+	return len(r.place), bytes
 }

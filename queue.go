@@ -13,6 +13,7 @@ type item struct {
 	p        *partition
 	q        *keyQueue
 	h        *handler // nil for a type that the group passes over
+	at       string   // its position as the handler sees it
 	side     *sideRun // set for a record of the side log
 	arrival  int64    // counts what the group fetched
 	attempts int      // tries that were counted
@@ -21,6 +22,7 @@ type item struct {
 	single   bool     // its batch failed: runs alone
 	done     bool     // handled, parked or dead: the watermark may pass it
 	alone    [1]*item // itself, the usual task
+	handling handling // of its first try
 }
 
 // keyQueue holds a key's events in order. At most one of them is with a worker.
@@ -152,8 +154,6 @@ func (g *groupRun) advance(q *keyQueue) {
 	}
 	if q.len() > 0 {
 		g.ready(q)
-	} else if q.p.keys[q.key] == q {
-		delete(q.p.keys, q.key)
 	}
 }
 

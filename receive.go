@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -13,8 +15,8 @@ import (
 // topicRun is a group's part on one topic.
 type topicRun struct {
 	g        *groupRun
+	topic    *Topic
 	name     string
-	sub      driver.Subscription
 	side     driver.SideLog
 	log      *slog.Logger
 	handlers map[string]*handler
@@ -22,19 +24,30 @@ type topicRun struct {
 	kick     chan struct{} // there is something to store
 
 	// Guarded by the group's mutex.
+	sub       driver.Subscription
+	lost      bool // the engine has lost what sub is about: it is closed
 	parts     map[int]*partition
 	passed    int                // events of types without a handler
 	quieted   int                // replayed events that a quiet reset keeps from their handlers
 	interrupt context.CancelFunc // ends the Receive in progress
 	moved     bool               // a watermark has moved since positions were settled
 	starved   bool               // the Receive in progress leaves something out for want of room
+	losses    losses             // of a listener
 }
 
-func (t *topicRun) handlerFor(typeName string) *handler {
-	if h := t.handlers[typeName]; h != nil {
+func (t *topicRun) handlerFor(d *driver.Delivery) *handler {
+	if d.Unreadable != "" {
+		return unreadable(d.Unreadable)
+	}
+	if h := t.handlers[d.Type]; h != nil {
 		return h
 	}
 	return t.any
+}
+
+// unreadable handles an event of which even the type may be unknown.
+func unreadable(why string) *handler {
+	return &handler{call: func(context.Context, Received[[]byte]) error { return undecodable(errors.New(why)) }}
 }
 
 const (
@@ -47,7 +60,7 @@ const (
 func (t *topicRun) receive(ctx context.Context) error {
 	pause := receivePauseMin
 	for ctx.Err() == nil {
-		got, err := t.fetch(ctx)
+		got, err := t.next(ctx)
 		if err == nil {
 			pause = receivePauseMin
 			t.apply(ctx, got)
@@ -71,6 +84,17 @@ func (t *topicRun) receive(ctx context.Context) error {
 	return nil
 }
 
+// next fetches events, after it has joined the group anew where the engine lost it.
+func (t *topicRun) next(ctx context.Context) (got driver.Received, err error) {
+	if !t.lost {
+		if got, err = t.fetch(ctx); !errors.Is(err, driver.ErrLost) {
+			return got, err
+		}
+		t.abandon(err)
+	}
+	return driver.Received{}, t.rejoin(ctx)
+}
+
 // fetch asks the engine for as much as there is room for.
 func (t *topicRun) fetch(ctx context.Context) (driver.Received, error) {
 	g := t.g
@@ -78,13 +102,15 @@ func (t *topicRun) fetch(ctx context.Context) (driver.Received, error) {
 	defer interrupt()
 
 	g.mu.Lock()
-	f := driver.Fetch{Events: windowRoom, Bytes: min(g.sub.opts.InFlightBytes-g.bytes, receiveBytes)}
+	f := driver.Fetch{Events: windowMax, Bytes: min(g.sub.opts.InFlightBytes-g.bytes, receiveBytes)}
 	t.starved = false
 	for i, p := range t.parts {
 		if p.full = f.Bytes <= 0 || !p.room(); p.full {
 			f.Full = append(f.Full, i)
 			t.starved = true
+			continue
 		}
+		f.Events = min(f.Events, windowMax-p.window.len()) // they may be all of one partition
 	}
 	f.Bytes = max(f.Bytes, 1)
 	t.interrupt = interrupt
@@ -135,23 +161,49 @@ func (t *topicRun) apply(ctx context.Context, got driver.Received) {
 	for _, c := range got.Granted {
 		t.grant(ctx, c)
 	}
-	g := t.g
-	items := make([]item, len(got.Deliveries))
+	g, items := t.g, t.items(got.Deliveries)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i := range got.Deliveries {
-		p := t.parts[got.Deliveries[i].Partition]
-		if p == nil || p.wanted {
-			continue // given up since: the next owner gets it
+	t.missed(got.Missed)
+	var p *partition
+	for i := range items {
+		it := &items[i]
+		if p == nil || p.claim.Partition != it.Partition {
+			p = t.parts[it.Partition]
 		}
-		items[i].Delivery = &got.Deliveries[i]
-		p.accept(&items[i])
+		if p != nil && !p.wanted { // else given up since: the next owner gets it
+			p.accept(it)
+		}
 	}
 	for _, i := range got.Wanted {
 		if p := t.parts[i]; p != nil && !p.wanted {
 			t.yield(p)
 		}
 	}
+}
+
+// items makes work of deliveries, as far as that takes no lock. The positions share
+// one string.
+func (t *topicRun) items(ds []driver.Delivery) []item {
+	items := make([]item, len(ds))
+	var room [4096]byte
+	text := room[:0]
+	for i := range ds {
+		text = append(strconv.AppendInt(text, int64(ds[i].Partition), 10), '-')
+		text = append(text, ds[i].Position...)
+	}
+	all := string(text)
+	for i := range items {
+		it, d := &items[i], &ds[i]
+		n := strings.IndexByte(all, '-') + 1 + len(d.Position)
+		it.Delivery, it.at, all = d, all[:n], all[n:]
+		if i > 0 && ds[i-1].Type == d.Type && ds[i-1].Unreadable == d.Unreadable {
+			it.h = items[i-1].h
+		} else {
+			it.h = t.handlerFor(d)
+		}
+	}
+	return items
 }
 
 // yield starts handing a partition over: what runs may finish until the drain

@@ -24,8 +24,9 @@ func (s *Subscription) Rehearse(ctx context.Context, topic string, e Event) (err
 			err = &panicError{value: v, stack: string(debug.Stack())}
 		}
 	}()
+	m := e.message()
 	r := Received[[]byte]{Event: e, Data: e.Data, Delivery: Delivery{Topic: topic, Group: s.group, Attempt: 1}}
-	ctx = &handling{Context: ctx, event: &r.Event, group: s.group, rehearsal: true}
+	ctx = &handling{Context: ctx, message: &m, group: s.group, rehearsal: true}
 	if h.one != nil {
 		return h.one(ctx, r)
 	}

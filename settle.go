@@ -104,6 +104,7 @@ func (t *topicRun) settlePositions(ctx context.Context, leaving bool) error {
 	now := time.Now()
 	g.mu.Lock()
 	t.moved = false
+	sub := t.sub
 	for _, p := range t.parts {
 		s := driver.Settlement{
 			Partition: p.claim.Partition, Epoch: p.claim.Epoch, Rate: p.measure(now), Status: p.status,
@@ -121,7 +122,7 @@ func (t *topicRun) settlePositions(ctx context.Context, leaving bool) error {
 	if len(settlements) == 0 {
 		return nil
 	}
-	lost, err := t.sub.Settle(ctx, settlements)
+	lost, err := sub.Settle(ctx, settlements)
 	if err != nil {
 		return err
 	}
@@ -180,6 +181,7 @@ const leaveTimeout = 10 * time.Second
 func (t *topicRun) leave() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.g.ctx), leaveTimeout)
 	defer cancel()
+	t.reportLosses()
 	var errs []error
 	for _, p := range t.partitions() {
 		errs = append(errs, t.flushSide(ctx, p))

@@ -213,6 +213,7 @@ type Subscription struct {
 	group    string
 	opts     SubscribeOptions
 	handlers []Handler
+	listens  bool // made by Listen
 }
 
 // Subscribe declares what group does about the events of its handlers' topics. A

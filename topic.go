@@ -2,6 +2,7 @@ package deed
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -10,8 +11,9 @@ import (
 // Topic names a log of events and says how it is created. It is a value without a
 // connection: the same Topic works on every bus.
 type Topic struct {
-	name string
-	opts TopicOptions
+	name    string
+	opts    TopicOptions
+	pattern bool // name stands for all topics that it matches
 }
 
 // TopicOptions are settings that a topic is created with. They hold for the
@@ -32,6 +34,10 @@ type TopicOptions struct {
 	// MaxBytes bounds the data that the topic stores. Above it Publish fails and
 	// names the group that holds events back. Zero means no bound.
 	MaxBytes int64
+	// Pack stores events that are published together as one entry, where the engine has
+	// entries that cost it something each: several times as fast on Redis, and harder to
+	// read without deed. It excludes Dedupe.
+	Pack bool
 }
 
 // Values of TopicOptions.PartitionBy: order is kept per key, or per type.
@@ -49,7 +55,14 @@ func NewTopic(name string, opts *TopicOptions) *Topic {
 	return t
 }
 
-// Name returns the topic's name.
+// NewPattern stands for all topics whose names match, those of the future too: each "*"
+// is any characters, so that "sensors.*" matches sensors.kitchen and
+// sensors.kitchen.oven. Handlers of a pattern, and of types declared on it, get the
+// events of all these topics, on engines with Features.Patterns. To publish, name the
+// topic with [Draft.To].
+func NewPattern(pattern string) *Topic { return &Topic{name: pattern, pattern: true} }
+
+// Name returns the topic's name, or the pattern.
 func (t *Topic) Name() string { return t.name }
 
 // Options returns the settings that the topic was declared with.
@@ -59,10 +72,17 @@ func (t *Topic) settings() driver.TopicSettings {
 	return driver.TopicSettings{
 		Partitions: t.opts.Partitions, PartitionBy: t.opts.PartitionBy,
 		Dedupe: t.opts.Dedupe, Keep: t.opts.Keep, Hold: t.opts.Hold, MaxBytes: t.opts.MaxBytes,
+		Pack: t.opts.Pack,
 	}
 }
 
 func (t *Topic) validate() error {
+	if t.pattern {
+		if !strings.Contains(t.name, "*") {
+			return fmt.Errorf("pattern %s: it has no * (use NewTopic)", t.name)
+		}
+		return checkName("pattern", t.name, "*")
+	}
 	if err := CheckName("topic", t.name); err != nil {
 		return err
 	}
@@ -86,7 +106,10 @@ const (
 // CheckName reports whether name may name a topic or group: 1 to 200 letters,
 // digits and "._-" that do not start with a dot or dash, so that every engine and
 // shell takes it as it is. What is the kind of thing named, for the message.
-func CheckName(what, name string) error {
+func CheckName(what, name string) error { return checkName(what, name, "") }
+
+// checkName is CheckName for names that may have other characters, too.
+func checkName(what, name, others string) error {
 	if name == "" || len(name) > maxNameBytes {
 		return fmt.Errorf("%s name has %d bytes (want 1 to %d)", what, len(name), maxNameBytes)
 	}
@@ -94,8 +117,10 @@ func CheckName(what, name string) error {
 		switch {
 		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_':
 		case (c == '.' || c == '-') && i > 0:
+		case strings.IndexByte(others, c) >= 0:
 		default:
-			return fmt.Errorf("%s name %q: byte %d is %q (want letters, digits, and . _ - inside)", what, name, i+1, c)
+			return fmt.Errorf("%s name %q: byte %d is %q (want letters, digits, and . %s inside)",
+				what, name, i+1, c, strings.TrimSpace("_ - "+others))
 		}
 	}
 	return nil

@@ -3,6 +3,8 @@ package deed
 import (
 	"fmt"
 	"time"
+
+	"github.com/deedgo/deed/driver"
 )
 
 // Type ties a Go type to the explicit, versioned name of its events and to their
@@ -43,10 +45,7 @@ func (t *Type[T]) Topic() *Topic { return t.topic }
 func (t *Type[T]) New(v T) Draft {
 	d := Draft{
 		Event: Event{Type: t.name, Version: t.version, ContentType: t.codec.ContentType()},
-		topic: t.topic,
-		encode: func() ([]byte, error) {
-			return t.codec.Encode(v)
-		},
+		topic: t.topic, codec: t.codec, value: v,
 	}
 	if t.key != nil {
 		d.Key = t.key(v)
@@ -80,12 +79,22 @@ type Draft struct {
 	// engine without delays refuses it.
 	NotBefore time.Time
 
-	topic  *Topic
-	encode func() ([]byte, error) // nil means that Data is set
+	topic *Topic
+	codec Codec // of value; nil means that Data is set
+	value any
 }
 
 // NewDraft drafts an event without a Go type, as bridges and the command line do.
 func NewDraft(topic *Topic, e Event) Draft { return Draft{Event: e, topic: topic} }
+
+// To sends a draft whose type is declared on a pattern to one of the topics that the
+// pattern matches.
+func (d Draft) To(t *Topic) Draft {
+	if p := d.topic; p != nil && p.pattern && !t.pattern && driver.MatchTopic(p.name, t.name) {
+		d.topic = t
+	} // else Publish refuses what stays
+	return d
+}
 
 // Topic returns the topic that the draft is for.
 func (d *Draft) Topic() *Topic { return d.topic }

@@ -55,12 +55,25 @@ func cases(s *settings) []*benchCase {
 	closed("nats/sync-always", 2, 500, 4_000)
 	closed("watermill/gochannel", 8, 256, 150_000)
 	closed("watermill/gochannel", 64, 1, 150_000)
+	for _, mode := range redisModes {
+		closed("raw/redis"+mode.name, 8, 256, 400_000)
+		closed("deed/redis"+mode.name, 8, 256, 300_000)
+		closed("deed/redis-packed"+mode.name, 8, 256, 400_000)
+	}
+	closed("deed/redis", 64, 1, 100_000)
+	closed("deed/redis-window", 8, 256, 100_000)
+	closed("naive/redis", 8, 256, 20_000)
+	closed("watermill/redisstream", 32, 64, 20_000)
+	closed("asynq", 32, 64, 20_000)
 	for _, rate := range []int{rateQuiet, rateBusy} {
 		seconds := 4.0
 		if rate == rateBusy {
 			seconds = 2
 		}
-		for _, system := range []string{"deed/sqlite", "deed/mem", "nats", "nats/sync-always", "watermill/gochannel"} {
+		for _, system := range []string{
+			"deed/sqlite", "deed/mem", "nats", "nats/sync-always", "watermill/gochannel",
+			"deed/redis", "deed/redis-packed", "bare/redis", "naive/redis", "watermill/redisstream", "asynq",
+		} {
 			all = append(all, &benchCase{
 				Name:    fmt.Sprintf("%s at %d/s", system, rate),
 				Request: request{System: system, Rate: rate, Seconds: seconds},

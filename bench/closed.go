@@ -34,7 +34,7 @@ func closedLoop(ctx context.Context, r request) (sample, error) {
 	if err := l.run(ctx, max(r.Events/10, r.Batch)); err != nil {
 		return sample{}, err
 	}
-	m := startMeter()
+	m := startMeter(s)
 	if err := l.run(ctx, r.Events); err != nil {
 		return sample{}, err
 	}

@@ -18,6 +18,7 @@ type deedVariant struct {
 	codec   codecKind
 	window  bool // the topic has an id window
 	fromEnd bool // the group starts at the end of what is there
+	pack    bool // a batch is stored as one entry
 }
 
 // plain is what deed's cases publish without a codec.
@@ -39,32 +40,37 @@ func (rawCodec) Decode(data []byte, v any) error {
 // deedSystem measures deed as users run it: a typed publish, a group with a
 // handler, all defaults.
 func deedSystem(name, scheme, durability string, v *deedVariant) system {
-	if v == nil {
-		v = &deedVariant{}
-	}
 	return system{name: name, durability: durability,
 		start: func(ctx context.Context, dir string, handle func([]byte)) (*started, error) {
 			url := scheme + ":"
 			if scheme == "sqlite" {
 				url += filepath.Join(dir, "deed.db")
 			}
-			bus, err := openBus(ctx, url)
-			if err != nil {
-				return nil, err
-			}
-			var topicOpts deed.TopicOptions
-			if v.window {
-				topicOpts.Dedupe = time.Hour
-			}
-			topic := deed.NewTopic("orders", &topicOpts)
-			opts := &deed.SubscribeOptions{}
-			if v.fromEnd {
-				opts.From = deed.FromEnd()
-			}
-			draft, on := v.codec.ends(topic, handle)
-			sub := deed.Subscribe("bench", opts, on)
-			return startDeed(ctx, bus, sub, draft)
+			return openDeed(ctx, url, v, handle)
 		}}
+}
+
+// openDeed opens a bus with one topic and one group.
+func openDeed(ctx context.Context, url string, v *deedVariant, handle func([]byte)) (*started, error) {
+	if v == nil {
+		v = &deedVariant{}
+	}
+	bus, err := openBus(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	topicOpts := deed.TopicOptions{Pack: v.pack}
+	if v.window {
+		topicOpts.Dedupe = time.Hour
+	}
+	topic := deed.NewTopic("orders", &topicOpts)
+	opts := &deed.SubscribeOptions{}
+	if v.fromEnd {
+		opts.From = deed.FromEnd()
+	}
+	draft, on := v.codec.ends(topic, handle)
+	sub := deed.Subscribe("bench", opts, on)
+	return startDeed(ctx, bus, sub, draft)
 }
 
 // openBus opens a bus that logs nothing: thousands of dead letters would fill the

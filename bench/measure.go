@@ -112,6 +112,8 @@ func describe() machine {
 		for _, d := range info.Deps {
 			switch d.Path {
 			case "modernc.org/sqlite", "github.com/nats-io/nats-server/v2", "github.com/nats-io/nats.go",
+				"github.com/redis/rueidis", "github.com/redis/go-redis/v9", "github.com/hibiken/asynq",
+				"github.com/ThreeDotsLabs/watermill-redisstream",
 				"github.com/ThreeDotsLabs/watermill", "google.golang.org/protobuf":
 				m.Versions[d.Path] = d.Version
 			}

@@ -42,7 +42,7 @@ func openLoop(ctx context.Context, r request) (sample, error) {
 			}
 		})
 	}
-	m := startMeter()
+	m := startMeter(s)
 	late := generate(ctx, r.Rate, n, l, queue)
 	close(queue)
 	grace := time.NewTimer(openGrace)
@@ -59,7 +59,7 @@ func openLoop(ctx context.Context, r request) (sample, error) {
 		return sample{}, err
 	}
 	out := l.summary()
-	out.CPU, out.Late = used.CPU, quantile(late, 0.99)
+	out.CPU, out.ServerCPU, out.Late = used.CPU, used.ServerCPU, quantile(late, 0.99)
 	return out, s.stop()
 }
 

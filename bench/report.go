@@ -46,23 +46,22 @@ func (r *result) inPlace() time.Duration {
 // closedTable is about throughput.
 func (r *result) closedTable(b *strings.Builder) {
 	rows := 0
-	raw := r.median(rawCase, perSecond)
 	for _, c := range r.Cases {
 		if c.Request.Rate > 0 || len(c.Samples) == 0 {
 			continue
 		}
 		if rows++; rows == 1 {
 			b.WriteString("| publishers x batch | keeps | events/s (min to max) | of raw | CPU µs/event | " +
-				"allocs | bytes | peak MB |\n|---|---|--:|--:|--:|--:|--:|--:|\n")
+				"server's | allocs | bytes | peak MB |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n")
 		}
 		per := c.all(perSecond)
 		ratio := ""
-		if raw > 0 {
+		if raw := r.median(rawOf(c.Request.System), perSecond); raw > 0 {
 			ratio = fmt.Sprintf("%.2f", middle(per)/raw)
 		}
-		fmt.Fprintf(b, "| %s | %s | %s (%s to %s) | %s | %.2f | %.1f | %.0f | %.0f |\n",
+		fmt.Fprintf(b, "| %s | %s | %s (%s to %s) | %s | %.2f | %s | %.1f | %.0f | %.0f |\n",
 			c.Name, systemNamed(c.Request.System).durability, count(middle(per)), count(slices.Min(per)),
-			count(slices.Max(per)), ratio, middle(c.all(cpuPerEvent)),
+			count(slices.Max(per)), ratio, middle(c.all(cpuPerEvent)), c.serverCPU(),
 			middle(c.all(func(s sample) float64 { return s.Allocs })),
 			middle(c.all(func(s sample) float64 { return s.Bytes })),
 			middle(c.all(func(s sample) float64 { return s.PeakMB })))
@@ -80,8 +79,8 @@ func (r *result) openTable(b *strings.Builder) {
 			continue
 		}
 		if rows++; rows == 1 {
-			b.WriteString("| at a rate | keeps | p50 | p99 | p999 | handled in time | generator late p99 | CPU µs/event |\n" +
-				"|---|---|--:|--:|--:|--:|--:|--:|\n")
+			b.WriteString("| at a rate | keeps | p50 | p99 | p999 | handled in time | generator late p99 | " +
+				"CPU µs/event | server's |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n")
 		}
 		inTime := slices.Min(c.all(func(s sample) float64 { return s.InTime }))
 		d := func(of func(sample) time.Duration) string {
@@ -90,14 +89,36 @@ func (r *result) openTable(b *strings.Builder) {
 			}
 			return short(medianOf(c.Samples, of))
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %.0f %% | %s | %.1f |\n",
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %.0f %% | %s | %.1f | %s |\n",
 			c.Name, systemNamed(c.Request.System).durability,
 			d(p50), d(func(s sample) time.Duration { return s.P99 }), d(func(s sample) time.Duration { return s.P999 }),
-			inTime, short(medianOf(c.Samples, func(s sample) time.Duration { return s.Late })), middle(c.all(cpuPerEvent)))
+			inTime, short(medianOf(c.Samples, func(s sample) time.Duration { return s.Late })), middle(c.all(cpuPerEvent)),
+			c.serverCPU())
 	}
 	if rows > 0 {
 		b.WriteString("\n")
 	}
+}
+
+// rawOf names the case of the raw client that does what a system does.
+func rawOf(system string) string {
+	if !strings.Contains(system, "redis") && system != "asynq" {
+		return rawCase
+	}
+	for _, m := range redisModes {
+		if m.name != "" && strings.HasSuffix(system, m.name) {
+			return "raw/redis" + m.name + rawRedisLoad
+		}
+	}
+	return "raw/redis" + rawRedisLoad
+}
+
+// serverCPU is the processor time of a server beside the process, "" without one.
+func (c *benchCase) serverCPU() string {
+	if used := middle(c.all(func(s sample) float64 { return s.ServerCPU })); used > 0 {
+		return fmt.Sprintf("%.2f", used)
+	}
+	return ""
 }
 
 func perSecond(s sample) float64   { return s.PerSecond }

@@ -33,6 +33,7 @@ type sample struct {
 	Events    int           `json:"events"`
 	PerSecond float64       `json:"per_second,omitempty"`
 	CPU       float64       `json:"cpu_us_per_event,omitempty"`
+	ServerCPU float64       `json:"server_cpu_us_per_event,omitempty"`
 	Allocs    float64       `json:"allocs_per_event,omitempty"`
 	Bytes     float64       `json:"alloc_bytes_per_event,omitempty"`
 	PeakMB    float64       `json:"peak_mb,omitempty"`
@@ -98,28 +99,35 @@ func answer(ctx context.Context, s *settings) error {
 
 // meter measures what this process uses from its start on.
 type meter struct {
-	start time.Time
-	cpu   time.Duration
-	mem   runtime.MemStats
+	start  time.Time
+	server func() time.Duration
+	served time.Duration
+	cpu    time.Duration
+	mem    runtime.MemStats
 }
 
-func startMeter() *meter {
+func startMeter(s *started) *meter {
 	runtime.GC() // what was set up is nobody's cost
-	m := &meter{}
+	m := &meter{server: s.serverCPU}
+	if m.server == nil {
+		m.server = func() time.Duration { return 0 }
+	}
 	runtime.ReadMemStats(&m.mem)
+	m.served = m.server()
 	m.cpu, m.start = processCPU(), time.Now()
 	return m
 }
 
 // read returns the costs of so many events.
 func (m *meter) read(events int) sample {
-	took, cpu := time.Since(m.start), processCPU()-m.cpu
+	took, cpu, served := time.Since(m.start), processCPU()-m.cpu, m.server()-m.served
 	var now runtime.MemStats
 	runtime.ReadMemStats(&now)
 	n := float64(events)
 	return sample{
 		Events: events, PerSecond: n / took.Seconds(), CPU: float64(cpu.Nanoseconds()) / 1e3 / n,
-		Allocs: float64(now.Mallocs-m.mem.Mallocs) / n, Bytes: float64(now.TotalAlloc-m.mem.TotalAlloc) / n,
+		ServerCPU: float64(served.Nanoseconds()) / 1e3 / n,
+		Allocs:    float64(now.Mallocs-m.mem.Mallocs) / n, Bytes: float64(now.TotalAlloc-m.mem.TotalAlloc) / n,
 	}
 }
 

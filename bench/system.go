@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"strconv"
+	"time"
 )
 
 // payloadBytes is the size of an event's data, as all targets are stated.
@@ -33,11 +34,14 @@ type started struct {
 	publish func(ctx context.Context, events []event) error
 	// stop ends it after everything was handled and acknowledged.
 	stop func() error
+	// serverCPU is the processor time that a server beside this process has used. Nil
+	// when there is none.
+	serverCPU func() time.Duration
 }
 
 // systems are all that can be measured, by name.
 func systems() []system {
-	return []system{
+	return append([]system{
 		rawSQLite("raw/sqlite", rawLog),
 		rawSQLite("raw/sqlite-columns", rawColumns),
 		deedSystem("deed/sqlite", "sqlite", "power", nil),
@@ -49,7 +53,7 @@ func systems() []system {
 		natsJetStream("nats", "process, synced each 2 min", false),
 		natsJetStream("nats/sync-always", "power", true),
 		watermillChannel("watermill/gochannel"),
-	}
+	}, redisSystems()...)
 }
 
 func systemNamed(name string) *system {

@@ -8,6 +8,9 @@ import (
 // rawCase is what deed on SQLite is compared with.
 const rawCase = "raw/sqlite 1x1000"
 
+// rawRedisLoad is how the raw client on Redis is driven.
+const rawRedisLoad = " 8x256"
+
 // target is something that the numbers of one run are held against.
 type target struct {
 	what string
@@ -37,6 +40,25 @@ func targetsOf() []target {
 			}},
 		{what: "deed/sqlite in a grown log, of an empty one", want: 0.8,
 			got: ratio(systemGrown+" 8x256", "deed/sqlite 8x256")},
+		{what: "deed/redis end to end, of raw pipelined XADD", want: 0.8,
+			got: ratio("deed/redis 8x256", "raw/redis"+rawRedisLoad)},
+		{what: "deed/redis-packed end to end, of raw pipelined XADD", want: 1.7,
+			got: ratio("deed/redis-packed 8x256", "raw/redis"+rawRedisLoad)},
+		{what: "deed/redis end to end, of watermill on Redis Streams", want: 10,
+			got: ratio("deed/redis 8x256", "watermill/redisstream 32x64")},
+		{what: "deed/redis end to end, of asynq", want: 10, got: ratio("deed/redis 8x256", "asynq 32x64")},
+		{what: "deed/redis at 33333/s, p50 in milliseconds", want: 1, most: true,
+			got: func(r *result) (float64, bool) {
+				v := r.median(fmt.Sprintf("deed/redis at %d/s", rateBusy), func(s sample) float64 { return s.P50.Seconds() * 1e3 })
+				return v, v > 0
+			}},
+		{what: "deed/redis at 100/s, p50 over that of a bare XADD and XREAD", want: 1.3, most: true,
+			got: func(r *result) (float64, bool) {
+				p50 := func(s sample) float64 { return float64(s.P50) }
+				v := r.median(fmt.Sprintf("deed/redis at %d/s", rateQuiet), p50)
+				bare := r.median(fmt.Sprintf("bare/redis at %d/s", rateQuiet), p50)
+				return v / max(bare, 1), v > 0 && bare > 0
+			}},
 	}
 }
 

@@ -108,7 +108,7 @@ func consume(ctx context.Context, bus *deed.Bus, r request) (sample, error) {
 		handled.Add(1)
 		return nil
 	}))
-	m := startMeter()
+	m := startMeter(&started{})
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var running sync.WaitGroup

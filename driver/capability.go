@@ -9,15 +9,16 @@ import (
 // package deed finds them with [As]. Each is one idea. Methods are safe for
 // concurrent use.
 
-// TopicSettings are fixed for a generation of a topic, but for Keep, Hold and
+// TopicSettings are fixed for a generation of a topic, but for Dedupe, Keep, Hold and
 // MaxBytes.
 type TopicSettings struct {
 	Partitions  int           // 0 means DefaultPartitions
 	PartitionBy string        // "key" (also "") or "type"
-	Dedupe      time.Duration // id window by (source, id); 0 means none
+	Dedupe      time.Duration // id window by (source, id), of each partition; 0 means none
 	Keep        time.Duration // nothing younger is removed; 0 means DefaultKeep
 	Hold        time.Duration // how long a slow group holds events; 0 means for ever
 	MaxBytes    int64         // of data stored; above it publishing is ErrFull, 0 means no bound
+	Pack        bool          // a batch may be stored as one entry; needs Features.Pack
 }
 
 // Defaults of TopicSettings.
@@ -254,6 +255,13 @@ type Edit struct {
 	By   string
 	Why  string
 	Data []byte // what to put in its place; in Letter.Edits: what it was before
+}
+
+// Patterns is implemented by engines that subscribe by pattern, see [MatchTopic].
+type Patterns interface {
+	// SubscribePattern is Subscribe with a pattern for spec.Topic: to all topics that
+	// it matches, those of the future too. Each event comes once and names its topic.
+	SubscribePattern(ctx context.Context, spec SubscribeSpec) (Subscription, error)
 }
 
 // As finds capability T on c or on anything that c wraps. A wrapper opts in to

@@ -52,6 +52,13 @@ var (
 	// could drop. Nothing was stored; the text names the group. Trying again helps
 	// when that group gets on.
 	ErrFull = errors.New("the topic is full")
+	// ErrLost means that the engine no longer has what it had acknowledged, as a server
+	// that came back empty. With ErrNotFound it says that a topic or group is gone
+	// that nobody deleted: whoever needs it makes it anew.
+	ErrLost = errors.New("lost by the engine")
+	// ErrAway means that the engine cannot be reached now, and that it may
+	// come back: what a call did may be unknown, and the same call may succeed later.
+	ErrAway = errors.New("out of reach")
 	// ErrBusy means that the group has members, which the call does not accept.
 	ErrBusy = errors.New("the group has running members")
 )
@@ -82,7 +89,9 @@ type Batch struct {
 	// Producer and Seq make an append idempotent. Seq numbers the first message;
 	// the others follow. Sequences of one (Producer, Topic, Partition) are
 	// contiguous from 1: messages at or below the last one stored succeed without
-	// being stored again, a batch that starts after the next one is ErrGap. An
+	// being stored again, a batch that starts after the next one is ErrGap. So a batch
+	// without messages stores nothing, and is ErrGap when something before Seq is not
+	// there: by it a producer asks whether what was acknowledged is still stored. An
 	// empty Producer asks for a plain append.
 	Producer string
 	Seq      int64
@@ -108,6 +117,11 @@ type Delivery struct {
 	Position  string    // opaque, comparable for equality only, safe to log
 	Stored    time.Time // when the engine stored it
 	Replay    bool      // at or below what the group had committed before a reset
+	// Unreadable says why the engine cannot read what another program stored there; it
+	// is "" for all that deed stored. Such an event becomes a dead letter of every group.
+	// A side log keeps the text with the event.
+	Unreadable string
+	Topic      string // where it was published, from a subscription by pattern; else ""
 }
 
 // Claim is a member's fenced right to one partition of one topic for one group.
@@ -145,6 +159,8 @@ type Received struct {
 	// Wanted partitions should move to another member: handle what was fetched,
 	// then Settle with Release. Nothing more is fetched from them.
 	Wanted []int
+	// Missed is what passed the member by since the last call, on an ephemeral engine.
+	Missed Missed
 }
 
 // Settlement reports the progress of one claimed partition.
@@ -180,15 +196,28 @@ type SubscribeSpec struct {
 	Unsafe []string
 }
 
+// Missed says what a member on an ephemeral engine did not get, and never will. Zero
+// is nothing.
+type Missed struct {
+	Events int64 // came when the member had no room, the oldest of those that waited
+	// Deaf is why the member hears nothing any more: the connection was lost. Nobody
+	// knows what is published until it is back.
+	Deaf error
+	Back time.Duration // it hears again, after so long
+}
+
 // Conn is a connection to an engine. Its methods are safe for concurrent use.
 type Conn interface {
 	// Publish appends each batch, batches of one partition in slice order, and
 	// returns when they are as durable as Features promises. The receipts are
-	// parallel to batches. A non-nil error speaks for all of them.
+	// parallel to batches. A non-nil error speaks for all of them. Batches and their
+	// messages are the caller's again when it returns.
 	Publish(ctx context.Context, batches []Batch) ([]Receipt, error)
 
 	// Subscribe joins the group. ctx bounds the call, not the Subscription. An
-	// absent topic is ErrNotFound.
+	// absent topic is ErrNotFound. On an ephemeral engine the group is a name for
+	// logs, there are no topics to be absent, and whatever is published after
+	// Subscribe has returned is heard: as partition 0, granted once and for all.
 	Subscribe(ctx context.Context, spec SubscribeSpec) (Subscription, error)
 
 	// Features reports what the engine guarantees as it is configured. It does not

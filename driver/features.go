@@ -44,6 +44,13 @@ type Features struct {
 	Reset        bool // a group can be set back, and replays are told apart
 	Retention    bool // Keep, Hold and MaxBytes are kept
 	MultiProcess bool // several processes share it
+	Pack         bool // a topic may store batches as one entry each
+
+	// Ephemeral says that nothing is stored: an event goes to whoever listens when it
+	// is published, to each once at most, and to nobody later. Such an engine has no
+	// topics, groups, retries or dead letters, and settling does nothing.
+	Ephemeral bool
+	Patterns  bool // a subscription may be to all topics that a pattern matches
 
 	MaxEventBytes int // largest Data; 0 means no limit of the engine's own
 }

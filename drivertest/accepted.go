@@ -43,6 +43,7 @@ var acceptedChecks = []Check{
 		Name:    "batches-fail-alone",
 		Promise: "A batch that is refused stores nothing and takes no other with it.",
 		Why:     "A publisher gathers the events of many callers; one mistake must not cost the others.",
+		Takes:   hasTopics,
 		Run:     checkBatchesFailAlone,
 	},
 	{

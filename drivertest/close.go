@@ -11,6 +11,7 @@ var closeChecks = []Check{
 		Name:    "use-after-close",
 		Promise: "Every call on what was closed is ErrClosed, and closing again does nothing.",
 		Why:     "A stop that races a handler must end in a clear error, not in a hang or a panic.",
+		Takes:   hasTopics,
 		Run:     checkUseAfterClose,
 	},
 	{

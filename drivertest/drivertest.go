@@ -61,7 +61,7 @@ func Checks() []Check {
 		featuresChecks, topicsChecks, acceptedChecks, boundsChecks, completeChecks, startChecks, orderChecks,
 		sequenceChecks, dedupeChecks, membershipChecks, fencingChecks, frozenChecks, sideLogChecks, chainChecks,
 		marksChecks, lettersChecks, editChecks, groupsChecks, lagChecks, browseChecks, delayChecks,
-		resetChecks, replayChecks, retentionChecks, closeChecks,
+		resetChecks, replayChecks, retentionChecks, closeChecks, ephemeralChecks, patternsChecks,
 	)
 }
 
@@ -107,6 +107,14 @@ func (c Check) Lacks(conn driver.Conn) (reason string) {
 	return reason
 }
 
+// hasTopics is the Check.Takes of what is about topics as such.
+func hasTopics(c driver.Conn) string {
+	if _, ok := driver.As[driver.Topics](c); !ok {
+		return "has no topics to create and describe"
+	}
+	return ""
+}
+
 // needs makes a Check.Needs of the features that a promise takes.
 func needs(features ...feature) func(driver.Features) string {
 	return func(f driver.Features) string {
@@ -137,5 +145,7 @@ var (
 	delay    = feature{func(f driver.Features) bool { return f.Delay }, "delays nothing"}
 
 	reset     = feature{func(f driver.Features) bool { return f.Reset }, "cannot set groups back"}
+	ephemeral = feature{func(f driver.Features) bool { return f.Ephemeral }, "is not ephemeral: it stores events"}
+	patterns  = feature{func(f driver.Features) bool { return f.Patterns }, "does not subscribe by pattern"}
 	retention = feature{func(f driver.Features) bool { return f.Retention }, "removes nothing by itself"}
 )

@@ -39,6 +39,7 @@ func checkFeatures(t T, e *Env) {
 	_, hasBrowser := driver.As[driver.Browser](e.conn)
 	_, hasSideLog := driver.As[driver.SideLog](e.conn)
 	_, hasLetters := driver.As[driver.Letters](e.conn)
+	_, hasPatterns := driver.As[driver.Patterns](e.conn)
 	_, hasResetter := driver.As[driver.Resetter](e.conn)
 	for _, x := range []struct {
 		promise string
@@ -55,6 +56,11 @@ func checkFeatures(t T, e *Env) {
 		{"Reset", f.Reset, "driver.Resetter", hasResetter},
 		{"Reset", f.Reset, "Features.Fenced", f.Fenced},
 		{"Reset", f.Reset, "driver.Groups", hasGroups},
+		{"Patterns", f.Patterns, "driver.Patterns", hasPatterns},
+		{"Ephemeral", f.Ephemeral, "giving up groups", !f.Groups},
+		{"Ephemeral", f.Ephemeral, "giving up dead letters", !f.SideLog},
+		{"Ephemeral", f.Ephemeral, "giving up reading again", !f.Browse},
+		{"Ephemeral", f.Ephemeral, "giving up durability", f.Durability == driver.Memory},
 	} {
 		if x.made && !x.has {
 			t.Errorf("Features.%s is promised without %s", x.promise, x.takes)

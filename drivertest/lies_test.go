@@ -60,7 +60,7 @@ var lies = []lie{
 			}
 		})
 	}},
-	{"stores retries again", "sequence-repeat sequence-overlap sequence-gap sequence-concurrent-retries",
+	{"stores retries again", "sequence-repeat sequence-overlap sequence-gap sequence-asked sequence-concurrent-retries",
 		func(l *liar, _ *counter) {
 			l.rebatched(func(b *driver.Batch) { b.Producer = "" })
 		}},

@@ -30,6 +30,13 @@ var sequenceChecks = []Check{
 		Run:     checkSequenceGap,
 	},
 	{
+		Name:    "sequence-asked",
+		Promise: "A batch without messages stores nothing, and is ErrGap when something before it is not there.",
+		Why:     "An outbox asks so whether the engine still has what it acknowledged.",
+		Needs:   needs(groups, sequence),
+		Run:     checkSequenceAsked,
+	},
+	{
 		Name:    "sequence-is-its-producers",
 		Promise: "Sequences count from 1 for every producer, topic and partition; without a producer nothing is checked.",
 		Why:     "A producer that starts anew takes another name, and must be able to begin.",
@@ -98,6 +105,19 @@ func checkSequenceGap(t T, e *Env) {
 	e.wantErr("5 after 2", e.publishErr(produced(info, "producer", 5, numbered(5, 2)...)), driver.ErrGap)
 	e.publish(e.conn, produced(info, "producer", 3, numbered(3, 4)...)) // goes on as if nothing had been
 	e.wantEvents(info, numbered(1, 6))
+}
+
+func checkSequenceAsked(t T, e *Env) {
+	info := e.topic(driver.TopicSettings{Partitions: 1})
+	e.wantStored("nothing, before anything", e.publish(e.conn, produced(info, "producer", 1))[0], 0)
+	e.publish(e.conn, produced(info, "producer", 1, numbered(1, 3)...))
+	for _, seq := range []int64{1, 3, 4} {
+		e.wantStored("nothing, after 3", e.publish(e.open(), produced(info, "producer", seq))[0], 0)
+	}
+	e.wantErr("nothing, from 5 after 3", e.publishErr(produced(info, "producer", 5)), driver.ErrGap)
+	e.wantErr("nothing, from 2 of another producer", e.publishErr(produced(info, "other", 2)), driver.ErrGap)
+	e.publish(e.conn, produced(info, "producer", 4, numbered(4, 1)...)) // goes on as if nothing had been asked
+	e.wantEvents(info, numbered(1, 4))
 }
 
 func checkSequencePerProducer(t T, e *Env) {

@@ -14,24 +14,28 @@ var topicsChecks = []Check{
 		Name:    "topic-settings",
 		Promise: "A topic keeps the settings that it was created with, and says so.",
 		Why:     "A partition count that is not the one asked for breaks the order of every key.",
+		Takes:   hasTopics,
 		Run:     checkTopicSettings,
 	},
 	{
 		Name:    "topic-created-once",
 		Promise: "Creating a topic that exists returns it as it is.",
 		Why:     "Every service that starts creates its topics; the second must not change the first's.",
+		Takes:   hasTopics,
 		Run:     checkTopicCreatedOnce,
 	},
 	{
 		Name:    "topic-set",
 		Promise: "Dedupe, Keep and Hold can be changed; Partitions and PartitionBy cannot.",
 		Why:     "Another partition count would send a key's next event elsewhere, past the earlier ones.",
+		Takes:   hasTopics,
 		Run:     checkTopicSet,
 	},
 	{
 		Name:    "absent-topic",
 		Promise: "An absent topic is ErrNotFound, and nothing but CreateTopic creates it.",
 		Why:     "A mistyped name must be an error and not a new, empty topic.",
+		Takes:   hasTopics,
 		Run:     checkAbsentTopic,
 	},
 	{
@@ -39,18 +43,21 @@ var topicsChecks = []Check{
 		Promise: "A deleted topic is gone with its events and groups, and a new one is another life of the log.",
 		Why:     "A checkpoint of the old log must not be taken for one of the new.",
 		Needs:   needs(groups),
+		Takes:   hasTopics,
 		Run:     checkTopicDeleted,
 	},
 	{
 		Name:    "topic-generation",
 		Promise: "A batch for another generation or an absent partition is refused, and nothing of it is stored.",
 		Why:     "A publisher with an old partition count would break the order of keys.",
+		Takes:   hasTopics,
 		Run:     checkGeneration,
 	},
 	{
 		Name:    "topic-generation-never-repeats",
 		Promise: "Every creation under a name has a larger generation; a batch for an earlier one is refused.",
 		Why:     "A publisher that slept through it all must not write to the topic that took the name.",
+		Takes:   hasTopics,
 		Run:     checkGenerations,
 	},
 	{
@@ -58,6 +65,7 @@ var topicsChecks = []Check{
 		Promise: "Members of a deleted topic hear ErrNotFound, and cannot settle the one that takes its name.",
 		Why:     "A service that goes on waiting for what will never come looks healthy.",
 		Needs:   needs(groups),
+		Takes:   hasTopics,
 		Run:     checkDeletedMembers,
 	},
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/engine/deedredis"
 	"github.com/deedgo/deed/engine/deedsql"
 )
 
@@ -20,19 +21,35 @@ import (
 var ErrURL = errors.New("no engine has this URL")
 
 type scheme struct {
-	name string
-	open func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error)
+	name    string
+	open    func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error)
+	examine func(ctx context.Context, url string) ([]driver.Finding, error) // nil: there is no server to look at
 }
 
 // schemes is the one table of the engines there are. It is a table and not a
 // registry, so that reading it answers what a binary can open.
 var schemes = []scheme{
-	{"mem", func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	{name: "mem", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.Open(ctx, url, nil)
 	}},
-	{"sqlite", func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
+	{name: "mem+pubsub", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+		return deedmem.OpenPubSub(ctx, url)
+	}},
+	{name: "redis", open: openRedis, examine: deedredis.Examine},
+	{name: "redis+pubsub", open: openRedisPubSub},
+	{name: "rediss", open: openRedis, examine: deedredis.Examine},
+	{name: "rediss+pubsub", open: openRedisPubSub},
+	{name: "sqlite", open: func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
 		return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
 	}},
+}
+
+func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	return deedredis.Open(ctx, url, nil)
+}
+
+func openRedisPubSub(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	return deedredis.OpenPubSub(ctx, url)
 }
 
 // Schemes returns the URL schemes that Open knows, sorted.
@@ -63,26 +80,43 @@ func Open(ctx context.Context, url string, o *deed.Options) (*deed.Bus, error) {
 
 // OpenConn is Open without a bus, for programs that speak to the engine itself.
 func OpenConn(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
+	s, err := find(url)
+	if err != nil {
+		return nil, err
+	}
 	if o == nil {
 		o = &deed.Options{}
 	}
+	return s.open(ctx, url, o)
+}
+
+// Examine looks at the server that url names, also at one that Open refuses, and tells
+// what it is and is not set up to keep. It finds nothing where there is no server.
+func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
+	s, err := find(url)
+	if err != nil || s.examine == nil {
+		return nil, err
+	}
+	return s.examine(ctx, url)
+}
+
+// find returns the scheme of a URL.
+func find(url string) (scheme, error) {
 	name, _, ok := strings.Cut(url, ":")
 	if !ok {
-		return nil, fmt.Errorf("%w: %q has no scheme (want %s, as in sqlite:orders.db)", ErrURL, url, known())
+		return scheme{}, fmt.Errorf("%w: %q has no scheme (want %s, as in sqlite:orders.db)", ErrURL, url, known())
 	}
 	for _, s := range schemes {
 		if s.name == name {
-			return s.open(ctx, url, o)
+			return s, nil
 		}
 	}
 	// The rest of the URL may hold a password, so it is not repeated.
-	return nil, fmt.Errorf("%w: unknown scheme %q (want %s)", ErrURL, name, known())
+	return scheme{}, fmt.Errorf("%w: unknown scheme %q (want %s)", ErrURL, name, known())
 }
 
 func known() string {
 	names := Schemes()
-	for i := range names {
-		names[i] += ":"
-	}
-	return strings.Join(names, " or ")
+	last := len(names) - 1
+	return strings.Join(names[:last], ":, ") + ": or " + names[last] + ":"
 }

@@ -13,7 +13,7 @@ import (
 
 func TestOpen(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x.db")
-	for url, want := range map[string]string{"mem:": "mem", "mem:name": "mem", "sqlite:" + file: "sqlite"} {
+	for url, want := range map[string]string{"mem:": "mem", "mem:name": "mem", "mem+pubsub:": "mem+pubsub", "sqlite:" + file: "sqlite"} {
 		b, err := engine.Open(t.Context(), url, nil)
 		if err != nil {
 			t.Errorf("%s: %v", url, err)
@@ -29,13 +29,14 @@ func TestOpen(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	for _, url := range []string{"", "orders.db", "nosuch:x", "rediss://user:secret@host"} {
+	for _, url := range []string{"", "orders.db", "nosuch:x", "nats://user:secret@host"} {
 		b, err := engine.Open(t.Context(), url, nil)
 		if !errors.Is(err, engine.ErrURL) || b != nil {
 			t.Errorf("%q: %v, %v (want ErrURL)", url, b, err)
 			continue
 		}
-		if text := err.Error(); !strings.Contains(text, "mem: or sqlite:") || strings.Contains(text, "secret") {
+		text := err.Error()
+		if !strings.Contains(text, "rediss+pubsub: or sqlite:") || strings.Contains(text, "secret") {
 			t.Errorf("%q: %v", url, err)
 		}
 	}

@@ -22,8 +22,10 @@
 // events behind it go on, so for that key order is given up and the log says so.
 //
 // Rows stay for Options.Keep after they were sent. When the engine lost events that
-// it had acknowledged, after a failover for instance, the relay finds a gap, when
-// it starts or with the next event, and sends again what it still has.
+// it had acknowledged, as a server does that was killed or failed over, the relay
+// finds a gap: when it starts, with the next event, or when it asks, which it does every
+// two seconds. It then sends again what it still has; the engine recognises what it
+// kept. A topic that was deleted is left at that.
 //
 // # Tables
 //

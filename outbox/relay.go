@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/deedgo/deed"
@@ -42,9 +43,12 @@ type relay struct {
 
 	stamping sync.Mutex // held while stamps are written, in the database and in stamps
 
+	unsure atomic.Bool // whether the engine has what was sent: it did not answer when it was asked
+
 	mu     sync.Mutex
-	stamps map[place]*stamp // the producer that each partition's rows are stamped with
-	dirty  map[place]bool   // partitions with stamped rows to send
+	stamps map[place]*stamp         // the producer that each partition's rows are stamped with
+	dirty  map[place]bool           // partitions with stamped rows to send
+	sentTo map[place]deed.Sequenced // what comes after all that was sent, without events
 }
 
 // Run moves committed events to the bus until ctx ends. Then it makes a last pass,
@@ -52,6 +56,10 @@ type relay struct {
 // database is logged and tried again; Run returns an error only when the outbox
 // cannot be used at all, or the bus was closed.
 func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
+	if f := bus.Features(); f.Ephemeral {
+		return fmt.Errorf("outbox: run: %s stores nothing, so what was kept here until then would be lost "+
+			"(open an engine that stores events, or announce with Bus.Publish): %w", f.Engine, errors.ErrUnsupported)
+	}
 	// Not with ctx: even a Run that was stopped before it began makes its last pass.
 	if err := o.prepare(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("outbox: run: %w", err)
@@ -66,7 +74,7 @@ func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
 		db: o.db, poll: poll, bus: bus, opts: o.opts, log: bus.Options().Logger,
 		troubles: troubles{places: make(map[place]*trouble)},
 		wake:     make(chan struct{}, 1),
-		stamps:   make(map[place]*stamp), dirty: make(map[place]bool),
+		stamps:   make(map[place]*stamp), dirty: make(map[place]bool), sentTo: make(map[place]deed.Sequenced),
 	}
 	remove := o.db.OnCommit(func() {
 		select {
@@ -81,6 +89,7 @@ func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
 	wg.Go(func() { r.main(lanes, cancel) })
 	wg.Go(func() { r.slow(lanes, cancel) })
 	wg.Go(func() { r.clean(lanes) })
+	wg.Go(func() { r.probe(lanes) })
 	wg.Wait()
 	if ctx.Err() == nil {
 		return fmt.Errorf("outbox: run: %w", context.Cause(lanes))
@@ -115,7 +124,7 @@ func (r *relay) main(ctx context.Context, stop context.CancelCauseFunc) {
 
 // start takes up what an earlier run has left.
 func (r *relay) start(ctx context.Context) error {
-	if f := r.bus.Features(); f.Sequence && f.Durability > deed.Memory {
+	if r.remembers() {
 		if err := r.resendLast(ctx); err != nil {
 			return err
 		}

@@ -195,6 +195,10 @@ func (r *relay) confirm(ctx context.Context, runs []*run, errs []error) error {
 // sent ends a partition's trouble, unless it was sent a single event to find one
 // that is refused and that is not found yet.
 func (r *relay) sent(run *run) {
+	r.mu.Lock()
+	r.sentTo[run.at] = deed.Sequenced{
+		Topic: run.seqd.Topic, Partition: run.at.partition, Producer: run.seqd.Producer, Seq: run.last + 1}
+	r.mu.Unlock()
 	if run.more {
 		r.mark(run.at)
 	}
@@ -212,6 +216,14 @@ func (r *relay) unsent(ctx context.Context, run *run, cause error) error {
 	switch {
 	case ctx.Err() != nil:
 		return nil
+	case errors.Is(cause, driver.ErrNotFound) && !errors.Is(cause, driver.ErrLost):
+		// Deleted, with what was on it: what is left of the numbers leads nowhere.
+		r.forget(run.at.topic)
+		d := r.troubles.add(run.at, nil)
+		r.log.Warn("outbox: the topic was deleted; its events wait for it to be created",
+			"topic", run.at.topic, "partition", run.at.partition, "in", d, "error", cause)
+		return r.unstamp(ctx, run.at)
+	case errors.Is(cause, driver.ErrNotFound): // lost: the next try creates it, and meets the gap
 	case errors.Is(cause, driver.ErrRefused) && len(run.seqd.Events) > 1:
 		r.troubles.again(run.at, func(t *trouble) { t.singly = len(run.seqd.Events) })
 		return nil
@@ -221,7 +233,7 @@ func (r *relay) unsent(ctx context.Context, run *run, cause error) error {
 	case errors.Is(cause, driver.ErrRefused):
 		return r.setAside(ctx, run, cause)
 	case errors.Is(cause, driver.ErrGap) && !t.rewound:
-		return r.rewind(ctx, run)
+		return r.rewind(ctx, run.at)
 	case errors.Is(cause, driver.ErrGap):
 		r.log.Error("outbox: the engine lost events that it had acknowledged, and the outbox has them no longer",
 			"topic", run.at.topic, "partition", run.at.partition, "producer", run.seqd.Producer, "before", run.seqd.Seq)
@@ -234,16 +246,15 @@ func (r *relay) unsent(ctx context.Context, run *run, cause error) error {
 	return nil
 }
 
-// rewind makes what the engine had acknowledged unsent again, so that it goes out
-// before the run that met the gap.
-func (r *relay) rewind(ctx context.Context, run *run) error {
+// rewind makes everything sent to a partition unsent again, whoever sent it, so that it
+// goes out before the run that met the gap. The engine recognises what it has.
+func (r *relay) rewind(ctx context.Context, at place) error {
 	n := 0
-	if r.bus.Features().Durability > deed.Memory { // else what is lost was never promised
+	if r.remembers() { // else what is lost was never promised
 		err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			n = 0
 			return affected(&n)(tx.ExecContext(ctx, r.db.Dialect().Rebind("update deed_outbox set state = 'stamped' "+
-				"where state = 'sent' and topic = ? and partition = ? and producer = ? and seq < ?"),
-				run.at.topic, run.at.partition, run.seqd.Producer, run.seqd.Seq))
+				"where state = 'sent' and topic = ? and partition = ?"), at.topic, at.partition))
 		})
 		if err != nil {
 			return fmt.Errorf("rewind: %w", err)
@@ -251,9 +262,12 @@ func (r *relay) rewind(ctx context.Context, run *run) error {
 	}
 	if n > 0 {
 		r.log.Error("outbox: the engine lost events that it had acknowledged; sending again what is kept",
-			"topic", run.at.topic, "partition", run.at.partition, "kept", n)
+			"topic", at.topic, "partition", at.partition, "kept", n)
 	}
-	r.troubles.again(run.at, func(t *trouble) { t.rewound = true })
+	r.mu.Lock()
+	delete(r.sentTo, at) // until something is sent again
+	r.mu.Unlock()
+	r.troubles.again(at, func(t *trouble) { t.rewound = true })
 	return nil
 }
 
@@ -303,7 +317,7 @@ const (
 )
 
 // clean removes rows that were sent Keep ago, a few at a time, while no partition is
-// in trouble: what an engine that is away has lost is not known yet.
+// in trouble and the engine answers: what it has lost when it is away is not known yet.
 func (r *relay) clean(ctx context.Context) {
 	query := r.db.Dialect().Rebind("delete from deed_outbox where id in (select id from deed_outbox " +
 		"where state = 'sent' and changed < ? order by changed limit ?)")
@@ -315,7 +329,7 @@ func (r *relay) clean(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for n := cleanBatch; n == cleanBatch && ctx.Err() == nil && !r.troubles.partitions() && r.old(ctx); {
+		for n := cleanBatch; n == cleanBatch && ctx.Err() == nil && r.sure() && r.old(ctx); {
 			err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 				n = 0
 				return affected(&n)(tx.ExecContext(ctx, query, time.Now().Add(-r.opts.Keep).UnixMilli(), cleanBatch))
@@ -327,6 +341,9 @@ func (r *relay) clean(ctx context.Context) {
 		}
 	}
 }
+
+// sure reports whether the engine, as far as is known, has all that was sent.
+func (r *relay) sure() bool { return !r.troubles.partitions() && !r.unsure.Load() }
 
 // old reports whether there are rows to remove, without a write transaction.
 func (r *relay) old(ctx context.Context) (found bool) {

@@ -36,7 +36,7 @@ func (c *Conn) Browse(ctx context.Context, p driver.Page) ([]driver.Delivery, er
 	}
 	bytes := 0
 	for pos := sp.from + 1; pos <= sp.to; pos++ {
-		bytes += len(l.at(pos).Data)
+		bytes += int(l.at(pos).bytes)
 	}
 	ds := t.copyOut([]span{sp}, int(max(0, sp.to-sp.from)), bytes)
 	if p.Backward {

@@ -80,7 +80,7 @@ func (g *group) lag(p int) driver.PartitionLag {
 		for aside[first] {
 			first++
 		}
-		lag.Oldest = l.at(first).Stored
+		lag.Oldest = l.at(first).storedAt()
 	}
 	if lag.Status == "" && r.dropped > 0 {
 		lag.Status = fmt.Sprintf("%d unhandled events were removed after the topic's hold of %v",

@@ -3,7 +3,6 @@ package deedmem
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -11,9 +10,9 @@ import (
 
 // Publish appends batches; see driver.Conn.
 func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Receipt, error) {
-	copies := make([][]byte, len(batches))
+	pieces := make([]*piece, len(batches)) // made before the store is locked
 	for i := range batches {
-		copies[i] = joinData(batches[i].Messages)
+		pieces[i] = newPiece(batches[i].Messages)
 	}
 	if err := c.enter(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -25,27 +24,13 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 	receipts := make([]driver.Receipt, len(batches))
 	at := now()
 	for i := range batches {
-		receipts[i] = c.store.append(&batches[i], copies[i], at)
+		receipts[i] = c.store.append(&batches[i], pieces[i], at)
 	}
 	return receipts, nil
 }
 
-// joinData copies the data of all messages into one block: one allocation for a
-// batch, made before the store is locked.
-func joinData(ms []driver.Message) []byte {
-	n := 0
-	for i := range ms {
-		n += len(ms[i].Data)
-	}
-	block := make([]byte, 0, n)
-	for i := range ms {
-		block = append(block, ms[i].Data...)
-	}
-	return block
-}
-
-// append stores one batch, whose data has been copied to block.
-func (s *store) append(b *driver.Batch, block []byte, at time.Time) driver.Receipt {
+// append stores one batch, whose messages have been copied to a piece.
+func (s *store) append(b *driver.Batch, copied *piece, at time.Time) driver.Receipt {
 	t, err := s.topicNamed(b.Topic)
 	if err == nil {
 		err = t.check(b)
@@ -65,19 +50,20 @@ func (s *store) append(b *driver.Batch, block []byte, at time.Time) driver.Recei
 		return driver.Receipt{Err: err}
 	}
 	first, delayed, stamp := p.last, 0, p.stamp(at)
+	from := reader{piece: copied}
 	for i := range b.Messages {
 		m := &b.Messages[i]
-		data := block[:len(m.Data):len(m.Data)]
-		block = block[len(m.Data):]
+		e := from.next(m)
 		if i < known || t.window.seen(m, at, t.info.Dedupe) {
 			continue
 		}
 		if !m.NotBefore.IsZero() && m.NotBefore.After(at) {
-			s.delay(t, m, data, b.Partition)
+			s.delay(t, m, copied.data[e.data:][:e.bytes:e.bytes], b.Partition)
 			delayed++
 			continue
 		}
-		t.store(b.Partition, m, data, stamp)
+		p.add(m, e, copied, stamp)
+		t.bytes += int64(e.bytes)
 	}
 	if b.Producer != "" {
 		p.producers[b.Producer] = b.Seq + int64(len(b.Messages)) - 1
@@ -86,17 +72,8 @@ func (s *store) append(b *driver.Batch, block []byte, at time.Time) driver.Recei
 	if stored == 0 {
 		return driver.Receipt{Stored: delayed}
 	}
-	p.number(first)
 	t.announce(b.Partition)
 	return driver.Receipt{Stored: stored + delayed, Last: text(p.last)}
-}
-
-// store appends one event, whose position number writes.
-func (t *topic) store(partition int, m *driver.Message, data []byte, at time.Time) {
-	d := t.parts[partition].next()
-	d.Message, d.Partition, d.Stored = *m, partition, at
-	d.Data = data
-	t.bytes += int64(len(data))
 }
 
 // announce tells those who wait for events of a partition.
@@ -138,28 +115,4 @@ func (p *partition) continues(b *driver.Batch) (known int, err error) {
 			b.Topic, b.Partition, b.Producer, b.Seq, last, driver.ErrGap)
 	}
 	return int(min(last+1-b.Seq, int64(len(b.Messages)))), nil
-}
-
-// number writes the positions of the events after first as text, all in one
-// string, since one allocation for each is the largest cost of all.
-func (p *partition) number(first int64) {
-	var room [2048]byte
-	digits := room[:0]
-	for pos := first + 1; pos <= p.last; pos++ {
-		digits = strconv.AppendInt(digits, pos, 10)
-	}
-	all := string(digits)
-	for pos := first + 1; pos <= p.last; pos++ {
-		n := width(pos)
-		p.at(pos).Position, all = all[:n], all[n:]
-	}
-}
-
-// width returns how many digits n has.
-func width(n int64) int {
-	w := 1
-	for ; n >= 10; n /= 10 {
-		w++
-	}
-	return w
 }

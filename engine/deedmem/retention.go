@@ -48,7 +48,7 @@ func (c *Conn) sweepPart(ctx context.Context, topic string, partition int) (n, p
 func (t *topic) sweep(p int, at time.Time) (n int) {
 	l, handled := &t.parts[p].log, t.handled(p)
 	for ; n < sweepStep && l.base+1 < l.last; n++ {
-		age := at.Sub(l.at(l.base + 1).Stored)
+		age := at.Sub(l.at(l.base + 1).storedAt())
 		if age <= t.info.Keep {
 			return n
 		}

@@ -87,7 +87,7 @@ func (s *store) storeDue(t *topic) {
 	if s.ended || t.deleted {
 		return
 	}
-	first := make(map[int]int64) // last position before this step, by partition
+	stored := make(map[int]bool) // by partition
 	at := now()
 	for range step {
 		w := t.schedule.waiting
@@ -96,13 +96,12 @@ func (s *store) storeDue(t *topic) {
 		}
 		d := heap.Pop(&t.schedule.waiting).(*delayed)
 		p := t.parts[d.partition]
-		if _, ok := first[d.partition]; !ok {
-			first[d.partition] = p.last
-		}
-		t.store(d.partition, &d.Message, d.Data, p.stamp(at))
+		from := reader{piece: newPiece([]driver.Message{d.Message})}
+		p.add(&d.Message, from.next(&d.Message), from.piece, p.stamp(at))
+		t.bytes += int64(len(d.Data))
+		stored[d.partition] = true
 	}
-	for partition, last := range first {
-		t.parts[partition].number(last)
+	for partition := range stored {
 		t.announce(partition)
 	}
 	s.rouse(t)

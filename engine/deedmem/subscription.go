@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -146,7 +148,7 @@ func (s *Subscription) fetch(f driver.Fetch) []driver.Delivery {
 		from := max(r.fetched, l.base)
 		to, full := from, false
 		for ; to < l.last && !full; to++ {
-			n := len(l.at(to + 1).Data)
+			n := int(l.at(to + 1).bytes)
 			if events == f.Events || events > 0 && bytes+n > f.Bytes {
 				full = true
 				break
@@ -169,22 +171,45 @@ func (s *Subscription) fetch(f driver.Fetch) []driver.Delivery {
 	return g.topic.copyOut(spans, events, bytes)
 }
 
-// copyOut copies events out of the store, so that nothing a handler does to its
-// bytes reaches another group. All data lies in one block.
+// copyOut makes deliveries of events. Their data is copied to one block, so that
+// nothing a handler does to its bytes reaches another group. The positions share one
+// string.
 func (t *topic) copyOut(spans []span, events, bytes int) []driver.Delivery {
-	out := make([]driver.Delivery, 0, events)
+	out := make([]driver.Delivery, events)
 	block := make([]byte, 0, bytes)
+	digits := 0
 	for _, sp := range spans {
+		digits += int(sp.to-sp.from) * width(sp.to)
+	}
+	var positions strings.Builder
+	positions.Grow(digits)
+	rest := out
+	for _, sp := range spans {
+		l := &t.parts[sp.partition].log
 		for pos := sp.from + 1; pos <= sp.to; pos++ {
-			out = append(out, *t.parts[sp.partition].at(pos))
-			d := &out[len(out)-1]
+			d := &rest[0]
+			rest = rest[1:]
+			l.read(pos, d)
 			start := len(block)
 			block = append(block, d.Data...)
 			d.Data = block[start:len(block):len(block)]
-			d.Replay = pos <= sp.replay
+			start = positions.Len()
+			var number [20]byte
+			positions.Write(strconv.AppendInt(number[:0], pos, 10))
+			d.Position = positions.String()[start:]
+			d.Partition, d.Replay = sp.partition, pos <= sp.replay
 		}
 	}
 	return out
+}
+
+// width returns how many digits n has.
+func width(n int64) int {
+	w := 1
+	for ; n >= 10; n /= 10 {
+		w++
+	}
+	return w
 }
 
 // notify wakes a waiting Receive.

@@ -2,13 +2,11 @@ package deedsql
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -57,6 +55,7 @@ type Conn struct {
 	closeErr error
 
 	anywhere  driverkit.Signal // another connection may have committed
+	commits   atomic.Int64     // how often that was so
 	scheduled driverkit.Signal // an event was delayed here
 
 	mu       sync.Mutex
@@ -89,7 +88,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{
-		dialect: d, db: d.db, read: newStatements(d.db), sessions: sessions{db: d.db}, member: memberName(),
+		dialect: d, db: d.db, read: newStatements(d.db), sessions: sessions{db: d.db}, member: driverkit.MemberName(),
 		topics: make(map[int64]*driverkit.Signal), seats: make(map[string]ownSeat),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -104,15 +103,6 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	}
 	c.writer = newWriter(d, w, c.reads, c.committed)
 	return c, nil
-}
-
-// memberName names this connection for people and for the store.
-func memberName() string {
-	host, err := os.Hostname()
-	if err != nil || host == "" {
-		host = "unknown"
-	}
-	return fmt.Sprintf("%s/%d/%s", strings.ReplaceAll(host, "/", "-"), os.Getpid(), rand.Text()[:8])
 }
 
 // Features implements [driver.Conn].
@@ -188,7 +178,7 @@ func (c *Conn) usable() error {
 
 // committed wakes this connection's subscriptions after a commit of its own.
 func (c *Conn) committed(t *tx) {
-	c.tail.add(t.blocks)
+	c.tail.add(t.blocks, t.heads)
 	c.mu.Lock()
 	var wake []*driverkit.Signal
 	for id := range t.published {
@@ -245,6 +235,7 @@ func (c *Conn) watch() {
 
 // elsewhere runs after commits of other connections.
 func (c *Conn) elsewhere() {
+	c.commits.Add(1)
 	c.anywhere.Notify()
 	if changes, err := c.countChanges(); err == nil {
 		c.mu.Lock()

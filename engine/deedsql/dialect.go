@@ -2,7 +2,6 @@ package deedsql
 
 import (
 	"context"
-	"database/sql"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -11,9 +10,9 @@ import (
 // dialect is what differs between databases. The engine's SQL is written once,
 // with "?" placeholders.
 type dialect interface {
-	// begin waits for the right to write and begins a transaction on c. End gives
-	// the right back after the commit or rollback.
-	begin(ctx context.Context, c *sql.Conn) error
+	// begin waits for the right to write and begins a transaction. End gives the right
+	// back after the commit or rollback.
+	begin(ctx context.Context, s *session) error
 	end()
 	// watch calls changed whenever another connection may have committed, until ctx
 	// ends.
@@ -23,8 +22,6 @@ type dialect interface {
 	// explain says what an error of the database means, as one of the driver's
 	// sentinels where one fits. All tells that no other statement would fare better.
 	explain(err error) (explained error, all bool)
-	// gone reports whether the process of a member has surely ended.
-	gone(host string, pid int) bool
 	features() driver.Features
 	close() error
 }

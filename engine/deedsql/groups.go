@@ -5,10 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // findGroup returns a group's id, or ErrNotFound.
@@ -59,7 +59,7 @@ func (s *statements) members(group, now int64) (members []string, err error) {
 		"WHERE s.group_id = ? AND m.expires > ? ORDER BY s.seat", []any{group, now}, func(rows *sql.Rows) error {
 		var seat string
 		err := rows.Scan(&seat)
-		members = append(members, memberOf(seat))
+		members = append(members, driverkit.ProcessOf(seat))
 		return err
 	})
 	return members, err
@@ -79,13 +79,6 @@ func (s *statements) unsafeTypes(group, now int64) ([]string, error) {
 			return err
 		})
 	return types, err
-}
-
-// memberOf returns what people know a seat's process by: host/pid.
-func memberOf(seat string) string {
-	host, rest, _ := strings.Cut(seat, "/")
-	pid, _, _ := strings.Cut(rest, "/")
-	return host + "/" + pid
 }
 
 // PauseGroup implements [driver.Groups].
@@ -264,8 +257,6 @@ func (c *Conn) owner(l *driver.PartitionLag, cl claim) {
 	if cl.expires <= now {
 		return
 	}
-	l.Member, l.Lapses = memberOf(cl.seat), nanoTime(cl.expires)
-	host, pidText, _ := strings.Cut(l.Member, "/")
-	pid, err := strconv.Atoi(pidText)
-	l.MemberGone = now > cl.renewed+(cl.expires-cl.renewed)*2/3 || err == nil && c.dialect.gone(host, pid)
+	l.Member, l.Lapses = driverkit.ProcessOf(cl.seat), nanoTime(cl.expires)
+	l.MemberGone = now > cl.renewed+(cl.expires-cl.renewed)*2/3 || driverkit.ProcessEnded(cl.seat)
 }

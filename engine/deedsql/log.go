@@ -82,14 +82,21 @@ func (r *run) continues(at place, position, stored int64) bool {
 	return r.place == at && r.position+r.count == position && r.stored == stored && r.count < runEvents
 }
 
-var (
-	insertMany = insertQuery(insertRows)
-	insertTen  = insertQuery(10)
-	insertOne  = insertQuery(1)
-)
+var insertRuns = newBulk("deed_run (topic_id, partition, position, n, count, stored_at)", "")
 
-func insertQuery(rows int) string {
-	return "INSERT INTO deed_log (meta, data) VALUES (?, ?)" + strings.Repeat(", (?, ?)", rows-1)
+// insertLog are the statements for rows of the log, those of many rows first.
+var insertLog = func() (all []logInsert) {
+	for _, rows := range []int{insertRows, 32, 16, 8, 4, 2, 1} {
+		all = append(all, logInsert{
+			rows, insert + "deed_log (meta, data) VALUES (?, ?)" + strings.Repeat(", (?, ?)", rows-1),
+		})
+	}
+	return all
+}()
+
+type logInsert struct {
+	rows  int
+	query string
 }
 
 // flush writes what was gathered.
@@ -105,26 +112,21 @@ func (b *rowBuffer) flush(t *tx) error {
 		start = end
 	}
 	last := int64(0)
-	for args := b.args; len(args) > 0; {
-		query, n := insertOne, 2
-		switch {
-		case len(args) >= 2*insertRows:
-			query, n = insertMany, 2*insertRows
-		case len(args) >= 2*10:
-			query, n = insertTen, 2*10
+	args := b.args
+	for _, stmt := range insertLog {
+		for n := 2 * stmt.rows; len(args) >= n; args = args[n:] {
+			var err error
+			if last, err = t.session.insert(stmt.query, args[:n]...); err != nil {
+				return err
+			}
 		}
-		var err error
-		if last, err = t.session.insert(query, args[:n]...); err != nil {
-			return err
-		}
-		args = args[n:]
 	}
+	b.args = b.args[:0]
 	for _, r := range b.runs {
-		_, err := t.session.exec("INSERT INTO deed_run (topic_id, partition, position, n, count, stored_at) "+
-			"VALUES (?, ?, ?, ?, ?, ?)", r.topic, int64(r.partition), r.position, r.row, r.count, r.stored)
-		if err != nil {
-			return err
-		}
+		b.args = append(b.args, r.topic, int64(r.partition), r.position, r.row, r.count, r.stored)
+	}
+	if err := insertRuns.exec(t.session, b.args); err != nil {
+		return err
 	}
 	if last != t.known.row {
 		return fmt.Errorf("the log's rows end at %d, want %d", last, t.known.row)

@@ -43,13 +43,13 @@ func appendMeta(b []byte, m *driver.Message, number int64) []byte {
 	b = appendJSON(append(b, ','), m.ID)
 	b = appendJSON(append(b, ','), m.Key)
 	b = append(b, ',')
-	switch t := timeValue(m.Time).(type) {
-	case int64:
-		b = strconv.AppendInt(b, t, 10)
-	case string:
-		b = appendJSON(b, t)
-	default:
+	switch {
+	case m.Time.IsZero():
 		b = append(b, "null"...)
+	case inNanos(m.Time):
+		b = strconv.AppendInt(b, m.Time.UnixNano(), 10)
+	default:
+		b = appendJSON(b, m.Time.UTC().Format(time.RFC3339Nano))
 	}
 	if len(m.Attributes) > 0 || !m.NotBefore.IsZero() {
 		b = appendAttributes(append(b, ','), m, "")

@@ -2,7 +2,6 @@ package deedsql
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"unicode/utf8"
 
@@ -79,18 +78,19 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 		return r, nil
 	}
 	stored := max(t.now, h.stored)
+	var known []bool // by the id window
+	if topic.settings.Dedupe > 0 {
+		var err error
+		if known, err = t.remember(topic, messages); err != nil {
+			return r, err
+		}
+	}
 	now := 0 // messages that are not delayed
-	t.expected = len(messages)
+	t.expect(topic.id, messages)
 	for i := range messages {
 		m := &messages[i]
-		if topic.settings.Dedupe > 0 {
-			known, err := t.remember(topic, m)
-			if err != nil {
-				return r, err
-			}
-			if known {
-				continue
-			}
+		if known != nil && known[i] {
+			continue
 		}
 		if !m.NotBefore.IsZero() && m.NotBefore.After(t.time) {
 			if err := t.schedule(place{topic.id, partition}, h, m); err != nil {
@@ -156,26 +156,4 @@ func unstored(b *driver.Batch, last int64) ([]driver.Message, error) {
 		return nil, nil
 	}
 	return b.Messages[known:], nil
-}
-
-// remember puts an event into the topic's id window and reports whether it was
-// there. Only the eras that the window can reach back to are looked at; one ahead
-// too, in case the clock was put back.
-func (t *tx) remember(topic *topic, m *driver.Message) (bool, error) {
-	window := int64(topic.settings.Dedupe)
-	era := t.now / window
-	var before sql.NullInt64
-	err := t.row("SELECT max(stored_at) FROM deed_window "+
-		"WHERE topic_id = ? AND era IN (?, ?, ?) AND source = ? AND id = ?",
-		[]any{topic.id, era - 1, era, era + 1, m.Source, m.ID}, &before)
-	if err != nil {
-		return false, err
-	}
-	if before.Valid && t.now-before.Int64 < window {
-		return true, nil
-	}
-	_, err = t.exec("INSERT INTO deed_window (topic_id, era, source, id, stored_at) VALUES (?, ?, ?, ?, ?) "+
-		"ON CONFLICT (topic_id, era, source, id) DO UPDATE SET stored_at = excluded.stored_at",
-		topic.id, era, m.Source, m.ID, t.now)
-	return false, err
 }

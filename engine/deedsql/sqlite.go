@@ -23,6 +23,10 @@ const (
 	sqliteRest  = 40 * time.Millisecond
 	sqliteSleep = 100 * time.Millisecond
 	sqliteBytes = 64 << 20 // largest data of an event
+	// sqliteWAL is how many pages the log that SQLite writes first may have, 16 MiB,
+	// before the writer copies them to their places, which everybody waits for. Many
+	// of them are one page again and again, and then are copied once.
+	sqliteWAL = 4000
 )
 
 // sqliteDialect is one SQLite file.
@@ -136,17 +140,21 @@ func (d *sqliteDialect) writeConn(ctx context.Context) (*sql.Conn, error) {
 		c.Close()
 		return nil, fmt.Errorf("synchronous is %d, which a power cut does not respect (want 2, FULL)", synchronous)
 	}
+	if _, err := c.ExecContext(ctx, fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)); err != nil {
+		c.Close()
+		return nil, err
+	}
 	return c, nil
 }
 
 // begin queues with the writers of other processes on the lock file: SQLite's own
 // busy handler polls, and starves whoever is unlucky.
-func (d *sqliteDialect) begin(ctx context.Context, c *sql.Conn) error {
+func (d *sqliteDialect) begin(ctx context.Context, s *session) error {
 	if err := d.lock.Lock(ctx); err != nil {
 		return err
 	}
 	for {
-		_, err := c.ExecContext(context.Background(), "BEGIN IMMEDIATE")
+		_, err := s.exec("BEGIN IMMEDIATE")
 		if err == nil {
 			return nil
 		}
@@ -228,11 +236,6 @@ func (d *sqliteDialect) explain(err error) (error, bool) {
 		return fmt.Errorf("%s: %w", d.path, err), true
 	}
 	return fmt.Errorf("%s: %w", d.path, err), false
-}
-
-func (d *sqliteDialect) gone(host string, pid int) bool {
-	here, err := os.Hostname()
-	return err == nil && host == here && processGone(pid)
 }
 
 func (d *sqliteDialect) features() driver.Features {

@@ -30,7 +30,9 @@ type subscription struct {
 	next    map[int]int64 // last position fetched, by partition that may be fetched
 	turn    int           // rotates who is first, so that no partition starves
 	stopped map[int]bool  // wanted by another member
+	ends    map[int]int64 // last position stored, by partition, as of the last look at the file
 	removed map[int]int64 // up to here they are gone, by partition
+	looked  int64         // commits elsewhere before that look
 	replay  map[int]int64 // deliveries up to here are replays, by partition
 }
 
@@ -45,7 +47,7 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 	}
 	s := &subscription{
 		c: c, spec: spec, closed: make(chan struct{}), next: make(map[int]int64), stopped: make(map[int]bool),
-		replay: make(map[int]int64), removed: make(map[int]int64),
+		replay: make(map[int]int64), removed: make(map[int]int64), ends: make(map[int]int64),
 	}
 	unsafe := listValue(spec.Unsafe)
 	err := c.write(ctx, 0, func(t *tx) (err error) {
@@ -122,6 +124,7 @@ func (s *subscription) poll(f driver.Fetch) (driver.Received, error) {
 		}
 		s.next[c.Partition], s.replay[c.Partition] = at, replay
 		delete(s.stopped, c.Partition)
+		delete(s.ends, c.Partition)
 	}
 	for _, p := range news.Wanted {
 		s.stopped[p] = true

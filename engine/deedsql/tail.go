@@ -1,12 +1,13 @@
 package deedsql
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"sort"
 	"strconv"
+	"strings"
 	"sync"
-	"time"
 
 	"github.com/deedgo/deed/driver"
 )
@@ -22,10 +23,17 @@ const (
 // cost was to read it back. Committed events never change, so they can be given out
 // as long as they are there.
 type tail struct {
-	mu      sync.Mutex
-	order   []*block // the oldest first
-	bytes   int
-	byPlace map[place][]*block // by position
+	mu     sync.Mutex
+	order  []*block // the oldest first
+	bytes  int
+	places map[place]*shelf
+}
+
+// shelf is what is kept of a partition.
+type shelf struct {
+	blocks  []*block // by position
+	end     int64    // the last position as of this connection's last commit
+	removed int64    // likewise, positions up to here are gone
 }
 
 // block is a run of events that were stored at once.
@@ -36,10 +44,24 @@ type block struct {
 	bytes  int
 }
 
-// keep remembers an event until its transaction is committed. What belongs to the
-// caller is copied.
+// expect makes room for what keep will remember of a batch.
+func (t *tx) expect(topic int64, ms []driver.Message) {
+	if t.keeping = t.kept(topic); !t.keeping {
+		return
+	}
+	bytes := 0
+	for i := range ms {
+		if n := len(ms[i].Data); n <= tailEvent {
+			bytes += n
+		}
+	}
+	t.expected, t.data = len(ms), make([]byte, 0, bytes)
+}
+
+// keep remembers an event of the batch that was expected until its transaction is
+// committed. What belongs to the caller is copied.
 func (t *tx) keep(at place, position, stored int64, m *driver.Message) {
-	if len(m.Data) > tailEvent || !t.kept(at.topic) {
+	if len(m.Data) > tailEvent || !t.keeping {
 		return
 	}
 	last := len(t.blocks) - 1
@@ -48,58 +70,76 @@ func (t *tx) keep(at place, position, stored int64, m *driver.Message) {
 		last++
 	}
 	d := driver.Delivery{Message: *m, Partition: at.partition, Stored: nanoTime(stored)}
-	d.Data = t.arena.copy(m.Data)
+	t.data, d.Data = appendData(t.data, m.Data)
 	d.Attributes = maps.Clone(m.Attributes)
-	if nanos, ok := timeValue(m.Time).(int64); ok {
-		d.Time = time.Unix(0, nanos).UTC() // as it is read from the file
-	} else {
-		d.Time = m.Time.UTC().Round(0)
-	}
+	d.Time = m.Time.UTC().Round(0) // as it is read from the file
 	b := t.blocks[last]
 	b.events = append(b.events, d)
 	b.bytes += len(m.Data) + tailExtra
 }
 
-// arena copies data into pieces of memory that many of them share. The first piece is
-// as large as the data, each further one twice as large as the one before.
-type arena []byte
-
-const arenaBytes = 16 << 10
-
-// copy copies data; nil stands for none, as in the file.
-func (a *arena) copy(data []byte) []byte {
+// appendData copies data to the end of a block and returns both; nil stands for none,
+// as in the file.
+func appendData(block, data []byte) (_, copied []byte) {
 	if len(data) == 0 {
-		return nil
+		return block, nil
 	}
-	if cap(*a)-len(*a) < len(data) {
-		*a = make([]byte, 0, max(min(2*cap(*a), arenaBytes), len(data)))
-	}
-	start := len(*a)
-	*a = append(*a, data...)
-	return (*a)[start:len(*a):len(*a)]
+	start := len(block)
+	block = append(block, data...)
+	return block, block[start:len(block):len(block)]
 }
 
-// add takes the events of a committed transaction and lets the oldest go.
-func (l *tail) add(blocks []*block) {
+// add takes the events of a committed transaction, with the ends of the partitions that
+// it has changed, and lets the oldest events go.
+func (l *tail) add(blocks []*block, heads map[place]*head) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.byPlace == nil {
-		l.byPlace = make(map[place][]*block)
+	if l.places == nil {
+		l.places = make(map[place]*shelf)
 	}
 	for _, b := range blocks {
+		s := l.places[b.place]
+		if s == nil {
+			s = &shelf{}
+			l.places[b.place] = s
+		}
+		s.blocks = append(s.blocks, b)
 		l.order = append(l.order, b)
-		l.byPlace[b.place] = append(l.byPlace[b.place], b)
 		l.bytes += b.bytes
+	}
+	for at, h := range heads {
+		if s := l.places[at]; s != nil {
+			s.end, s.removed = h.position, h.removed
+		}
 	}
 	gone := 0
 	for ; l.bytes > tailBytes; gone++ {
 		b := l.order[gone]
 		l.bytes -= b.bytes
-		if l.byPlace[b.place] = l.byPlace[b.place][1:]; len(l.byPlace[b.place]) == 0 {
-			delete(l.byPlace, b.place)
-		}
+		s := l.places[b.place]
+		s.blocks = s.blocks[1:]
 	}
 	l.order = slices.Delete(l.order, 0, gone)
+}
+
+// look reports how far a partition goes as of this connection's last commit, 0 when
+// that is not known, and whether the event after a position is here.
+func (l *tail) look(at place, position int64) (end int64, here bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.places[at]
+	if s == nil {
+		return 0, false
+	}
+	i := s.find(position + 1)
+	return s.end, position >= s.removed && i < len(s.blocks) && s.blocks[i].first <= position+1
+}
+
+// find returns the index of the first block that ends at or after a position.
+func (s *shelf) find(position int64) int {
+	return sort.Search(len(s.blocks), func(i int) bool {
+		return s.blocks[i].first+int64(len(s.blocks[i].events)) > position
+	})
 }
 
 // read appends the events of a query that are here, from the first on, to got. Full
@@ -107,24 +147,54 @@ func (l *tail) add(blocks []*block) {
 func (l *tail) read(q logQuery, got []driver.Delivery) (_ []driver.Delivery, full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	blocks := l.byPlace[place{q.topic, q.partition}]
-	next, start := q.at+1, len(got)
-	var datas arena
-	i := sort.Search(len(blocks), func(i int) bool { return blocks[i].first+int64(len(blocks[i].events)) > next })
-	for ; i < len(blocks) && blocks[i].first <= next; i++ {
-		for _, d := range blocks[i].events[next-blocks[i].first:] {
-			if len(got)-start == q.limit {
-				return got, false
+	s := l.places[place{q.topic, q.partition}]
+	if s == nil {
+		return got, false
+	}
+	events, bytes := 0, 0
+	for d := range s.after(q.at) {
+		if events == q.limit {
+			break
+		}
+		if bytes+len(d.Data) > q.room && !(q.alone && events == 0) {
+			full = true
+			break
+		}
+		events++
+		bytes += len(d.Data)
+	}
+	next, data := q.at, make([]byte, 0, bytes)
+	var number [20]byte
+	var texts strings.Builder // of the positions, which share one string
+	texts.Grow(events * len(strconv.AppendInt(number[:0], q.at+int64(events), 10)))
+	for d := range s.after(q.at) {
+		if events--; events < 0 {
+			break
+		}
+		next++
+		e := *d
+		start := texts.Len()
+		texts.Write(strconv.AppendInt(number[:0], next, 10))
+		e.Position = texts.String()[start:]
+		data, e.Data = appendData(data, d.Data) // other groups get them too
+		e.Attributes = maps.Clone(d.Attributes)
+		got = append(got, e)
+	}
+	return got, full
+}
+
+// after goes through the events after a position that are here.
+func (s *shelf) after(position int64) iter.Seq[*driver.Delivery] {
+	return func(yield func(*driver.Delivery) bool) {
+		next := position + 1
+		for i := s.find(next); i < len(s.blocks) && s.blocks[i].first <= next; i++ {
+			events := s.blocks[i].events[next-s.blocks[i].first:]
+			for k := range events {
+				if !yield(&events[k]) {
+					return
+				}
 			}
-			if len(d.Data) > q.room && !(q.alone && len(got) == start) {
-				return got, true
-			}
-			q.room -= len(d.Data)
-			d.Position = strconv.FormatInt(next, 10)
-			d.Data, d.Attributes = datas.copy(d.Data), maps.Clone(d.Attributes) // other groups get them too
-			got = append(got, d)
-			next++
+			next += int64(len(events))
 		}
 	}
-	return got, false
 }

@@ -81,6 +81,34 @@ func TestTailIsTheFile(t *testing.T) {
 	}
 }
 
+// TestTailBesideOthers checks that events of other connections are found, in order,
+// while a connection gives out its own from memory.
+func TestTailBesideOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	here, there := open(t, path), open(t, path)
+	topicOf(t, here, "orders", driver.TopicSettings{Partitions: 2})
+	s := subscribe(t, here, "orders", "a", 10*time.Second)
+	for granted := 0; granted < 2; {
+		granted += len(receive(t, s).Granted)
+	}
+	const rounds, each = 50, 3
+	next := map[int]int64{0: 1, 1: 1}
+	for i := range rounds {
+		publish(t, here, "orders", i%2, each)
+		publish(t, there, "orders", i/2%2, each)
+		publish(t, here, "orders", i/4%2, each)
+		for left := 3 * each; left > 0; {
+			for _, d := range receive(t, s).Deliveries {
+				if d.Position != position(next[d.Partition]) {
+					t.Fatalf("round %d: partition %d position %s came, want %d", i, d.Partition, d.Position, next[d.Partition])
+				}
+				next[d.Partition]++
+				left--
+			}
+		}
+	}
+}
+
 // TestTailBound checks that the oldest events go, and that those that went are read
 // from the file.
 func TestTailBound(t *testing.T) {

@@ -20,14 +20,15 @@ type tx struct {
 	time    time.Time
 	now     int64 // nanoseconds
 
-	topics    map[string]*topic
+	topics    map[string]*topic // the known ones
 	heads     map[place]*head
 	producers map[producerKey]*producer
 	rows      *rowBuffer
 	kept      func(topic int64) bool // events of the topic are kept in memory
 	blocks    []*block               // of those
-	arena     arena                  // of their data
-	expected  int                    // events of the batch that is being stored
+	keeping   bool                   // the batch that is being stored
+	expected  int                    // events of that
+	data      []byte                 // room for their data
 	stored    int                    // events given a position
 
 	published map[int64]bool // topics that got events
@@ -59,6 +60,7 @@ type producerKey struct {
 
 type producer struct {
 	last  int64
+	at    int64 // when that was, within producerAge
 	dirty bool
 }
 
@@ -66,6 +68,7 @@ type producer struct {
 // commits and nothing is rolled back: it need not be read again.
 type known struct {
 	version   int64 // of the database, changed by others' commits
+	topics    map[string]*topic
 	heads     map[place]*head
 	producers map[producerKey]*producer
 
@@ -83,7 +86,8 @@ const knownProducers = 1 << 14
 
 func newKnown(version int64) *known {
 	return &known{
-		version: version, heads: make(map[place]*head), producers: make(map[producerKey]*producer),
+		version: version, topics: make(map[string]*topic), heads: make(map[place]*head),
+		producers: make(map[producerKey]*producer),
 	}
 }
 
@@ -94,7 +98,7 @@ func newTx(st *statements, s *session, k *known, kept func(int64) bool, now time
 	k.rows.reset()
 	return &tx{
 		statements: st, session: s, known: k, rows: &k.rows, kept: kept, time: now, now: now.UnixNano(),
-		topics: make(map[string]*topic), heads: make(map[place]*head), producers: make(map[producerKey]*producer),
+		topics: k.topics, heads: make(map[place]*head), producers: make(map[producerKey]*producer),
 		published: make(map[int64]bool), delayed: make(map[int64]bool), swept: make(map[int64]bool),
 	}
 }
@@ -162,8 +166,8 @@ func (t *tx) producer(name string, at place) (*producer, error) {
 		return p, nil
 	}
 	p := &producer{}
-	err := t.row("SELECT last_seq FROM deed_producer WHERE producer = ? AND topic_id = ? AND partition = ?",
-		[]any{name, at.topic, at.partition}, &p.last)
+	err := t.row("SELECT last_seq, at FROM deed_producer WHERE producer = ? AND topic_id = ? AND partition = ?",
+		[]any{name, at.topic, at.partition}, &p.last, &p.at)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
@@ -177,33 +181,53 @@ func (t *tx) flush() error {
 	if err := t.rows.flush(t); err != nil {
 		return err
 	}
+	values := t.rows.args[:0]
 	for at, h := range t.heads {
-		if !h.dirty {
-			continue
+		if h.dirty {
+			values = append(values, at.topic, int64(at.partition),
+				h.position, h.stored, h.removed, h.bytes, h.scheduled, h.dueBytes)
+			h.dirty = false
 		}
-		_, err := t.session.exec("UPDATE deed_head SET position = ?, stored_at = ?, removed = ?, bytes = ?, scheduled = ?, "+
-			"due_bytes = ? WHERE topic_id = ? AND partition = ?",
-			h.position, h.stored, h.removed, h.bytes, h.scheduled, h.dueBytes, at.topic, int64(at.partition))
-		if err != nil {
-			return err
-		}
-		h.dirty = false
 	}
+	if err := updateHeads.exec(t.session, values); err != nil {
+		return err
+	}
+	values = values[:0]
+	var late []sqldriver.Value
 	for key, p := range t.producers {
-		if !p.dirty {
+		switch {
+		case !p.dirty:
 			continue
-		}
-		_, err := t.session.exec("INSERT INTO deed_producer (producer, topic_id, partition, last_seq, at) "+
-			"VALUES (?, ?, ?, ?, ?) "+
-			"ON CONFLICT (producer, topic_id, partition) DO UPDATE SET last_seq = excluded.last_seq, at = excluded.at",
-			key.name, key.topic, int64(key.partition), p.last, t.now)
-		if err != nil {
-			return err
+		case t.now-p.at < int64(producerAge):
+			values = append(values, key.name, key.topic, int64(key.partition), p.last, p.at)
+		default:
+			p.at = t.now
+			late = append(late, key.name, key.topic, int64(key.partition), p.last, p.at)
 		}
 		p.dirty = false
 	}
-	return nil
+	t.rows.args = values[:0]
+	if err := updateProducers.exec(t.session, values); err != nil {
+		return err
+	}
+	return renewProducers.exec(t.session, late)
 }
+
+// producerAge is how long a producer's time stays as it is: it has an index, and so
+// costs more to change than all the rest.
+const producerAge = time.Minute
+
+// The rows of heads are there already.
+var (
+	updateHeads = newBulk("deed_head (topic_id, partition, position, stored_at, removed, bytes, scheduled, due_bytes)",
+		"ON CONFLICT (topic_id, partition) DO UPDATE SET position = excluded.position, stored_at = excluded.stored_at, "+
+			"removed = excluded.removed, bytes = excluded.bytes, scheduled = excluded.scheduled, "+
+			"due_bytes = excluded.due_bytes")
+	intoProducers   = "deed_producer (producer, topic_id, partition, last_seq, at)"
+	onProducer      = "ON CONFLICT (producer, topic_id, partition) DO UPDATE SET last_seq = excluded.last_seq"
+	updateProducers = newBulk(intoProducers, onProducer)
+	renewProducers  = newBulk(intoProducers, onProducer+", at = excluded.at")
+)
 
 // forget drops what is known of a topic, after flush.
 func (t *tx) forget(name string, id int64) {

@@ -48,13 +48,19 @@ const nanosPerSecond = int64(time.Second)
 // timeValue is a time as a column: nanoseconds since 1970, null when unknown, and
 // text for the years that nanoseconds do not reach, before 1678 and after 2261.
 func timeValue(t time.Time) any {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return nil
-	}
-	if s := t.Unix(); s > math.MinInt64/nanosPerSecond && s < math.MaxInt64/nanosPerSecond {
+	case inNanos(t):
 		return t.UnixNano()
 	}
 	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// inNanos reports whether nanoseconds since 1970 reach t.
+func inNanos(t time.Time) bool {
+	s := t.Unix()
+	return s > math.MinInt64/nanosPerSecond && s < math.MaxInt64/nanosPerSecond
 }
 
 // parseTime reads what timeValue wrote.

@@ -24,7 +24,6 @@ const (
 // only one that writes on its connection, so there is one goroutine and no lock.
 type writer struct {
 	dialect dialect
-	conn    *sql.Conn
 	st      *statements
 	session *session
 	known   *known
@@ -55,7 +54,7 @@ type job struct {
 
 func newWriter(d dialect, conn *sql.Conn, kept func(int64) bool, after func(*tx)) *writer {
 	w := &writer{
-		dialect: d, conn: conn, st: newStatements(conn), session: newSession(conn), kept: kept, after: after,
+		dialect: d, st: newStatements(conn), session: newSession(conn), kept: kept, after: after,
 		queue: make(chan *job, jobQueue), urgent: make(chan *job, jobQueue), stop: make(chan struct{}),
 		sweeper: sweeper{last: time.Now()},
 	}
@@ -164,7 +163,7 @@ func (w *writer) next() *job {
 // transact runs first and what is queued behind it in one transaction. The right
 // to write comes first, so that jobs gather while other processes have it.
 func (w *writer) transact(ctx context.Context, first *job) {
-	err := w.dialect.begin(ctx, w.conn)
+	err := w.dialect.begin(ctx, w.session)
 	jobs := w.gather(first)
 	if err == nil {
 		defer w.dialect.end()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/deedgo/deed/examples/data"
 	"github.com/deedgo/deed/examples/orders/system"
+	"github.com/deedgo/deed/internal/redistest"
 )
 
 // TestMain lets the shop start this test binary again as a service.
@@ -26,12 +27,17 @@ func TestMain(m *testing.M) {
 // The story ends well, and says what it should on the way. The program compares
 // everything with the feed itself; this test knows the feed's numbers by heart.
 func TestDemo(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { checkDemo(t, "", "in one SQLite file") })
+	t.Run("redis", func(t *testing.T) { checkDemo(t, redistest.Start(t).URL(), "on redis") })
+}
+
+func checkDemo(t *testing.T, busURL, where string) {
 	var out bytes.Buffer
-	if err := run(t.Context(), &out, 40); err != nil {
+	if err := run(t.Context(), &out, 40, busURL); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	for _, want := range []string{
-		"stored 1,707 in", "published again: 0 stored, 1,707 recognized",
+		"1,707 real earthquakes become events, " + where, "stored 1,707 in", "published again: 0 stored, 1,707 recognized",
 		"ci           8   242   111    25     ·     ·     ·    386  ████████████████████\n",
 		"se           ·     1     ·     ·     ·     ·     ·      1  ▏\n",
 		"nn00620389  key nn  rejected: rms is missing; 205 parked behind it, the other 4 bad ones",

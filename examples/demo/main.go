@@ -36,28 +36,29 @@ func start(args []string) error {
 	}
 	flags := flag.NewFlagSet("demo", flag.ExitOnError)
 	orders := flags.Int("orders", 300, "how many orders the shop gets")
+	busURL := flags.String("bus", "", "`URL` of the bus (default SQLite files in temporary folders)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return run(ctx, os.Stdout, *orders)
+	return run(ctx, os.Stdout, *orders, *busURL)
 }
 
 // run tells the whole story, and fails when anything in it is not as it should be.
-func run(ctx context.Context, out io.Writer, orders int) error {
-	if err := earthquakes(ctx, out); err != nil {
+func run(ctx context.Context, out io.Writer, orders int, busURL string) error {
+	if err := earthquakes(ctx, out, busURL); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	step(out, 5, "A shop: four services, four databases, nothing shared but events, two kill -9")
-	if err := system.Run(ctx, system.Options{Orders: orders, Out: out}); err != nil {
+	if err := system.Run(ctx, system.Options{Orders: orders, Bus: busURL, Out: out}); err != nil {
 		return fmt.Errorf("demo: %w", err)
 	}
 	fmt.Fprintln(out, "\nNothing was lost and nothing was done twice.")
 	return nil
 }
 
-func earthquakes(ctx context.Context, out io.Writer) (err error) {
+func earthquakes(ctx context.Context, out io.Writer, busURL string) (err error) {
 	feed, err := readFeed(data.Earthquakes())
 	if err != nil {
 		return err
@@ -67,7 +68,10 @@ func earthquakes(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	bus, err := engine.Open(ctx, "sqlite:"+filepath.Join(dir, "demo.db"), &deed.Options{
+	if busURL == "" {
+		busURL = "sqlite:" + filepath.Join(dir, "demo.db")
+	}
+	bus, err := engine.Open(ctx, busURL, &deed.Options{
 		Logger: slog.New(slog.DiscardHandler), // it would report the dead letters, of which the story tells
 	})
 	if err != nil {

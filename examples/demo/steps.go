@@ -14,7 +14,11 @@ import (
 
 // publish stores the feed, twice.
 func (d *demo) publish(ctx context.Context) error {
-	step(d.out, 1, "%s real earthquakes become events, in one SQLite file", comma(len(d.feed)))
+	where := "in one SQLite file"
+	if name := d.bus.Features().Engine; name != "sqlite" {
+		where = "on " + name
+	}
+	step(d.out, 1, "%s real earthquakes become events, %s", comma(len(d.feed)), where)
 	drafts := make([]deed.Draft, len(d.feed))
 	for i, q := range d.feed {
 		drafts[i] = draft(q)

@@ -5,12 +5,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/deedgo/deed/internal/redistest"
 )
 
 // Every consumer has done its part exactly once: five people, five events.
 func TestSession(t *testing.T) {
 	dir := t.TempDir()
-	for _, busURL := range []string{"sqlite:" + filepath.Join(dir, "bus.db"), "mem:"} {
+	for _, busURL := range []string{"sqlite:" + filepath.Join(dir, "bus.db"), "mem:", redistest.Start(t).URL()} {
 		t.Run(busURL[:3], func(t *testing.T) { checkSession(t, t.TempDir(), busURL) })
 	}
 }

@@ -22,6 +22,7 @@ func newCheck(a *app) *cobra.Command {
 		Long: "Check that an engine keeps its promises: run the conformance suite against it and print what held.\n" +
 			"It works on topics of its own, which it removes. It ends with 3 when a promise is broken.",
 		Example: "  deed check mem:\n" +
+			"  deed check redis://localhost:6379\n" +
 			"  deed check sqlite:check.db -o json",
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -47,8 +48,8 @@ type checkDoc struct {
 
 func (a *app) check(ctx context.Context, out format) error {
 	url := a.url
-	if url == "mem:" {
-		url = "mem:check" // members of the suite have to meet in one store
+	if url == "mem:" || url == "mem+pubsub:" {
+		url += "check" // members of the suite have to meet in one store
 	}
 	conn, err := engine.OpenConn(ctx, url, nil)
 	if err != nil {

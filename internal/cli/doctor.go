@@ -11,13 +11,14 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/engine"
 )
 
 // The results of a finding, as in its output.
 const (
-	isOK    = "ok"
-	isNote  = "note"  // worth knowing, and maybe meant
-	isWrong = "wrong" // makes doctor exit with 3
+	isOK    = string(driver.Good)
+	isNote  = string(driver.Noted)
+	isWrong = string(driver.Wrong) // makes doctor exit with 3
 )
 
 // fullAt is the share of MaxBytes from which a topic counts as nearly full.
@@ -37,10 +38,12 @@ func newDoctor(a *app) *cobra.Command {
 		Use:   "doctor [URL]",
 		Short: "Tell what an engine is set up to keep, and what is wrong with it",
 		Long: "Tell what an engine is set up to keep, and what is wrong with it: what accepted events survive and why,\n" +
-			"the disk under it, who holds its write lock, groups that nobody runs and what they hold back, topics near\n" +
-			"their bound, dead letters. It changes nothing. It ends with 3 when something is wrong.",
+			"the disk under a file and who holds its write lock, how a server is set up to persist, replicate and evict,\n" +
+			"groups that nobody runs and what they hold back, topics near their bound, dead letters. It changes nothing.\n" +
+			"It ends with 3 when something is wrong.",
 		Example: "  deed doctor\n" +
 			"  deed doctor sqlite:/var/lib/shop/orders.db\n" +
+			"  deed doctor redis://localhost:6379\n" +
 			"  deed doctor -o json",
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -70,9 +73,18 @@ func (a *app) doctor(ctx context.Context, out format) error {
 			return err
 		}
 	}
+	server, err := engine.Examine(ctx, a.url)
+	if err != nil {
+		return err
+	}
+	for _, f := range server {
+		d.add(string(f.Result), f.What, f.Value, f.Advice)
+	}
 	if stuck {
 		d.add(isNote, "engine", "not opened, because that would wait for the write lock", "")
-	} else if err := a.doctorEngine(ctx, d); err != nil {
+	} else if err := a.doctorEngine(ctx, d); len(server) > 0 && err != nil {
+		d.add(isWrong, "engine", err.Error(), "") // what was found says why
+	} else if err != nil {
 		return err
 	}
 	if err := a.printFindings(d.findings, out); err != nil {
@@ -103,6 +115,10 @@ func (a *app) doctorEngine(ctx context.Context, d *doctor) error {
 	result := isOK
 	if f.Durability < driver.Power {
 		result = isNote
+	}
+	if f.Ephemeral {
+		d.add(isNote, "durability", "none: an event reaches whoever listens when it is published, and is gone", f.Setting)
+		return nil
 	}
 	d.add(result, "durability", fmt.Sprintf("%s: accepted events survive %s", f.Durability, survives(f.Durability)),
 		f.Setting)

@@ -92,13 +92,14 @@ func declare(info driver.TopicInfo) *deed.Topic {
 	return deed.NewTopic(info.Name, &deed.TopicOptions{
 		Partitions: info.Partitions, PartitionBy: info.PartitionBy,
 		Dedupe: info.Dedupe, Keep: info.Keep, Hold: info.Hold, MaxBytes: info.MaxBytes,
+		Pack: info.Pack,
 	})
 }
 
 func topicsOf(b *deed.Bus) (driver.Topics, error) {
 	t, ok := driver.As[driver.Topics](b.Conn())
 	if !ok {
-		return nil, fmt.Errorf("the engine %s cannot describe its topics", b.Features().Engine)
+		return nil, lacks(b, "cannot describe its topics")
 	}
 	return t, nil
 }
@@ -106,7 +107,7 @@ func topicsOf(b *deed.Bus) (driver.Topics, error) {
 func groupsOf(b *deed.Bus) (driver.Groups, error) {
 	g, ok := driver.As[driver.Groups](b.Conn())
 	if !ok {
-		return nil, fmt.Errorf("the engine %s cannot tell about groups", b.Features().Engine)
+		return nil, lacks(b, "cannot tell about groups")
 	}
 	return g, nil
 }

@@ -75,7 +75,7 @@ func pipeArgs(cmd *cobra.Command, args []string) error {
 }
 
 func (f pipeFlags) check(cmd *cobra.Command, topic string) (deed.From, error) {
-	from, err := f.subFlags.check(cmd)
+	from, err := f.subFlags.check(cmd, false)
 	if err != nil {
 		return from, err
 	}

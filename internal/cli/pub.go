@@ -115,6 +115,10 @@ func (a *app) pub(cmd *cobra.Command, topic string, f pubFlags) error {
 	if p.delays() && !bus.Features().Delay {
 		return usagef("--not-before: the engine %s cannot delay events", bus.Features().Engine)
 	}
+	if p.id != nil && bus.Features().Ephemeral {
+		return usagef("--id: the engine %s stores nothing, so an event that is published twice is heard twice "+
+			"(leave it out)", bus.Features().Engine)
+	}
 	p.maxBytes = bus.Options().MaxEventBytes
 	if p.topic, err = pubTopic(ctx, bus, topic, p.id != nil); err != nil {
 		return err

@@ -2,8 +2,10 @@ package cli_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"log/slog"
 	"os"
@@ -19,6 +21,7 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/examples/data"
+	"github.com/deedgo/deed/internal/redistest"
 )
 
 // TestMain builds deed as users get it, for scripts and tests to run: what the race
@@ -46,9 +49,33 @@ func withDeed(m *testing.M) int {
 //	await FILE REGEXP     waits until the file has a match
 //	reject TOPIC GROUP    runs a group that rejects every event with "rotten": true
 //	rejecting TOPIC GROUP does so until the script ends
-func TestScripts(t *testing.T) {
+//
+// and the condition [sqlite] for what is not so on Redis.
+func TestScripts(t *testing.T) { runScripts(t, "") }
+
+// TestScriptsOnRedis runs the same scripts with another URL and nothing else, each with
+// a prefix of its own.
+func TestScriptsOnRedis(t *testing.T) {
+	s := redistest.Start(t, "appendonly yes", "appendfsync always")
+	runScripts(t, s.URL())
+}
+
+// runScripts runs them on a server, or on a file when url is "".
+func runScripts(t *testing.T, url string) {
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata",
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			if url != "" {
+				e.Setenv("DEED_URL", url+"?prefix="+filepath.Base(e.WorkDir))
+			}
+			return nil
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "sqlite" {
+				return false, fmt.Errorf("unknown condition %s", name)
+			}
+			return url == "", nil
+		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -114,7 +141,8 @@ func startRejecting(ts *testscript.TestScript, neg bool, args []string) (bus *de
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: reject TOPIC GROUP")
 	}
-	bus, err := engine.Open(context.Background(), "sqlite:"+ts.MkAbs("deed.db"), &deed.Options{
+	url := cmp.Or(ts.Getenv("DEED_URL"), "sqlite:"+ts.MkAbs("deed.db"))
+	bus, err := engine.Open(context.Background(), url, &deed.Options{
 		NoCreate: true, Logger: slog.New(slog.DiscardHandler),
 	})
 	ts.Check(err)

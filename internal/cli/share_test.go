@@ -8,11 +8,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/deedgo/deed/internal/redistest"
 )
 
 // Three processes share a group; one is killed while all write to slow readers.
 // Nothing is lost, and each key's order is kept.
 func TestSubProcessesShareAndOneIsKilled(t *testing.T) {
+	t.Run("file", shareAndKill)
+	t.Run("redis", func(t *testing.T) {
+		t.Setenv("DEED_URL", redistest.Start(t).URL())
+		shareAndKill(t)
+	})
+}
+
+func shareAndKill(t *testing.T) {
 	const events, keys = 3000, 40
 	dir := t.TempDir()
 	mustRun(t, dir, generate(events, keys, 10), "pub", "t", "--key", "/key")

@@ -36,6 +36,8 @@ func newSub(a *app) *cobra.Command {
 		Short: "Write a group's events to stdout, and acknowledge each once it is written",
 		Long: "Write a group's events to stdout, one CloudEvents JSON document a line, and acknowledge each once it\n" +
 			"is written. Several sub processes of one group share the topic.\n\n" +
+			"Where nothing is stored (redis+pubsub://), leave --group out: every sub hears what is published while it\n" +
+			"runs, and TOPIC may be a pattern (sensors.*).\n\n" +
 			"It ends after --count events, after --idle without one while no partition waits for a dead member's\n" +
 			"lease, or on Ctrl-C.",
 		Example: "  deed sub orders --group report --idle 5s > orders.ndjson\n" +
@@ -54,12 +56,20 @@ func newSub(a *app) *cobra.Command {
 	return cmd
 }
 
-func (f subFlags) check(cmd *cobra.Command) (deed.From, error) {
-	if f.group == "" {
+func (f subFlags) check(cmd *cobra.Command, ephemeral bool) (deed.From, error) {
+	for _, flag := range []string{"group", "from"} {
+		if ephemeral && cmd.Flags().Changed(flag) {
+			return deed.From{}, usagef("--%s: the engine stores nothing: every sub hears what is published while it runs "+
+				"(leave it out)", flag)
+		}
+	}
+	if f.group == "" && !ephemeral {
 		return deed.From{}, usagef("--group is missing (%s)", cmd.UseLine())
 	}
-	if err := deed.CheckName("group", f.group); err != nil {
-		return deed.From{}, usageError{err.Error()}
+	if f.group != "" {
+		if err := deed.CheckName("group", f.group); err != nil {
+			return deed.From{}, usageError{err.Error()}
+		}
 	}
 	if f.count < 0 || cmd.Flags().Changed("count") && f.count == 0 {
 		return deed.From{}, usagef("--count %d: want 1 or more", f.count)
@@ -71,7 +81,7 @@ func (f subFlags) check(cmd *cobra.Command) (deed.From, error) {
 }
 
 func (a *app) sub(cmd *cobra.Command, topic string, f subFlags) error {
-	from, err := f.check(cmd)
+	from, err := f.check(cmd, ephemeral(a.url))
 	if err != nil {
 		return err
 	}
@@ -80,20 +90,15 @@ func (a *app) sub(cmd *cobra.Command, topic string, f subFlags) error {
 		return err
 	}
 	defer bus.Close()
-	info, err := topicInfo(cmd.Context(), bus, topic)
-	if err != nil {
-		return err
-	}
 	ctx, stop := context.WithCancelCause(cmd.Context())
 	defer stop(nil)
 	w := &subWriter{
 		out: output{a.stdout}, data: f.data, typeName: f.typeName, left: f.count, stop: stop,
 	}
-	sub := deed.Subscribe(f.group,
-		&deed.SubscribeOptions{
-			From: from, Parallel: 1, InFlightBytes: subInFlight, Retry: deed.Retry{Attempts: deed.Forever},
-		},
-		deed.OnAny(declare(info), w.handle))
+	sub, err := subscription(ctx, bus, topic, f.group, from, w.handle)
+	if err != nil {
+		return err
+	}
 
 	var watcher sync.WaitGroup
 	if f.idle > 0 {
@@ -113,6 +118,22 @@ func (a *app) sub(cmd *cobra.Command, topic string, f subFlags) error {
 		return w.failed
 	}
 	return err
+}
+
+// subscription reads a topic for a group, or listens where there are none.
+func subscription(
+	ctx context.Context, b *deed.Bus, topic, group string, from deed.From, handle deed.HandlerFunc,
+) (*deed.Subscription, error) {
+	if b.Features().Ephemeral {
+		return listening(topic, handle), nil
+	}
+	info, err := topicInfo(ctx, b, topic)
+	if err != nil {
+		return nil, err
+	}
+	return deed.Subscribe(group, &deed.SubscribeOptions{
+		From: from, Parallel: 1, InFlightBytes: subInFlight, Retry: deed.Retry{Attempts: deed.Forever},
+	}, deed.OnAny(declare(info), handle)), nil
 }
 
 // errSubEnded is a handler's answer once nothing more shall be written. Run's

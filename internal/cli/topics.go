@@ -27,6 +27,7 @@ type topicDoc struct {
 	KeepSeconds   float64    `json:"keep_seconds"`
 	HoldSeconds   float64    `json:"hold_seconds"`
 	MaxBytes      int64      `json:"max_bytes"`
+	Pack          bool       `json:"pack"`
 	Bytes         int64      `json:"bytes"`
 	Scheduled     int64      `json:"scheduled"`
 	NextDue       *time.Time `json:"next_due"`
@@ -39,7 +40,7 @@ func topicDocOf(t driver.TopicInfo) topicDoc {
 	return topicDoc{
 		Name: t.Name, Partitions: t.Partitions, PartitionBy: orderedBy(t), Events: t.Events,
 		DedupeSeconds: t.Dedupe.Seconds(), KeepSeconds: t.Keep.Seconds(), HoldSeconds: t.Hold.Seconds(),
-		MaxBytes: t.MaxBytes, Bytes: t.Bytes, Scheduled: t.Scheduled, NextDue: stamp(t.NextDue),
+		MaxBytes: t.MaxBytes, Pack: t.Pack, Bytes: t.Bytes, Scheduled: t.Scheduled, NextDue: stamp(t.NextDue),
 		Generation: t.Generation, Incarnation: t.Incarnation, Created: stamp(t.Created),
 	}
 }
@@ -170,6 +171,7 @@ type topicFlags struct {
 	partitionBy        string
 	dedupe, keep, hold time.Duration
 	maxBytes           sizeFlag
+	pack               bool
 }
 
 // addSettings gives a command the flags for what can be changed later.
@@ -195,6 +197,7 @@ func newTopicsCreate(a *app) *cobra.Command {
 	}
 	f.addSettings(cmd)
 	cmd.Flags().IntVar(&f.partitions, "partitions", driver.DefaultPartitions, "how many members of a group can share it")
+	cmd.Flags().BoolVar(&f.pack, "pack", false, "store what is published together as one entry, on engines that can")
 	cmd.Flags().StringVar(&f.partitionBy, "partition-by", deed.ByKey, "what order is kept by, `key|type`")
 	return cmd
 }
@@ -218,6 +221,9 @@ func (a *app) topicsCreate(cmd *cobra.Command, name string, f topicFlags) error 
 	if err != nil {
 		return err
 	}
+	if f.pack && !bus.Features().Pack {
+		return usagef("--pack: %s does not pack events", bus.Features().Engine)
+	}
 	switch _, err := topics.Topic(cmd.Context(), name); {
 	case err == nil:
 		return hint(errors.New("topic "+name+" exists already"), "deed topics set "+name+" changes it")
@@ -226,7 +232,7 @@ func (a *app) topicsCreate(cmd *cobra.Command, name string, f topicFlags) error 
 	}
 	info, err := topics.CreateTopic(cmd.Context(), name, driver.TopicSettings{
 		Partitions: f.partitions, PartitionBy: f.partitionBy, Dedupe: f.dedupe, Keep: f.keep, Hold: f.hold,
-		MaxBytes: int64(f.maxBytes),
+		MaxBytes: int64(f.maxBytes), Pack: f.pack,
 	})
 	if err != nil {
 		return err

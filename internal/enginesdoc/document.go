@@ -10,6 +10,7 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
 	"github.com/deedgo/deed/engine"
+	"github.com/deedgo/deed/engine/deedredis"
 )
 
 // opened is an engine with its promises.
@@ -19,29 +20,46 @@ type opened struct {
 	lacks    map[string]string // by check, why it is not run
 }
 
-// open opens every engine that needs no server, in dir, and asks what it promises.
+// open asks every engine what it promises. Files are in dir; an engine that needs a
+// server says what it promises on one that is set up to keep the most.
 func open(ctx context.Context, dir string) ([]opened, error) {
-	engines := []struct{ shown, url string }{
-		{"mem:", "mem:"},
-		{"sqlite:FILE", "sqlite:" + filepath.Join(dir, "engines.db")},
-	}
 	var out []opened
-	for _, e := range engines {
+	for _, e := range []struct{ shown, url string }{
+		{"mem:", "mem:"},
+		{"mem+pubsub:", "mem+pubsub:"},
+		{"sqlite:FILE", "sqlite:" + filepath.Join(dir, "engines.db")},
+	} {
 		conn, err := engine.OpenConn(ctx, e.url, nil)
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", e.shown, err)
 		}
-		o := opened{e.shown, conn.Features(), make(map[string]string)}
-		for _, c := range drivertest.Checks() {
-			o.lacks[c.Name] = c.Lacks(conn)
-		}
-		out = append(out, o)
+		out = append(out, ask(e.shown, conn))
 		if err := conn.Close(); err != nil {
 			return nil, fmt.Errorf("close %s: %w", e.shown, err)
 		}
 	}
-	return out, nil
+	return append(out, ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
+		ask("redis+pubsub://HOST", &deedredis.PubSub{})), nil
 }
+
+func ask(shown string, conn driver.Conn) opened {
+	o := opened{shown, conn.Features(), make(map[string]string)}
+	for _, c := range drivertest.Checks() {
+		o.lacks[c.Name] = c.Lacks(conn)
+	}
+	return o
+}
+
+// unopened is an engine without its server: of its connection only the type is looked
+// at, for what it implements.
+type unopened struct {
+	driver.Conn
+	features driver.Features
+}
+
+func (u unopened) Features() driver.Features { return u.features }
+
+func (u unopened) Unwrap() driver.Conn { return u.Conn }
 
 // promise is a row of the first table.
 type promise struct {
@@ -51,7 +69,7 @@ type promise struct {
 }
 
 var promises = []promise{
-	{"Durability", "An accepted event survives", func(f driver.Features) string { return survives[f.Durability] }},
+	{"Durability", "An accepted event survives", surviving},
 	{"KeyOrder", "Events of one key come in publish order", yes(func(f driver.Features) bool { return f.KeyOrder })},
 	{"Groups", "Members of a group share a topic", yes(func(f driver.Features) bool { return f.Groups })},
 	{"Fenced", "A member that lost a partition cannot settle it", yes(func(f driver.Features) bool { return f.Fenced })},
@@ -65,6 +83,10 @@ var promises = []promise{
 	{"Retention", "Old events go, within the topic's bounds and never before their groups",
 		yes(func(f driver.Features) bool { return f.Retention })},
 	{"Reset", "A group can be set back, and replays are told apart", yes(func(f driver.Features) bool { return f.Reset })},
+	{"Ephemeral", "Nothing is stored: whoever listens hears each event once at most",
+		yes(func(f driver.Features) bool { return f.Ephemeral })},
+	{"Patterns", "A subscription may be to all topics that match a pattern",
+		yes(func(f driver.Features) bool { return f.Patterns })},
 	{"MultiProcess", "Several processes share it", yes(func(f driver.Features) bool { return f.MultiProcess })},
 	{"MaxEventBytes", "Largest event", size},
 }
@@ -74,6 +96,13 @@ var survives = map[driver.Class]string{
 	driver.Process: "kill -9 of every process",
 	driver.Power:   "a power cut",
 	driver.Quorum:  "the loss of a minority of nodes",
+}
+
+func surviving(f driver.Features) string {
+	if f.Ephemeral {
+		return "nothing: it is not stored"
+	}
+	return survives[f.Durability]
 }
 
 func yes(promised func(driver.Features) bool) func(driver.Features) string {
@@ -153,6 +182,11 @@ keeps as it is configured; what it does not promise is refused when a program st
 const middle = "\n" +
 	"`mem:` is for tests and for trying things out: a store in the memory of one process. `mem:NAME` names one that\n" +
 	"several parts of the process share. `sqlite:FILE` is the default: one file, several processes, no server.\n" +
+	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a\n" +
+	"cluster; the column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less\n" +
+	"means.\n" +
+	"`redis+pubsub://HOST` announces over the channels of a Redis server or cluster, and `mem+pubsub:` within one\n" +
+	"process, for tests: see [Announcements](guides/pubsub.md).\n" +
 	`
 ## How the promises are checked
 

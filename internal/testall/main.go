@@ -30,8 +30,9 @@ const (
 
 func main() {
 	noRace := flag.Bool("no-race", false, "do not use the race detector")
+	serversOnly := flag.Bool("servers", false, "only install the servers that the tests want")
 	flag.Usage = func() {
-		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./internal/testall [-no-race] [packages]")
+		fmt.Fprintln(flag.CommandLine.Output(), "usage: go run ./internal/testall [-no-race] [-servers] [packages]")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -40,6 +41,10 @@ func main() {
 	ctx, cancel := context.WithTimeoutCause(ctx, wholeLimit, errors.New("the run took too long"))
 	defer cancel()
 
+	provideServers(ctx, os.Stdout, servers, debian{root: "/", run: runSystem})
+	if *serversOnly {
+		return
+	}
 	r := &runner{out: os.Stdout, start: time.Now()}
 	if err := r.run(ctx, flag.Args(), !*noRace); err != nil {
 		fmt.Fprintln(os.Stderr, "testall:", err)

@@ -1,12 +1,15 @@
 package tidy
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/deedgo/deed/internal/redistest"
 	"github.com/deedgo/deed/internal/testenv"
 )
 
@@ -15,17 +18,34 @@ import (
 // with the block that follows "<!-- prints -->".
 func TestGuideSession(t *testing.T) {
 	for guide, blocks := range map[string]int{"docs/guides/command-line.md": 8, "docs/guides/pipes.md": 8} {
-		t.Run(filepath.Base(guide), func(t *testing.T) { runGuide(t, guide, blocks) })
+		t.Run(filepath.Base(guide), func(t *testing.T) { runGuide(t, guide, blocks, os.Environ()) })
 	}
+	t.Run("redis.md", func(t *testing.T) { runGuide(t, "docs/guides/redis.md", 8, redisEnv(t)) })
+}
+
+// redisEnv is the environment of a session with a server, which redis-cli finds as if
+// it were at the usual port.
+func redisEnv(t *testing.T) []string {
+	cli, err := exec.LookPath("redis-cli")
+	testenv.Require(t, "redis-cli, to run the guide", err)
+	s := redistest.Start(t)
+	host, port, _ := strings.Cut(s.Addr(), ":")
+	bin := t.TempDir()
+	text := fmt.Sprintf("#!/bin/sh\nexec %q -h %s -p %s \"$@\"\n", cli, host, port)
+	if err := os.WriteFile(filepath.Join(bin, "redis-cli"), []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return append(os.Environ(), "DEED_URL="+s.URL(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 }
 
 // runGuide runs a guide that has at least so many blocks.
-func runGuide(t *testing.T, guide string, least int) {
+func runGuide(t *testing.T, guide string, least int, env []string) {
 	shell, err := exec.LookPath("sh")
 	testenv.Require(t, "a POSIX shell, to run the guide", err)
 	const data = "earthquakes.ndjson"
 	dir, bin := t.TempDir(), filepath.Join(t.TempDir(), "deed")
 	build(t, bin)
+	env = inFront(env, filepath.Dir(bin))
 	feed, err := os.ReadFile(filepath.Join(root, "examples", "data", data))
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +65,7 @@ func runGuide(t *testing.T, guide string, least int) {
 		}
 		cmd := exec.Command(shell, "-eu", "-c", b.text)
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(bin)+string(os.PathListSeparator)+os.Getenv("PATH"))
+		cmd.Env = env
 		var stderr strings.Builder
 		cmd.Stderr = &stderr
 		out, err := cmd.Output()
@@ -57,6 +77,17 @@ func runGuide(t *testing.T, guide string, least int) {
 	if len(blocks) < least {
 		t.Errorf("%s has %d blocks to run or compare: are the marks still there?", guide, len(blocks))
 	}
+}
+
+// inFront puts a folder in front of the PATH of an environment.
+func inFront(env []string, dir string) []string {
+	path := os.Getenv("PATH")
+	for _, v := range env {
+		if value, ok := strings.CutPrefix(v, "PATH="); ok {
+			path = value // the last one counts
+		}
+	}
+	return append(slices.Clone(env), "PATH="+dir+string(os.PathListSeparator)+path)
 }
 
 type block struct{ mark, text string }

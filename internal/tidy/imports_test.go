@@ -50,6 +50,7 @@ var importRules = []struct {
 var notInBinary = []string{
 	"testing", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/rogpeppe/go-internal/testscript",
 	module + "/deedtest", module + "/examples",
+	module + "/internal/fault", module + "/internal/redistest",
 	module + "/internal/testenv", module + "/internal/tidy", module + "/internal/torture",
 }
 

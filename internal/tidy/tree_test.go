@@ -58,7 +58,7 @@ var textFiles = sync.OnceValues(func() (map[string][]byte, error) {
 			}
 			return nil
 		}
-		if !d.Type().IsRegular() {
+		if !d.Type().IsRegular() || rel == ".git" { // which is a file in a worktree
 			return nil
 		}
 		text, err := os.ReadFile(name)

@@ -23,7 +23,7 @@ var Checks = []Check{
 	{"dup_effects", "a handler's effect with an inbox happens once", dupEffects},
 	{"order", "events of one key are stored and handled in publish order, one at a time", order},
 	{"skip", "no group passes over an event and goes on with its key", skip},
-	{"positions", "the positions of a partition are dense, and each names one event for every reader", positions},
+	{"positions", "the positions of a partition grow, and each names one event for every reader", positions},
 	{"two_owners", "a member that lost its partition cannot settle it", twoOwners},
 	{"regress", "a group's position never goes back", regress},
 	{"dlq", "rejected events and their keys' tails are dead letters and parked, nothing else is", dlq},

@@ -19,13 +19,14 @@ func (r *run) drain(ctx context.Context) ([]driver.Letter, error) {
 	moved := time.Now()
 	for {
 		now, err := r.look(ctx)
-		if err != nil {
+		switch {
+		case err != nil && time.Since(moved) > r.config.Stuck:
 			return nil, err
-		}
-		if now.resting() {
+		case err != nil: // the connection is of the time before the server was killed
+			now = last
+		case now.resting():
 			return now.letters, nil
-		}
-		if now.summary() != last.summary() {
+		case now.summary() != last.summary():
 			last, moved = now, time.Now()
 		}
 		if time.Since(moved) > r.config.Stuck {

@@ -20,8 +20,7 @@ const (
 // History is everything that a run recorded, prepared for checks.
 type History struct {
 	Ops []Op // in order of Time
-	// Dense says that the engine's positions count 1, 2, 3 …, so that they can be
-	// compared.
+	// Dense says that the engine's positions count 1, 2, 3 …, so that none is left out.
 	Dense bool
 
 	invoked map[string]Op   // first Invoke by id

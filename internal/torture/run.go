@@ -16,10 +16,13 @@ import (
 // Config says what to torture, how, and for how long. The zero value of a field
 // is its default.
 type Config struct {
-	URL  string // the bus; empty means a SQLite file in Dir
-	Dir  string // for the processes' records and databases; must exist and be empty
-	Seed uint64
-	For  time.Duration // how long faults go on; 15 s
+	URL string // the bus; empty means a SQLite file in Dir
+	// Network says that the workers reach the bus over connections that faults may
+	// harm. The bus is on a server then.
+	Network bool
+	Dir     string // for the processes' records and databases; must exist and be empty
+	Seed    uint64
+	For     time.Duration // how long faults go on; 15 s
 
 	Publishers int           // 8
 	Consumers  int           // 3
@@ -27,7 +30,8 @@ type Config struct {
 	Gap        time.Duration // between faults, on average; 400 ms
 	Stuck      time.Duration // a drain without any progress for so long has failed; 1 min
 	Load       Load
-	// Faults returns the faults of the run. Nil means [DefaultFaults].
+	// Faults returns the faults of the run. Nil means [DefaultFaults], and NetworkFaults
+	// where there is a network.
 	Faults func(c *Cluster) []Fault
 
 	Command []string // a binary that calls Worker, with its arguments
@@ -46,7 +50,7 @@ func (c Config) withDefaults() Config {
 	c.Stuck = cmp.Or(c.Stuck, time.Minute)
 	c.Load = c.Load.withDefaults()
 	if c.Faults == nil {
-		c.Faults = DefaultFaults
+		c.Faults = func(c *Cluster) []Fault { return append(DefaultFaults(c), c.NetworkFaults()...) }
 	}
 	if c.Say == nil {
 		c.Say = func(string, ...any) {}
@@ -58,6 +62,7 @@ func (c Config) withDefaults() Config {
 type Cluster struct {
 	config     Config
 	processes  map[string]*Process
+	network    network // empty: every worker reaches the bus as it is
 	Publishers []string
 	Consumers  []string
 }
@@ -104,8 +109,12 @@ func (c *Cluster) PauseFault(targets []string, weight int) Fault {
 // promises are in the result.
 func Run(ctx context.Context, config Config) (*Result, error) {
 	config = config.withDefaults()
-	r := &run{config: config, cluster: newCluster(config)}
-	defer r.cluster.killAll()
+	cluster, err := newCluster(config)
+	defer cluster.close()
+	if err != nil {
+		return nil, err
+	}
+	r := &run{config: config, cluster: cluster}
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -123,22 +132,29 @@ func Run(ctx context.Context, config Config) (*Result, error) {
 	return newResult(config, r, history), nil
 }
 
-func newCluster(config Config) *Cluster {
-	c := &Cluster{config: config, processes: map[string]*Process{}}
-	add := func(role string, n int) (names []string) {
+func newCluster(config Config) (*Cluster, error) {
+	c := &Cluster{config: config, processes: map[string]*Process{}, network: network{}}
+	add := func(role string, n int) (names []string, err error) {
 		for slot := range n {
 			job := Job{
 				Role: role, Name: fmt.Sprintf("%s-%d", role, slot), Slot: slot, Dir: config.Dir, URL: config.URL,
 				Lease: config.Lease, Seed: config.Seed, Load: config.Load,
 			}
+			if config.Network {
+				if job.URL, err = c.network.connect(job.Name, config.URL); err != nil {
+					return nil, err
+				}
+			}
 			c.processes[job.Name] = NewProcess(config.Command, config.Env, job)
 			names = append(names, job.Name)
 		}
-		return names
+		return names, nil
 	}
-	c.Publishers = add("publisher", config.Publishers)
-	c.Consumers = add("consumer", config.Consumers)
-	return c
+	var err error
+	if c.Publishers, err = add("publisher", config.Publishers); err == nil {
+		c.Consumers, err = add("consumer", config.Consumers)
+	}
+	return c, err
 }
 
 func (c *Cluster) some(names []string) []*Process {
@@ -168,10 +184,12 @@ func (c *Cluster) check() error {
 	return nil
 }
 
-func (c *Cluster) killAll() {
+// close kills what runs, and ends the network.
+func (c *Cluster) close() {
 	for _, p := range c.processes {
 		p.Kill()
 	}
+	c.network.close()
 }
 
 // run is one run in progress.

@@ -14,17 +14,25 @@ import (
 	"github.com/deedgo/deed/engine"
 )
 
-// scene is a bus in a file of its own on which a test lets worker processes act.
+// scene is a bus of its own on which a test lets worker processes act.
 type scene struct {
 	t   *testing.T
 	dir string
+	url string
 	bus *deed.Bus
 }
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	s := &scene{t: t, dir: t.TempDir()}
-	bus, err := engine.Open(t.Context(), s.url(), &deed.Options{Source: "/torture"})
+	dir := t.TempDir()
+	return newSceneOn(t, dir, "sqlite:"+filepath.Join(dir, "bus.db"))
+}
+
+// newSceneOn is newScene on a bus that the test names.
+func newSceneOn(t *testing.T, dir, url string) *scene {
+	t.Helper()
+	s := &scene{t: t, dir: dir, url: url}
+	bus, err := engine.Open(t.Context(), url, &deed.Options{Source: "/torture"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,11 +41,9 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
-func (s *scene) url() string { return "sqlite:" + filepath.Join(s.dir, "bus.db") }
-
 // worker prepares a member of group Plain; it is killed when the test ends.
 func (s *scene) worker(role, name string, lease time.Duration, args map[string]string) *Process {
-	return spawn(s.t, Job{Role: role, Name: name, Dir: s.dir, URL: s.url(), Lease: lease, Args: args})
+	return spawn(s.t, Job{Role: role, Name: name, Dir: s.dir, URL: s.url, Lease: lease, Args: args})
 }
 
 // publish announces the next n events of each key, the keys taking turns.

@@ -16,7 +16,19 @@ var hardLoad = Load{SlowIn: 20, Slow: 400 * time.Millisecond, Dwell: 2 * time.Mi
 // TestSQLite tortures one SQLite file for DEED_TORTURE, 15 s unless set, with the
 // seed DEED_TORTURE_SEED, random unless set.
 func TestSQLite(t *testing.T) {
-	config := Config{Seed: rand.Uint64N(1_000_000), Load: hardLoad, Command: buildWorker(t, "")}
+	result := tortured(t, timed(t, Config{Load: hardLoad, Command: buildWorker(t, "")}))
+	for _, name := range result.Broken() {
+		t.Errorf("check %s found %d violations", name, result.Violations[name])
+	}
+	if weak := result.Weak(); weak != "" {
+		t.Error(weak)
+	}
+}
+
+// timed sets how long a run lasts and which seed it has.
+func timed(t *testing.T, config Config) Config {
+	t.Helper()
+	config.Seed = rand.Uint64N(1_000_000)
 	if s := os.Getenv("DEED_TORTURE"); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil {
@@ -31,13 +43,7 @@ func TestSQLite(t *testing.T) {
 		}
 		config.Seed = seed
 	}
-	result := tortured(t, config)
-	for _, name := range result.Broken() {
-		t.Errorf("check %s found %d violations", name, result.Violations[name])
-	}
-	if weak := result.Weak(); weak != "" {
-		t.Error(weak)
-	}
+	return config
 }
 
 // Kills while resets, a redrive at a rate, a sweep and live publishing go on at once.

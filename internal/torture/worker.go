@@ -82,6 +82,10 @@ func openBus(ctx context.Context, job Job, rec *Recorder) (*deed.Bus, error) {
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	conn, err := engine.OpenConn(ctx, job.URL, opts)
+	for deadline := time.Now().Add(stubborn); err != nil && time.Now().Before(deadline); {
+		pause(ctx, 100*time.Millisecond) // the server is away, and whoever starts a service tries again
+		conn, err = engine.OpenConn(ctx, job.URL, opts)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/examples/orders/analytics"
+	"github.com/deedgo/deed/examples/orders/events"
 )
 
 const lookEvery = 50 * time.Millisecond
@@ -59,6 +61,29 @@ func waitQuiet(ctx context.Context, o Options, s *services) (err error) {
 // look opens the bus only to look at it, and in silence.
 func look(ctx context.Context, o Options) (*deed.Bus, error) {
 	return engine.Open(ctx, o.Bus, &deed.Options{NoCreate: true, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// unused refuses a bus that has served already, as makeDir does a folder.
+func unused(ctx context.Context, o Options) error {
+	bus, err := look(ctx, o)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	topics, ok := driver.As[driver.Topics](bus.Conn())
+	if !ok {
+		return fmt.Errorf("the engine %s cannot tell about topics", bus.Features().Engine)
+	}
+	for _, t := range []*deed.Topic{events.Orders, events.Stock} {
+		if _, err := topics.Topic(ctx, t.Name()); !errors.Is(err, driver.ErrNotFound) {
+			return errors.Join(err, fmt.Errorf("orders: the bus has a topic %s already (deed topics rm %s removes it, "+
+				"or name another bus, on Redis by ?prefix=NAME)", t.Name(), t.Name()))
+		}
+	}
+	return nil
 }
 
 // work is what the groups of a bus have not done, and what they have.

@@ -60,7 +60,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Bus == "" {
 		o.Bus = "sqlite:" + filepath.Join(o.Dir, "bus.db")
 	}
-	err = run(ctx, o)
+	if err = unused(ctx, o); err == nil {
+		err = run(ctx, o)
+	}
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("orders: stopped before the books could be compared")
 		if temporary {

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/deedgo/deed/internal/redistest"
 )
 
 // TestMain lets the system start this test binary again as a service.
@@ -22,9 +25,21 @@ func TestMain(m *testing.M) {
 }
 
 // Real processes, real files, real kills: the books add up.
-func TestBooksAddUp(t *testing.T) {
+func TestBooksAddUp(t *testing.T) { booksAddUp(t, "") }
+
+// The same on Redis, by URL alone. What served once is refused.
+func TestBooksAddUpOnRedis(t *testing.T) {
+	bus := redistest.Start(t, "appendonly yes").URL()
+	booksAddUp(t, bus)
+	err := Run(t.Context(), Options{Bus: bus, Dir: t.TempDir(), Out: io.Discard})
+	if err == nil || !strings.Contains(err.Error(), "the bus has a topic orders already") {
+		t.Errorf("a second run on it: %v", err)
+	}
+}
+
+func booksAddUp(t *testing.T, bus string) {
 	var out bytes.Buffer
-	if err := Run(t.Context(), Options{Orders: 60, Dir: t.TempDir(), Out: &out}); err != nil {
+	if err := Run(t.Context(), Options{Orders: 60, Bus: bus, Dir: t.TempDir(), Out: &out}); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	for _, want := range []string{

@@ -1,6 +1,7 @@
 // Command torture runs the torture test for as long as you like:
 //
 //	go run ./internal/torture/cmd/torture -for 60s -seed 7
+//	go run ./internal/torture/cmd/torture -for 60s -seed 7 -url redis://127.0.0.1:6379 -network
 //
 // It prints the schedule, then what the checks found, and exits with status 3 when
 // a promise was broken.
@@ -25,6 +26,7 @@ func main() {
 	length := flag.Duration("for", 15*time.Second, "how long faults go on")
 	seed := flag.Uint64("seed", rand.Uint64N(1_000_000), "of the schedule and the workload")
 	url := flag.String("url", "", "the bus (default: a SQLite file in a new directory)")
+	network := flag.Bool("network", false, "harm the connections to the bus too, which is on a server")
 	lease := flag.Duration("lease", time.Second, "of the members; freezes last longer")
 	upkeep := flag.Bool("upkeep", false, "redrive dead letters, sweep the topic and reset a group all the time")
 	keep := flag.Bool("keep", false, "keep the directory with the records and databases")
@@ -32,7 +34,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	config := torture.Config{URL: *url, Seed: *seed, For: *length, Lease: *lease}
+	config := torture.Config{URL: *url, Network: *network, Seed: *seed, For: *length, Lease: *lease}
 	if *upkeep {
 		config.Load = torture.Upkeep
 	}

@@ -1,4 +1,4 @@
-package deedsql
+package driverkit
 
 // processGone cannot tell here: leases decide.
 func processGone(int) bool { return false }

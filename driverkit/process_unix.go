@@ -1,6 +1,6 @@
 //go:build unix
 
-package deedsql
+package driverkit
 
 import (
 	"errors"

@@ -1,0 +1,169 @@
+package deedredis
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/rueidis"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// entry is one entry of a stream as the client read it.
+type entry struct {
+	id     string
+	fields []rueidis.RedisMessage // names and values in turn
+}
+
+// parseEntry reads [id, [name, value, …]].
+func parseEntry(m *rueidis.RedisMessage) (e entry, err error) {
+	pair, err := m.ToArray()
+	if err != nil {
+		return e, err
+	}
+	if len(pair) != 2 {
+		return e, fmt.Errorf("an entry of %d parts", len(pair))
+	}
+	if e.id, err = pair[0].ToString(); err != nil {
+		return e, err
+	}
+	if pair[1].IsNil() { // deleted under our feet
+		return e, nil
+	}
+	e.fields, err = pair[1].ToArray()
+	return e, err
+}
+
+// deliveries appends the entry's events that come after a position.
+func (e entry) deliveries(
+	out []driver.Delivery, topic string, partition int, after position,
+) ([]driver.Delivery, error) {
+	at, err := parsePosition(e.id)
+	if err != nil {
+		return out, err
+	}
+	var attributes, sizes string
+	var data []byte
+	for i := 0; i+1 < len(e.fields); i += 2 {
+		name, _ := e.fields[i].ToString()
+		switch name {
+		case "m":
+			attributes, _ = e.fields[i+1].ToString()
+		case "d":
+			data, _ = e.fields[i+1].AsBytes()
+		case "l":
+			sizes, _ = e.fields[i+1].ToString()
+		}
+	}
+	var damage error
+	if sizes != "" {
+		var all []driver.Delivery
+		if all, damage = unpack(out, topic, partition, after, at, attributes, data, sizes); damage == nil {
+			return all, nil
+		}
+	}
+	out = append(out, driver.Delivery{Partition: partition, Position: e.id, Stored: at.stored()})
+	d := &out[len(out)-1]
+	if attributes == "" {
+		damage = errors.Join(damage, e.foreign(&d.Message))
+	} else {
+		damage = errors.Join(damage, parseAttributes(attributes, &d.Message))
+	}
+	finish(d, topic, attributes, damage)
+	d.Data = data
+	return out, nil
+}
+
+// foreign reads an entry that another program wrote with an attribute in each field. It
+// may leave all out but d.
+func (e entry) foreign(m *driver.Message) (first error) {
+	m.Version = 1
+	for i := 0; i+1 < len(e.fields); i += 2 {
+		name, _ := e.fields[i].ToString()
+		value, _ := e.fields[i+1].ToString()
+		if name == "d" || name == "l" {
+			continue
+		}
+		if err := setAttribute(m, name, value); first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+const (
+	// foreignSource, with the topic, is the source of an event that does not say.
+	foreignSource = "/redis/"
+	// unreadableType is the type of an entry of which not even that can be read.
+	unreadableType = "redis.unreadable"
+)
+
+// finish fills in what another program left out, and the reason why an entry cannot be
+// read, if there is one.
+func finish(d *driver.Delivery, topic, attributes string, damage error) {
+	m := &d.Message
+	if m.ID == "" {
+		m.ID = d.Position
+	}
+	if m.Source == "" {
+		m.Source = foreignSource + topic
+	}
+	if damage == nil {
+		if m.Type == "" {
+			m.Type = topic
+		}
+		return
+	}
+	d.Unreadable = damage.Error()
+	if m.Type == "" {
+		m.Type = unreadableType
+		setAttribute(m, "m", attributes) // so that nothing of it is lost
+	}
+	setAttribute(m, "unreadable", d.Unreadable)
+}
+
+// unpack reads the events of a packed entry, whose number is the last one's.
+func unpack(
+	out []driver.Delivery, topic string, partition int, after, at position, attributes string, data []byte, sizes string,
+) ([]driver.Delivery, error) {
+	count := strings.Count(sizes, ",") + 1
+	n := at.n - int64(count)
+	if n < 0 {
+		return out, errSizes
+	}
+	for size := range strings.SplitSeq(sizes, ",") {
+		length, err := parseSize(size, len(data))
+		if err != nil {
+			return out, err
+		}
+		line, rest, _ := strings.Cut(attributes, "\n")
+		body := data[:length:length]
+		attributes, data = rest, data[length:]
+		n++
+		here := position{at.ms, n}
+		if here.compare(after) <= 0 {
+			continue
+		}
+		d := driver.Delivery{Partition: partition, Position: here.String(), Stored: at.stored()}
+		finish(&d, topic, line, parseAttributes(line, &d.Message))
+		d.Data = body
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+var errSizes = errors.New("its sizes (l) are not those of its data")
+
+func parseSize(text string, most int) (n int, err error) {
+	for _, c := range []byte(text) {
+		if c < '0' || c > '9' || n > most {
+			return 0, errSizes
+		}
+		n = 10*n + int(c-'0')
+	}
+	if text == "" || n > most {
+		return 0, errSizes
+	}
+	return n, nil
+}

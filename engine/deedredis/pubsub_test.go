@@ -1,0 +1,340 @@
+package deedredis
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/drivertest"
+	"github.com/deedgo/deed/internal/redistest"
+)
+
+// airURL turns a server's URL into the ephemeral engine's.
+func airURL(url, query string) string {
+	return strings.Replace(url, "redis://", "redis+pubsub://", 1) + query
+}
+
+func airHarness(url string) drivertest.Harness {
+	return drivertest.Harness{Open: func(ctx context.Context) (driver.Conn, error) { return OpenPubSub(ctx, url) }}
+}
+
+func TestPubSubConformance(t *testing.T) {
+	t.Parallel()
+	s := redistest.Start(t)
+	for name, query := range map[string]string{"channels": "", "sharded": "?sharded=1", "bare": "?prefix="} {
+		t.Run(name, func(t *testing.T) { drivertest.Test(t, airHarness(airURL(s.URL(), query))) })
+	}
+}
+
+func TestPubSubConformanceOnCluster(t *testing.T) {
+	t.Parallel()
+	c := redistest.StartCluster(t, 3)
+	for name, query := range map[string]string{"channels": "", "sharded": "?sharded=1"} {
+		t.Run(name, func(t *testing.T) {
+			url := c.URL()
+			sep := "?"
+			if strings.Contains(url, "?") {
+				sep = "&"
+			}
+			drivertest.Test(t, airHarness(airURL(url, strings.Replace(query, "?", sep, 1))))
+		})
+	}
+}
+
+// openAir opens the engine for a test.
+func openAir(t *testing.T, url string) *PubSub {
+	t.Helper()
+	c, err := OpenPubSub(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// hearing collects what a subscription gets.
+type hearing struct {
+	t      *testing.T
+	sub    driver.Subscription
+	got    []driver.Delivery
+	missed []driver.Missed
+}
+
+func listen(t *testing.T, c *PubSub, topic string) *hearing {
+	t.Helper()
+	subscribe := c.Subscribe
+	if strings.Contains(topic, "*") {
+		subscribe = c.SubscribePattern
+	}
+	sub, err := subscribe(t.Context(), driver.SubscribeSpec{Topic: topic, Group: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { sub.Close() })
+	return &hearing{t: t, sub: sub}
+}
+
+// until receives until done.
+func (h *hearing) until(what string, done func() bool) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
+	defer cancel()
+	for !done() {
+		got, err := h.sub.Receive(ctx, driver.Fetch{Events: 1000, Bytes: 64 << 20})
+		if err != nil {
+			h.t.Fatalf("%s: %v", what, err)
+		}
+		h.got = append(h.got, got.Deliveries...)
+		if got.Missed != (driver.Missed{}) {
+			h.missed = append(h.missed, got.Missed)
+		}
+	}
+}
+
+func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
+	s := redistest.Start(t)
+	c := openAir(t, airURL(s.URL(), ""))
+	h := listen(t, c, "sensors.*")
+	for _, payload := range []string{
+		`21.5`, `{"celsius":21.5}`, `warm`, "\xff\x00", ``,
+		`{"specversion":"1.0","id":"1","source":"/plc","type":"sensors.reading","partitionkey":"hall","typeversion":2,` +
+			`"data":{"c":1}}`,
+		`{"specversion":"1.0","type":"sensors.note","datacontenttype":"text/plain","data":"hot"}`,
+		`{"specversion":"0.3","id":"1","source":"/plc","type":"old"}`,
+		`{"specversion":"1.0","id":{},"source":"/plc","type":"bad"}`,
+	} {
+		if _, err := s.Command("PUBLISH", "deed:topic:sensors.hall", payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.until("nine events", func() bool { return len(h.got) == 9 })
+	for i, want := range []driver.Message{
+		{Type: "sensors.hall", Data: []byte("21.5")},
+		{Type: "sensors.hall", Data: []byte(`{"celsius":21.5}`)},
+		{Type: "sensors.hall", ContentType: "text/plain; charset=utf-8", Data: []byte("warm")},
+		{Type: "sensors.hall", ContentType: "application/octet-stream", Data: []byte("\xff\x00")},
+		{Type: "sensors.hall", ContentType: "text/plain; charset=utf-8"},
+		{ID: "1", Source: "/plc", Type: "sensors.reading", Key: "hall", Version: 2, Data: []byte(`{"c":1}`)},
+		{Type: "sensors.note", ContentType: "text/plain", Data: []byte("hot")},
+		{Type: unreadableType,
+			Data: []byte(`{"specversion":"0.3","id":"1","source":"/plc","type":"old"}`)},
+		{Type: unreadableType,
+			Data: []byte(`{"specversion":"1.0","id":{},"source":"/plc","type":"bad"}`)},
+	} {
+		d := h.got[i]
+		if want.Source == "" {
+			want.Source = "/redis/sensors.hall"
+		}
+		want.Version = max(want.Version, 1)
+		if d.Type != want.Type || d.Source != want.Source || d.ContentType != want.ContentType || d.Key != want.Key ||
+			d.Version != want.Version || !bytes.Equal(d.Data, want.Data) || d.ID == "" || want.ID != "" && d.ID != want.ID {
+			t.Errorf("message %d came as %+v\nwant %+v", i, d.Message, want)
+		}
+		if unreadable := want.Type == unreadableType; (d.Unreadable != "") != unreadable {
+			t.Errorf("message %d is unreadable: %q", i, d.Unreadable)
+		}
+		if d.Topic != "sensors.hall" {
+			t.Errorf("message %d is of topic %q", i, d.Topic)
+		}
+	}
+	if h.got[0].ID == h.got[1].ID {
+		t.Error("two messages have one id")
+	}
+}
+
+func TestWhatIsPublishedIsADocument(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, m := range []driver.Message{
+		{ID: "1", Source: "/s", Type: "t", Version: 1, Data: []byte(`{"a": 1}`), Time: at, Key: "k"},
+		{ID: "2", Source: "/s", Type: "t", Version: 3, ContentType: "text/plain", Data: []byte("a \"b\"\n"),
+			Attributes: map[string]string{"subject": "x", "empty": ""}},
+		{ID: "3", Source: "/s", Type: "t", Version: 1, ContentType: "application/vnd.x+json", Data: []byte(` 1`)},
+		{ID: "4", Source: "/s", Type: "t", Version: 1, ContentType: "image/png", Data: []byte{0, 1, 255}},
+		{ID: "5", Source: "/s", Type: "t", Version: 1, Data: []byte("null")},
+		{ID: "6", Source: "/s", Type: "t", Version: 1},
+	} {
+		text := string(appendDocument(nil, &m))
+		var doc map[string]any
+		if err := json.Unmarshal([]byte(text), &doc); err != nil || doc["specversion"] != "1.0" || doc["id"] != m.ID {
+			t.Errorf("%s: %v", text, err)
+		}
+		var d driver.Delivery
+		readMessage("topic", text, &d)
+		back := d.Message
+		if back.ID != m.ID || back.Type != m.Type || back.ContentType != m.ContentType || back.Version != m.Version ||
+			!back.Time.Equal(m.Time) || !bytes.Equal(back.Data, m.Data) || !maps.Equal(back.Attributes, m.Attributes) {
+			t.Errorf("%s\ncame back as %+v\nwant %+v", text, back, m)
+		}
+	}
+}
+
+func FuzzReadMessage(f *testing.F) {
+	f.Add(`{"specversion":"1.0","id":"1","source":"/s","type":"t","data":{}}`)
+	f.Add(`{"specversion":null}`)
+	f.Add(`{"specversion":"1.0","data_base64":"AA","typeversion":1e3}`)
+	f.Add(`{"specversion":"1.0","id":"1","source":"/s","type":"t","typeversion":2,"empty":"","data_base64":"AAE="}`)
+	f.Add(`{"specversion":"1.0","id":"1","datacontenttype":"text/plain","data":"a"}`)
+	f.Add("")
+	f.Fuzz(func(t *testing.T, payload string) {
+		var d driver.Delivery
+		readMessage("topic", payload, &d)
+		m := d.Message
+		if m.ID == "" || m.Source == "" || m.Type == "" {
+			t.Errorf("%q came as %+v", payload, m)
+		}
+		var members map[string]json.RawMessage
+		if !scanDocument(payload, &m) || !utf8.ValidString(payload) || json.Unmarshal([]byte(payload), &members) != nil {
+			return
+		}
+		var slow driver.Message
+		if err := readDocument(members, &slow); err != nil || fmt.Sprint(m) != fmt.Sprint(slow) {
+			t.Errorf("%q is %+v at a glance, and %+v, %v", payload, m, slow, err)
+		}
+	})
+}
+
+func TestAListenerThatIsCutOffListensAgainAndSaysSo(t *testing.T) {
+	s := redistest.Start(t)
+	c := openAir(t, airURL(s.URL(), ""))
+	h := listen(t, c, "sensors.*")
+	h.until("the claim", func() bool { return true })
+	publish := func(id string) error {
+		ms := []driver.Message{{ID: id, Source: "/s", Type: "t", Version: 1}}
+		rs, err := c.Publish(t.Context(), []driver.Batch{{Topic: "sensors.hall", Messages: ms}})
+		if err == nil {
+			err = rs[0].Err
+		}
+		return err
+	}
+	if err := publish("before"); err != nil {
+		t.Fatal(err)
+	}
+	h.until("before", func() bool { return len(h.got) == 1 })
+	if _, err := s.Command("CLIENT", "KILL", "TYPE", "pubsub"); err != nil {
+		t.Fatal(err)
+	}
+	h.until("back", func() bool { return len(h.missed) > 0 && h.missed[len(h.missed)-1].Back > 0 })
+	deaf := 0
+	for _, m := range h.missed {
+		if m.Deaf != nil {
+			deaf++
+		}
+	}
+	if deaf != 1 {
+		t.Errorf("it was cut off once and says so %d times: %v", deaf, h.missed)
+	}
+	if err := publish("after"); err != nil {
+		t.Fatal(err)
+	}
+	h.until("after", func() bool { return len(h.got) == 2 })
+	if h.got[0].ID != "before" || h.got[1].ID != "after" {
+		t.Errorf("heard %v", h.got)
+	}
+}
+
+func TestPublishingWhileTheServerIsDown(t *testing.T) {
+	s := redistest.Start(t)
+	c := openAir(t, airURL(s.URL(), ""))
+	h := listen(t, c, "t")
+	s.Kill()
+	m := []driver.Message{{ID: "1", Source: "/s", Type: "t", Version: 1}}
+	_, err := c.Publish(t.Context(), []driver.Batch{{Topic: "t", Messages: m}})
+	if err == nil {
+		rs, _ := c.Publish(t.Context(), []driver.Batch{{Topic: "t", Messages: m}})
+		err = rs[0].Err
+	}
+	if err == nil {
+		t.Error("a server that is down accepts events")
+	}
+	h.until("deaf", func() bool { return len(h.missed) > 0 && h.missed[0].Deaf != nil })
+	s.Restart()
+	h.until("back", func() bool { return h.missed[len(h.missed)-1].Back > 0 })
+}
+
+func TestPubSubURLs(t *testing.T) {
+	for url, want := range map[string]string{
+		"redis+pubsub://h/3":                      "prefix=NAME",
+		"redis+pubsub://h?db=3":                   "prefix=NAME",
+		"redis+pubsub://h?wait=1":                 "nothing is stored",
+		"redis+pubsub://h?shard=1":                `"shard" (want addr, buffer_bytes, buffer_events, ca,`,
+		"redis+pubsub://h?sharded=perhaps":        "0 or 1",
+		"redis+pubsub://h?buffer_events=0":        "from 1",
+		"redis+pubsub://h?buffer_bytes=x":         "number",
+		"redis+pubsub://u:secret@h?ca=/dev/null":  "rediss",
+		"redis+pubsub://u:secret@h:%zz":           "cannot be read",
+		"redis+pubsub://u:secret@h?prefix=a&db=1": "no database",
+	} {
+		_, err := parsePubSubURL(url)
+		if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), want) ||
+			strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v\nwant something about %q", url, err, want)
+		}
+	}
+	for url, want := range map[string]string{
+		"redis+pubsub://h":                       "deed:topic:t deed:topic:a* 4096 false",
+		"redis+pubsub://h/0?prefix=&sharded=1":   "t a* 4096 true",
+		"rediss+pubsub://h?prefix=sh%5Bo%5Dp%2A": `sh[o]p*:topic:t sh\[o\]p\*:topic:a* 4096 false`,
+		"redis+pubsub://h?buffer_events=7":       "deed:topic:t deed:topic:a* 7 false",
+	} {
+		s, err := parsePubSubURL(url)
+		got := fmt.Sprint(s.channel("t"), " ", s.glob("a*"), " ", s.room.Events, " ", s.sharded)
+		if err != nil || got != want {
+			t.Errorf("%s: %s, %v, want %s", url, got, err, want)
+		}
+	}
+}
+
+// announcer are the rights that docs/guides/pubsub.md names.
+const announcer = "announcer on >secret resetkeys resetchannels &deed:topic:* &deed:topic:sensors.* -@all " +
+	"+hello +info +ping +publish +spublish +subscribe +psubscribe +ssubscribe +cluster|slots " +
+	"+cluster|shards"
+
+func TestRightsOfAUser(t *testing.T) {
+	s := redistest.Start(t)
+	if _, err := s.Command(append([]string{"ACL", "SETUSER"}, strings.Fields(announcer)...)...); err != nil {
+		t.Fatal(err)
+	}
+	c := openAir(t, strings.Replace(s.URL(), "redis://", "redis+pubsub://announcer:secret@", 1))
+	one, many := listen(t, c, "sensors.hall"), listen(t, c, "sensors.*")
+	ms := []driver.Message{{ID: "1", Source: "/s", Type: "t", Version: 1}}
+	rs, err := c.Publish(t.Context(), []driver.Batch{{Topic: "sensors.hall", Messages: ms}})
+	if err != nil || rs[0].Err != nil {
+		t.Fatal(err, rs)
+	}
+	for _, h := range []*hearing{one, many} {
+		h.until("the event", func() bool { return len(h.got) == 1 })
+	}
+	// A pattern is allowed by its own text only; Redis does not look at what it matches.
+	_, err = c.SubscribePattern(t.Context(), driver.SubscribeSpec{Topic: "orders.*", Group: "test"})
+	if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), "orders.*") {
+		t.Errorf("a pattern that the user may not listen to: %v", err)
+	}
+}
+
+func TestAReplicaIsRefused(t *testing.T) {
+	master := redistest.Start(t)
+	replica := redistest.StartReplica(t, master)
+	_, err := OpenPubSub(t.Context(), airURL(replica.URL(), ""))
+	if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), "replica") {
+		t.Errorf("opening a replica: %v", err)
+	}
+}
+
+func TestListeningOverTLS(t *testing.T) {
+	s, files := redistest.StartTLS(t)
+	c := openAir(t, strings.Replace(s.URL(), "rediss://", "rediss+pubsub://", 1)+"?ca="+files.CAFile)
+	h := listen(t, c, "t")
+	ms := []driver.Message{{ID: "1", Source: "/s", Type: "t", Version: 1}}
+	if _, err := c.Publish(t.Context(), []driver.Batch{{Topic: "t", Messages: ms}}); err != nil {
+		t.Fatal(err)
+	}
+	h.until("the event", func() bool { return len(h.got) == 1 })
+}

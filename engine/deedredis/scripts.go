@@ -1,0 +1,226 @@
+package deedredis
+
+import (
+	"context"
+	"crypto/sha1"
+	_ "embed" // the scripts
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/redis/rueidis"
+)
+
+// script is a Lua program that runs on the server as one atomic step.
+type script struct{ text, sha string }
+
+// The parts that scripts share.
+var (
+	//go:embed lua/common.lua
+	commonLua string
+	//go:embed lua/append.lua
+	appendLua string
+	//go:embed lua/side.lua
+	sideLua string
+
+	//go:embed lua/publish.lua
+	publishLua string
+	//go:embed lua/move.lua
+	moveLua string
+	//go:embed lua/topic.lua
+	topicLua string
+	//go:embed lua/partition.lua
+	partitionLua string
+	//go:embed lua/clear.lua
+	clearLua string
+	//go:embed lua/group.lua
+	groupLua string
+	//go:embed lua/start.lua
+	startLua string
+	//go:embed lua/acquire.lua
+	acquireLua string
+	//go:embed lua/free.lua
+	freeLua string
+	//go:embed lua/settle.lua
+	settleLua string
+	//go:embed lua/renew.lua
+	renewLua string
+	//go:embed lua/pause.lua
+	pauseLua string
+	//go:embed lua/ungroup.lua
+	ungroupLua string
+	//go:embed lua/leave.lua
+	leaveLua string
+	//go:embed lua/kept.lua
+	keptLua string
+	//go:embed lua/seats.lua
+	seatsLua string
+	//go:embed lua/sweep.lua
+	sweepLua string
+	//go:embed lua/lag.lua
+	lagLua string
+	//go:embed lua/park.lua
+	parkLua string
+	//go:embed lua/unpark.lua
+	unparkLua string
+	//go:embed lua/due.lua
+	dueLua string
+	//go:embed lua/chain.lua
+	chainLua string
+	//go:embed lua/parked.lua
+	parkedLua string
+	//go:embed lua/marks.lua
+	marksLua string
+	//go:embed lua/list.lua
+	listLua string
+	//go:embed lua/dead.lua
+	deadLua string
+	//go:embed lua/edit.lua
+	editLua string
+	//go:embed lua/forget.lua
+	forgetLua string
+)
+
+// What adds data is refused by a server without memory; what moves positions, gives up
+// claims and removes is let through, for it is the way out.
+var (
+	publishScript   = newScript("", commonLua, appendLua, publishLua)
+	moveScript      = newScript("allow-oom", commonLua, appendLua, moveLua)
+	topicScript     = newScript("", topicLua)
+	partitionScript = newScript("", commonLua, partitionLua)
+	clearScript     = newScript("allow-oom", clearLua)
+	groupScript     = newScript("", groupLua)
+	startScript     = newScript("allow-oom", commonLua, startLua)
+	acquireScript   = newScript("allow-oom", commonLua, acquireLua)
+	freeScript      = newScript("allow-oom", freeLua)
+	settleScript    = newScript("allow-oom", commonLua, settleLua)
+	renewScript     = newScript("allow-oom", commonLua, renewLua)
+	pauseScript     = newScript("allow-oom", pauseLua)
+	ungroupScript   = newScript("allow-oom", ungroupLua)
+	leaveScript     = newScript("allow-oom", commonLua, leaveLua)
+	keptScript      = newScript("no-writes", commonLua, keptLua)
+	seatsScript     = newScript("no-writes", commonLua, seatsLua)
+	sweepScript     = newScript("allow-oom", commonLua, sweepLua)
+	lagScript       = newScript("no-writes", commonLua, lagLua)
+	parkScript      = newScript("", commonLua, sideLua, parkLua)
+	unparkScript    = newScript("allow-oom", commonLua, sideLua, unparkLua)
+	dueScript       = newScript("no-writes", commonLua, sideLua, dueLua)
+	chainScript     = newScript("no-writes", commonLua, sideLua, chainLua)
+	parkedScript    = newScript("no-writes", commonLua, sideLua, parkedLua)
+	marksScript     = newScript("allow-oom", commonLua, sideLua, marksLua)
+	listScript      = newScript("no-writes", commonLua, sideLua, listLua)
+	deadScript      = newScript("allow-oom", commonLua, sideLua, deadLua)
+	editScript      = newScript("", commonLua, sideLua, editLua)
+	forgetScript    = newScript("allow-oom", forgetLua)
+)
+
+func newScript(flags string, parts ...string) *script {
+	text := "#!lua flags=" + flags + "\n" + strings.Join(parts, "\n")
+	if flags == "" {
+		text = "#!lua\n" + strings.Join(parts, "\n")
+	}
+	text = planted(text)
+	sum := sha1.Sum([]byte(text))
+	return &script{text: text, sha: hex.EncodeToString(sum[:])}
+}
+
+// call is a script with what it is run on.
+type call struct {
+	script *script
+	keys   []string
+	args   []string
+}
+
+// run runs one script.
+func (c *Conn) run(ctx context.Context, s *script, keys []string, args ...string) (rueidis.RedisMessage, error) {
+	r := c.runAll(ctx, []call{{s, keys, args}})[0]
+	return r.ToMessage()
+}
+
+// runAll runs scripts in one pipeline, those of one key in order. A server that does
+// not know a script has not run it, nor what followed it on the same key unless it
+// knew that; so scripts are loaded and all that was not run is sent again.
+func (c *Conn) runAll(ctx context.Context, calls []call) []rueidis.RedisResult {
+	return c.runThen(ctx, calls, func(cmds rueidis.Commands) []rueidis.RedisResult {
+		return c.client.DoMulti(ctx, cmds...)
+	})
+}
+
+// runThen is runAll with another way to send commands, which is used again for those
+// that were not run.
+func (c *Conn) runThen(
+	ctx context.Context, calls []call, send func(rueidis.Commands) []rueidis.RedisResult,
+) []rueidis.RedisResult {
+	results := send(c.commands(calls))
+	for range loadTries {
+		var missing []int
+		var again []call
+		for i, r := range results {
+			if isNoScript(r.Error()) {
+				missing, again = append(missing, i), append(again, calls[i])
+			}
+		}
+		if len(missing) == 0 || c.loadAll(ctx, again) != nil {
+			break
+		}
+		for k, r := range send(c.commands(again)) {
+			results[missing[k]] = r
+		}
+	}
+	return results
+}
+
+// loadTries is how often scripts are loaded that are flushed meanwhile.
+const loadTries = 5
+
+// loadAll makes the calls' scripts known.
+func (c *Conn) loadAll(ctx context.Context, calls []call) error {
+	known := make(map[*script]bool, 1)
+	for _, x := range calls {
+		if !known[x.script] {
+			known[x.script] = true
+			if err := c.load(ctx, x.script); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// texts reads an answer of texts and numbers as texts.
+func texts(r interface {
+	ToArray() ([]rueidis.RedisMessage, error)
+}) ([]string, error) {
+	list, err := r.ToArray()
+	if err != nil {
+		return nil, err
+	}
+	out := make([]string, len(list))
+	for i := range list {
+		if n, err := list[i].ToInt64(); err == nil {
+			out[i] = strconv.FormatInt(n, 10)
+		} else if out[i], err = list[i].ToString(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// load makes a script known to every node.
+func (c *Conn) load(ctx context.Context, s *script) error {
+	for _, node := range c.client.Nodes() {
+		cmd := node.B().ScriptLoad().Script(s.text).Build()
+		if err := node.Do(ctx, cmd).Error(); err != nil && !isReadOnly(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Conn) commands(calls []call) rueidis.Commands {
+	cmds := make(rueidis.Commands, len(calls))
+	for i, x := range calls {
+		cmds[i] = c.client.B().Evalsha().Sha1(x.script.sha).Numkeys(int64(len(x.keys))).Key(x.keys...).Arg(x.args...).Build()
+	}
+	return cmds
+}

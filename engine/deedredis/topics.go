@@ -1,0 +1,399 @@
+package deedredis
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// formatVersion is how this version writes keys. A higher one is refused.
+const formatVersion = 1
+
+// The limits that letterID leaves room for.
+const (
+	maxPartitions = 1 << 10
+	maxTopics     = 1 << 20
+)
+
+// topic is what a connection knows of a topic without asking again. It changes by
+// SetTopic only, or is another generation.
+type topic struct {
+	info   driver.TopicInfo
+	number int64      // unlike any other topic's
+	before int        // the generation of this name that was deleted last
+	ready  bool       // all partitions have their marker
+	keys   [][]string // of each partition
+	seen   time.Time
+}
+
+// freshness is how long a topic is believed to be as it was: another process may
+// have changed its settings.
+const freshness = 5 * time.Second
+
+// CreateTopic implements [driver.Topics].
+func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSettings) (driver.TopicInfo, error) {
+	what := "create topic " + name
+	if err := c.usable(); err != nil {
+		return driver.TopicInfo{}, err
+	}
+	t, err := c.lookup(ctx, name)
+	if errors.Is(err, driver.ErrNotFound) {
+		t, err = c.create(ctx, name, s)
+	}
+	ready := err == nil && t.ready
+	if ready {
+		ready, err = c.whole(ctx, t) // else the server has lost the others, which begin anew
+	}
+	if err == nil && !ready {
+		err = c.prepare(ctx, t)
+	}
+	if err != nil {
+		return driver.TopicInfo{}, c.fail(what, err)
+	}
+	info, err := c.describe(ctx, t)
+	return info, c.fail(what, err)
+}
+
+// create makes the topic's record, or finds the one that somebody else just made.
+func (c *Conn) create(ctx context.Context, name string, s driver.TopicSettings) (*topic, error) {
+	if err := c.checkSettings(name, &s); err != nil {
+		return nil, err
+	}
+	number, err := c.client.Do(ctx, c.client.B().Incr().Key(c.keys.numbers()).Build()).AsInt64()
+	if err != nil {
+		return nil, err
+	}
+	if number >= maxTopics {
+		return nil, fmt.Errorf("%w: %d topics were made under the prefix %s, which is all there can be (use another prefix)",
+			driver.ErrRefused, number, c.keys.prefix)
+	}
+	generation, incarnation, err := c.survivor(ctx, name, s.Partitions)
+	if err != nil {
+		return nil, err
+	}
+	args := []string{strconv.FormatInt(number, 10), rand.Text(), strconv.FormatInt(time.Now().UnixNano(), 10),
+		generation, incarnation}
+	args = append(args, fields(s)...)
+	m, err := c.run(ctx, topicScript, []string{c.keys.topic(name)}, args...)
+	if err != nil {
+		return nil, err
+	}
+	record, err := m.AsStrMap()
+	if err != nil {
+		return nil, err
+	}
+	return c.keys.parseTopic(name, record)
+}
+
+// prepare gives every partition its marker. Whoever finds a topic that was left
+// half made does the same.
+func (c *Conn) prepare(ctx context.Context, t *topic) error {
+	window := strconv.FormatInt(windowMillis(t.info.Dedupe), 10)
+	calls := make([]call, t.info.Partitions)
+	for p := range calls {
+		calls[p] = call{partitionScript, c.keys.partition(t.info.Name, p),
+			[]string{strconv.Itoa(t.info.Generation), t.info.Incarnation, window}}
+	}
+	for _, r := range c.runAll(ctx, calls) {
+		if err := r.Error(); err != nil {
+			return err
+		}
+	}
+	add := c.client.B().Sadd().Key(c.keys.topics()).Member(t.info.Name).Build()
+	ready := c.client.B().Hset().Key(c.keys.topic(t.info.Name)).FieldValue().FieldValue("ready", "1").Build()
+	for _, cmd := range []rueidis.Completed{add, ready} {
+		if err := c.client.Do(ctx, cmd).Error(); err != nil {
+			return err
+		}
+	}
+	t.ready = true
+	c.remember(t)
+	return nil
+}
+
+// checkSettings fills in the defaults and refuses what makes no sense.
+func (c *Conn) checkSettings(name string, s *driver.TopicSettings) error {
+	s.Partitions = cmp.Or(s.Partitions, driver.DefaultPartitions)
+	s.PartitionBy = cmp.Or(s.PartitionBy, "key")
+	s.Keep = cmp.Or(s.Keep, driver.DefaultKeep)
+	switch {
+	case name == "":
+		return fmt.Errorf("%w: a topic needs a name", driver.ErrRefused)
+	case s.Partitions < 1 || s.Partitions > maxPartitions:
+		return fmt.Errorf("%w: %d partitions (want 1 to %d)", driver.ErrRefused, s.Partitions, maxPartitions)
+	case s.PartitionBy != "key" && s.PartitionBy != "type":
+		return fmt.Errorf("%w: partition by %q (want key or type)", driver.ErrRefused, s.PartitionBy)
+	case s.Pack && s.Dedupe > 0:
+		return fmt.Errorf("%w: pack and dedupe exclude each other: an event that came before cannot be left out of a pack",
+			driver.ErrRefused)
+	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
+		return fmt.Errorf("%w: dedupe %v, keep %v, hold %v, max bytes %d (want 0 or more)",
+			driver.ErrRefused, s.Dedupe, s.Keep, s.Hold, s.MaxBytes)
+	case s.Dedupe > 0 && c.forgets != "":
+		return fmt.Errorf("%w: dedupe %v cannot be kept, for the server forgets ids when its memory is full: "+
+			"maxmemory-policy is %s (set it to noeviction)", driver.ErrRefused, s.Dedupe, c.forgets)
+	}
+	return nil
+}
+
+// fields writes settings as pairs of a hash.
+func fields(s driver.TopicSettings) []string {
+	return []string{
+		"partitions", strconv.Itoa(s.Partitions), "partition_by", s.PartitionBy, "dedupe", s.Dedupe.String(),
+		"keep", s.Keep.String(), "hold", s.Hold.String(), "max_bytes", strconv.FormatInt(s.MaxBytes, 10),
+		"pack", flag(s.Pack),
+	}
+}
+
+// parseTopic reads a topic's record.
+func (k keys) parseTopic(name string, record map[string]string) (*topic, error) {
+	var errs []error
+	integer := func(field string) int64 {
+		n, err := strconv.ParseInt(record[field], 10, 64)
+		errs = append(errs, err)
+		return n
+	}
+	duration := func(field string) time.Duration {
+		d, err := time.ParseDuration(record[field])
+		errs = append(errs, err)
+		return d
+	}
+	if format := record["format"]; format != strconv.Itoa(formatVersion) {
+		return nil, fmt.Errorf("%w: topic %s is stored in format %q, this version knows %d (update deed)",
+			driver.ErrRefused, name, format, formatVersion)
+	}
+	t := &topic{number: integer("number"), ready: record["ready"] == "1", seen: time.Now()}
+	t.before, _ = strconv.Atoi(record["before"])
+	t.info = driver.TopicInfo{
+		Name: name, Generation: int(integer("generation")), Incarnation: record["incarnation"],
+		Created: time.Unix(0, integer("created")).UTC(),
+		TopicSettings: driver.TopicSettings{
+			Partitions: int(integer("partitions")), PartitionBy: record["partition_by"], Dedupe: duration("dedupe"),
+			Keep: duration("keep"), Hold: duration("hold"), MaxBytes: integer("max_bytes"),
+			Pack: record["pack"] == "1",
+		},
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("%w: the record of topic %s cannot be read: %w", driver.ErrRefused, name, err)
+	}
+	for p := range t.info.Partitions {
+		t.keys = append(t.keys, k.partition(name, p))
+	}
+	return t, nil
+}
+
+// windowMillis is an id window as the scripts have it: in milliseconds, rounded up.
+func windowMillis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
+
+// lookup asks the server about a topic.
+func (c *Conn) lookup(ctx context.Context, name string) (*topic, error) {
+	record, err := c.client.Do(ctx, c.client.B().Hgetall().Key(c.keys.topic(name)).Build()).AsStrMap()
+	if err != nil {
+		return nil, err
+	}
+	if len(record) == 0 || record["deleted"] == "1" {
+		return nil, c.missing(name, len(record) == 0)
+	}
+	t, err := c.keys.parseTopic(name, record)
+	if err == nil {
+		c.remember(t)
+	}
+	return t, err
+}
+
+func (c *Conn) remember(t *topic) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.topics[t.info.Name], c.made[t.info.Name] = t, true
+}
+
+// known returns a topic as it was when last looked at.
+func (c *Conn) known(ctx context.Context, name string) (*topic, error) {
+	c.mu.Lock()
+	t := c.topics[name]
+	c.mu.Unlock()
+	if t != nil && time.Since(t.seen) < freshness {
+		return t, nil
+	}
+	return c.lookup(ctx, name)
+}
+
+// describe adds up what the partitions hold.
+func (c *Conn) describe(ctx context.Context, t *topic) (driver.TopicInfo, error) {
+	info := t.info
+	for p := range info.Partitions {
+		log := c.keys.log(info.Name, p)
+		b := c.client.B()
+		r := c.client.DoMulti(ctx,
+			b.Hmget().Key(log+":meta").Field("last", "removed", "entries", "trimmed", "bytes").Build(),
+			b.Xlen().Key(log).Build(),
+			b.Zcard().Key(log+":due").Build(),
+			b.Zrange().Key(log+":due").Min("0").Max("0").Withscores().Build())
+		for _, x := range r {
+			if err := x.Error(); err != nil {
+				return info, err
+			}
+		}
+		n, err := r[0].AsIntSlice()
+		if err != nil {
+			return info, fmt.Errorf("%w: partition %d of topic %s has no marker: the server has lost it",
+				driver.ErrRefused, p, info.Name)
+		}
+		length, _ := r[1].AsInt64()
+		if events, entries := n[0]-n[1], n[2]-n[3]; entries == length {
+			info.Events += events
+		} else {
+			info.Events += max(0, events+length-entries) // what others wrote or deleted are single ones
+		}
+		info.Bytes += n[4]
+		waiting, _ := r[2].AsInt64()
+		info.Scheduled += waiting
+		if first, err := r[3].AsZScores(); err == nil && len(first) > 0 {
+			due := time.UnixMicro(int64(first[0].Score)).UTC()
+			if info.NextDue.IsZero() || due.Before(info.NextDue) {
+				info.NextDue = due
+			}
+		}
+	}
+	return info, nil
+}
+
+// Topic implements [driver.Topics].
+func (c *Conn) Topic(ctx context.Context, name string) (driver.TopicInfo, error) {
+	if err := c.usable(); err != nil {
+		return driver.TopicInfo{}, err
+	}
+	t, err := c.lookup(ctx, name)
+	if err != nil {
+		return driver.TopicInfo{}, c.fail("describe topic "+name, err)
+	}
+	info, err := c.describe(ctx, t)
+	return info, c.fail("describe topic "+name, err)
+}
+
+// names returns the names of all topics, sorted.
+func (c *Conn) names(ctx context.Context) ([]string, error) {
+	names, err := c.client.Do(ctx, c.client.B().Smembers().Key(c.keys.topics()).Build()).AsStrSlice()
+	slices.Sort(names)
+	return names, err
+}
+
+// Topics implements [driver.Topics].
+func (c *Conn) Topics(ctx context.Context) ([]driver.TopicInfo, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	names, err := c.names(ctx)
+	if err != nil {
+		return nil, c.fail("list topics", err)
+	}
+	infos := make([]driver.TopicInfo, 0, len(names))
+	for _, name := range names {
+		info, err := c.Topic(ctx, name)
+		if errors.Is(err, driver.ErrNotFound) {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		infos = append(infos, info)
+	}
+	return infos, nil
+}
+
+// SetTopic implements [driver.Topics].
+func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings) error {
+	if err := c.usable(); err != nil {
+		return err
+	}
+	return c.fail("set topic "+name, c.set(ctx, name, s))
+}
+
+func (c *Conn) set(ctx context.Context, name string, s driver.TopicSettings) error {
+	t, err := c.lookup(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := c.checkSettings(name, &s); err != nil {
+		return err
+	}
+	if s.Partitions != t.info.Partitions || s.PartitionBy != t.info.PartitionBy || s.Pack != t.info.Pack {
+		return fmt.Errorf("%w: it has %d partitions by %s and pack is %v, which stay until it is created anew",
+			driver.ErrRefused, t.info.Partitions, t.info.PartitionBy, t.info.Pack)
+	}
+	set := c.client.B().Hset().Key(c.keys.topic(name)).FieldValue()
+	for pair := range slices.Chunk(fields(s), 2) {
+		set = set.FieldValue(pair[0], pair[1])
+	}
+	if err := c.client.Do(ctx, set.Build()).Error(); err != nil {
+		return err
+	}
+	window := strconv.FormatInt(windowMillis(s.Dedupe), 10)
+	cmds := make(rueidis.Commands, t.info.Partitions)
+	for p := range cmds {
+		cmds[p] = c.client.B().Hset().Key(c.keys.partition(name, p)[1]).FieldValue().FieldValue("window", window).Build()
+	}
+	for _, r := range c.client.DoMulti(ctx, cmds...) {
+		if err := r.Error(); err != nil {
+			return err
+		}
+	}
+	_, err = c.lookup(ctx, name)
+	return err
+}
+
+// DeleteTopic implements [driver.Topics]. The record stays, as deleted, so that the
+// next topic of the name is another generation.
+func (c *Conn) DeleteTopic(ctx context.Context, name string) error {
+	if err := c.usable(); err != nil {
+		return err
+	}
+	return c.fail("delete topic "+name, c.remove(ctx, name))
+}
+
+func (c *Conn) remove(ctx context.Context, name string) error {
+	t, err := c.lookup(ctx, name)
+	if err != nil {
+		return err
+	}
+	groups, err := c.groupNames(ctx, name)
+	if err != nil {
+		return err
+	}
+	b := c.client.B()
+	err = c.client.Do(ctx, b.Hset().Key(c.keys.topic(name)).FieldValue().FieldValue("deleted", "1").Build()).Error()
+	if err != nil {
+		return err
+	}
+	calls := make([]call, t.info.Partitions)
+	for p := range calls {
+		calls[p] = call{clearScript, c.keys.partition(name, p), []string{strconv.Itoa(t.info.Generation)}}
+	}
+	results := c.runAll(ctx, calls)
+	dead := []string{c.keys.groups(name)}
+	for _, g := range groups {
+		dead = append(dead, c.keys.group(name, g), c.keys.seats(name, g))
+	}
+	results = append(results, c.client.Do(ctx, b.Unlink().Key(dead...).Build()),
+		c.client.Do(ctx, b.Srem().Key(c.keys.topics()).Member(name).Build()))
+	for _, r := range results {
+		if err := r.Error(); err != nil {
+			return err
+		}
+	}
+	c.mu.Lock()
+	delete(c.topics, name)
+	delete(c.made, name)
+	c.mu.Unlock()
+	c.announce(ctx, name)
+	return nil
+}

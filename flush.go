@@ -1,0 +1,205 @@
+package deed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// flush publishes a batch of requests and tells their callers.
+func (p *publisher) flush(ctx context.Context, requests []*request) {
+	messages := 0
+	for _, r := range requests {
+		messages += len(r.place)
+	}
+	room := p.rooms.borrow(messages)
+	p.send(ctx, p.merge(requests, *room))
+	p.rooms.giveBack(room)
+	clear(p.all)
+	for i, r := range requests {
+		requests[i] = nil
+		r.done <- struct{}{} // from here on it is the caller's
+	}
+}
+
+// run is a batch on its way to the engine, with the parts that it is made of.
+type run struct {
+	first, last *part
+	before      *run // on the same partition
+	batch       driver.Batch
+	count       int  // of messages
+	restamp     bool // nothing of it was stored, and what went before it never will be
+	settled     bool
+}
+
+func newRun(p *part, before *run) run {
+	return run{first: p, last: p, before: before, count: p.count, restamp: true, batch: driver.Batch{
+		Topic: p.info.Name, Generation: p.info.Generation, Partition: p.partition, Messages: p.messages,
+	}}
+}
+
+func (r *run) at() seqKey { return seqKey{r.batch.Topic, r.batch.Generation, r.batch.Partition} }
+
+// merge joins parts of the same partition, so that an engine sees one batch for
+// it; room takes their messages. Parts of topics with a dedupe window stay apart:
+// each caller is told how many of its own were duplicates.
+func (p *publisher) merge(requests []*request, room []driver.Message) []*run {
+	parts := 0
+	for _, r := range requests {
+		parts += len(r.parts)
+	}
+	all, runs := slices.Grow(p.all[:0], parts), p.runs[:0]
+	open := make(map[seqKey]*run, min(parts, driver.DefaultPartitions))
+	for _, r := range requests {
+		for i := range r.parts {
+			part := &r.parts[i]
+			at := seqKey{part.info.Name, part.info.Generation, part.partition}
+			before := open[at]
+			if before != nil && part.info.Dedupe == 0 {
+				before.last.next, before.last = part, part
+				before.count += part.count
+				continue
+			}
+			all = append(all, newRun(part, before))
+			open[at] = &all[len(all)-1]
+			runs = append(runs, open[at])
+		}
+	}
+	for _, r := range runs {
+		if r.first == r.last {
+			continue
+		}
+		r.batch.Messages, room = room[:0:r.count], room[r.count:]
+		for part := r.first; part != nil; part = part.next {
+			r.batch.Messages = append(r.batch.Messages, part.messages...)
+		}
+	}
+	p.all, p.runs = all, runs
+	return runs
+}
+
+// send publishes runs, trying again those whose failure may pass. A repeated run
+// carries the same stamps, so nothing is stored twice.
+func (p *publisher) send(ctx context.Context, runs []*run) {
+	pause := publishPause
+	for try := 1; len(runs) > 0; try++ {
+		p.stamp(runs)
+		runs = p.try(ctx, runs, try == publishTries)
+		if len(runs) == 0 {
+			return
+		}
+		select {
+		case <-time.After(pause):
+			pause *= publishFactor
+		case <-p.stop:
+			p.try(ctx, runs, true)
+			return
+		}
+	}
+}
+
+// stamp numbers the runs that need it, each partition's where the one before ends.
+func (p *publisher) stamp(runs []*run) {
+	if !p.bus.features.Sequence {
+		return
+	}
+	for _, r := range runs {
+		if !r.restamp {
+			continue
+		}
+		r.batch.Producer, r.batch.Seq = p.producer, max(p.next[r.at()], 1)
+		if before := r.before; before != nil && !before.settled {
+			r.batch.Seq = max(r.batch.Seq, before.batch.Seq+int64(before.count))
+		}
+		r.restamp = false
+	}
+}
+
+// try makes one engine call and returns the runs to try again, none at the last.
+func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*run) {
+	batches := p.batches[:0]
+	for _, r := range runs {
+		batches = append(batches, r.batch)
+	}
+	receipts, err := p.bus.conn.Publish(ctx, batches)
+	clear(batches)
+	p.batches = batches
+	var failed map[seqKey]bool
+	for i, r := range runs {
+		var receipt driver.Receipt
+		if receipt.Err = err; err == nil {
+			receipt = receipts[i]
+		}
+		if failed[r.at()] && errors.Is(receipt.Err, driver.ErrGap) {
+			// The gap is the failed run before this one, not a loss.
+			receipt.Err = fmt.Errorf("%w: what goes before it failed", driver.ErrNotStored)
+			r.restamp = true
+		}
+		if receipt.Err != nil {
+			if failed == nil {
+				failed = make(map[seqKey]bool)
+			}
+			failed[r.at()] = true
+			full := errors.Is(receipt.Err, driver.ErrFull) && p.bus.makeRoom(ctx, r.batch.Topic)
+			if !last && (full || p.mayPass(receipt.Err)) {
+				again = append(again, r)
+				continue
+			}
+		}
+		p.settle(ctx, r, receipt)
+	}
+	return again
+}
+
+// mayPass reports whether trying again can help. Without a sequence what may be stored
+// is not tried again, or it might be there twice.
+func (p *publisher) mayPass(err error) bool {
+	if !p.bus.features.Sequence && !errors.Is(err, driver.ErrNotStored) {
+		return false
+	}
+	for _, s := range [...]error{
+		driver.ErrRefused, driver.ErrGap, driver.ErrClosed, driver.ErrNotFound, driver.ErrFull,
+	} {
+		if errors.Is(err, s) {
+			return false
+		}
+	}
+	return true
+}
+
+// settle tells the run's parts what became of them and moves the sequence.
+func (p *publisher) settle(ctx context.Context, r *run, receipt driver.Receipt) {
+	at := r.at()
+	r.settled = true
+	receipt.Err = p.bus.gone(ctx, r.batch.Topic, r.batch.Generation, receipt.Err)
+	switch {
+	case receipt.Err == nil:
+		p.next[at] = max(p.next[at], r.batch.Seq+int64(r.count))
+	case errors.Is(receipt.Err, driver.ErrNotFound):
+		maps.DeleteFunc(p.next, func(k seqKey, _ int64) bool { return k.topic == at.topic && k.generation == at.generation })
+	case errors.Is(receipt.Err, driver.ErrGap):
+		p.bus.log.Error("deed: the engine lost events that it had acknowledged",
+			"topic", r.batch.Topic, "partition", r.batch.Partition, "producer", r.batch.Producer, "seq", r.batch.Seq)
+		p.renew()
+	case !surelyNotStored(receipt.Err):
+		p.renew() // the outcome is unknown, so the sequence cannot go on
+	}
+	for part := r.first; part != nil; part = part.next {
+		part.receipt = receipt
+		part.receipt.Stored = part.count
+		if part.info.Dedupe > 0 { // it is alone
+			part.receipt.Stored = receipt.Stored
+		}
+	}
+}
+
+// renew starts a new producer, whose sequences start at 1.
+func (p *publisher) renew() {
+	p.producer = NewID()
+	clear(p.next)
+}
