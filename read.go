@@ -149,7 +149,8 @@ func (r *reader) within(positions, ends []string) error {
 			order, err = r.browser.Compare(p, ends[i])
 		}
 		if err != nil || order > 0 {
-			return cmp.Or(err, fmt.Errorf("position %s is behind the last one, %q: %w", position(i, p), ends[i], driver.ErrRefused))
+			return cmp.Or(err, fmt.Errorf("position %s is behind the last one, %q: %w",
+				position(i, p), ends[i], driver.ErrRefused))
 		}
 	}
 	return nil
