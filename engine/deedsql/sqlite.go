@@ -17,9 +17,12 @@ import (
 )
 
 const (
-	sqlitePoll  = 15 * time.Millisecond // how soon other processes' commits are noticed
-	sqliteRest  = 40 * time.Millisecond // the same after a second without any, to let the processor sleep
-	sqliteBytes = 64 << 20              // largest data of an event
+	// How soon other processes' commits are noticed: while they come, after a second
+	// without any, and after ten, to let the processor sleep.
+	sqlitePoll  = 15 * time.Millisecond
+	sqliteRest  = 40 * time.Millisecond
+	sqliteSleep = 100 * time.Millisecond
+	sqliteBytes = 64 << 20 // largest data of an event
 	// sqliteWAL is how many pages the log that SQLite writes first may have, 16 MiB,
 	// before the writer copies them to their places, which everybody waits for. Many
 	// of them are one page again and again, and then are copied once.
@@ -175,26 +178,38 @@ func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 	defer polls.close() //nolint:errcheck // it has nothing to lose
 	timer := time.NewTimer(sqlitePoll)
 	defer timer.Stop()
-	active := time.Now()
+	active, changes := time.Now(), time.Time{}
 	for last := int64(-1); ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
 		}
-		if time.Since(active) < time.Second {
-			timer.Reset(sqlitePoll)
-		} else {
-			timer.Reset(sqliteRest)
-		}
+		timer.Reset(pollAfter(time.Since(active)))
 		now, err := polls.version()
 		if err != nil {
 			continue // the readers meet the same error and report it
 		}
 		if now != last {
-			last, active = now, time.Now()
+			at := time.Now()
+			if at.Sub(changes) < time.Second { // one change alone is a heartbeat, as a rule of this process
+				active = at
+			}
+			last, changes = now, at
 			changed()
 		}
+	}
+}
+
+// pollAfter is the pause before the next poll after so long without a commit.
+func pollAfter(quiet time.Duration) time.Duration {
+	switch {
+	case quiet < time.Second:
+		return sqlitePoll
+	case quiet < 10*time.Second:
+		return sqliteRest
+	default:
+		return sqliteSleep
 	}
 }
 

@@ -151,7 +151,7 @@ func TestPipeKeepRunning(t *testing.T) {
 	if len(strings.Fields(r.stdout)) != 3 || r.code != 0 {
 		t.Errorf("a program that ends after each line: %+v", r)
 	}
-	r = run("poison", "--attempts", "2", "--idle", "2s", "--", "sh", "-c",
+	r = run("poison", "--attempts", "2", "--idle", "6s", "--", "sh", "-c",
 		"while read -r l; do [ $l != 2 ] || { echo no twos >&2; exit 4; }; echo $l; done")
 	if strings.Count(r.stderr, "ended with exit status 4 before it answered: no twos") < 2 {
 		t.Errorf("a program that ends on an event: %+v", r)
@@ -159,7 +159,7 @@ func TestPipeKeepRunning(t *testing.T) {
 	if list := mustRun(t, dir, nil, "dlq", "ls", "--group", "poison"); !strings.Contains(list, "no twos") {
 		t.Errorf("dead letters: %s", list)
 	}
-	r = run("silent", "--attempts", "1", "--timeout", "200ms", "--idle", "2s",
+	r = run("silent", "--attempts", "1", "--timeout", "200ms", "--idle", "6s",
 		"--", "sh", "-c", "while read -r l; do :; done")
 	if strings.Count(r.stderr, "took longer than --timeout") < 3 {
 		t.Errorf("a silent program: %+v", r)

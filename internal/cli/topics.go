@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -157,7 +158,12 @@ func (a *app) topicsShow(cmd *cobra.Command, name string, out format) error {
 		}
 		t.add(strconv.Itoa(i), end)
 	}
-	return t.print(a)
+	if err := t.print(a); err != nil || info.Scheduled == 0 {
+		return err
+	}
+	_, err = fmt.Fprintf(output{a.stdout}, "%s delayed, the first until %s\n",
+		plural(info.Scheduled, "event"), info.NextDue.UTC().Format(time.RFC3339))
+	return err
 }
 
 type topicFlags struct {
