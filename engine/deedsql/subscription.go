@@ -180,11 +180,11 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 		}
 		return nil
 	})
-	s.settled(settlements, lost, err)
 	if err != nil {
-		return nil, s.fail("settle", err)
+		lost = nil
 	}
-	return lost, nil
+	s.settled(settlements, lost, err)
+	return lost, s.fail("settle", err)
 }
 
 // settled tells the seat what became of its claims.

@@ -34,8 +34,8 @@ type writer struct {
 	stop    chan struct{}
 	done    sync.WaitGroup
 
-	// running is held while jobs run: whoever passes it knows that his job, once
-	// taken, no longer reads what belongs to the caller.
+	// running is held from when jobs are taken until they have run for the last time:
+	// whoever passes it knows that his job no longer reads what belongs to the caller.
 	running sync.Mutex
 	sweeper sweeper
 }
@@ -164,6 +164,8 @@ func (w *writer) next() *job {
 // to write comes first, so that jobs gather while other processes have it.
 func (w *writer) transact(ctx context.Context, first *job) {
 	err := w.dialect.begin(ctx, w.session)
+	w.running.Lock()
+	defer w.running.Unlock()
 	jobs := w.gather(first)
 	if err == nil {
 		defer w.dialect.end()
@@ -242,7 +244,10 @@ func (w *writer) attempt(jobs []*job) (again []*job, err error) {
 		}
 		return again, nil
 	}
-	if err := w.exec("COMMIT"); err != nil {
+	w.running.Unlock() // no job runs any more, and the disk may take its time
+	err = w.exec("COMMIT")
+	w.running.Lock()
+	if err != nil {
 		w.rollback()
 		explained, _ := w.dialect.explain(err)
 		finish(jobs, fmt.Errorf("commit: %w", explained))
@@ -275,8 +280,6 @@ func (w *writer) rollback() {
 
 // run calls the jobs and reports the one that spoiled the transaction.
 func (w *writer) run(t *tx, jobs []*job) (bad *job, err error) {
-	w.running.Lock()
-	defer w.running.Unlock()
 	for _, j := range jobs {
 		j.err = j.run(t)
 		if j.err != nil && !refused(j.err) {
