@@ -292,12 +292,14 @@ func TestNoServer(t *testing.T) {
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	mine := redistest.Start(t)
-	mine.Kill()
 	_, port, err := net.SplitHostPort(mine.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = redistest.Start(t).Command("CONFIG", "SET", "port", port)
+	other := redistest.Start(t)
+	mine.Kill()
+	redistest.Release(mine)
+	_, err = other.Command("CONFIG", "SET", "port", port)
 	testenv.Require(t, "Redis 7, which moves while it runs", err)
 	r := &recorder{TB: t}
 	redistest.Record(mine, r)
