@@ -196,7 +196,7 @@ const (
 	// How often the side log is asked for what is due: a redrive by another
 	// process is noticed within the second.
 	sidePollBusy = 100 * time.Millisecond
-	sidePollIdle = 500 * time.Millisecond
+	sidePollIdle = time.Second
 )
 
 // startDue starts runs of parked events that may be tried now.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,11 +18,10 @@ import (
 )
 
 const (
-	// How soon other processes' commits are noticed: while they come, after a second
-	// without any, and after ten, to let the processor sleep.
+	// How soon other processes' commits are noticed: while they come, and after a second
+	// without any, to let the processor sleep.
 	sqlitePoll  = 15 * time.Millisecond
-	sqliteRest  = 40 * time.Millisecond
-	sqliteSleep = 100 * time.Millisecond
+	sqliteRest  = 45 * time.Millisecond
 	sqliteBytes = 64 << 20 // largest data of an event
 	// sqliteWAL is how many pages the log that SQLite writes first may have, 16 MiB,
 	// before the writer copies them to their places, which everybody waits for. Many
@@ -32,6 +32,7 @@ const (
 // sqliteDialect is one SQLite file.
 type sqliteDialect struct {
 	path string // as the user named it, for messages
+	wal  string // the file that commits are written to first
 	db   *sql.DB
 	lock *sqldb.FileLock
 }
@@ -66,7 +67,11 @@ func openSQLite(ctx context.Context, path string, opts *Options) (*sqliteDialect
 		}
 		return nil, err
 	}
-	d := &sqliteDialect{path: path, db: db}
+	whole, err := filepath.Abs(path) // the process may change its directory
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("deedsql: open %s: %w", path, err), db.Close())
+	}
+	d := &sqliteDialect{path: path, wal: whole + "-wal", db: db}
 	if err := d.check(ctx); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("deedsql: open %s: %w", path, err)
@@ -168,7 +173,9 @@ func (d *sqliteDialect) begin(ctx context.Context, s *session) error {
 
 func (d *sqliteDialect) end() { d.lock.Unlock() }
 
-// watch polls data_version, which costs a few microseconds and no lock.
+// watch polls data_version. After a second without a commit it looks first whether the
+// file that commits go to has changed, which wakes fewer threads: a second is far more
+// than the grain of a file's time.
 func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 	c, err := d.db.Conn(ctx)
 	if err != nil {
@@ -179,13 +186,21 @@ func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 	timer := time.NewTimer(sqlitePoll)
 	defer timer.Stop()
 	active, changes := time.Now(), time.Time{}
+	var wal fileStamp
 	for last := int64(-1); ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
 		}
-		timer.Reset(pollAfter(time.Since(active)))
+		pause := pollAfter(time.Since(active))
+		timer.Reset(pause)
+		if pause == sqliteRest {
+			before := wal
+			if wal = stampOf(d.wal); wal == before && wal != (fileStamp{}) {
+				continue
+			}
+		}
 		now, err := polls.version()
 		if err != nil {
 			continue // the readers meet the same error and report it
@@ -203,14 +218,26 @@ func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 
 // pollAfter is the pause before the next poll after so long without a commit.
 func pollAfter(quiet time.Duration) time.Duration {
-	switch {
-	case quiet < time.Second:
+	if quiet < time.Second {
 		return sqlitePoll
-	case quiet < 10*time.Second:
-		return sqliteRest
-	default:
-		return sqliteSleep
 	}
+	return sqliteRest
+}
+
+// fileStamp tells one state of a file from the next.
+type fileStamp struct {
+	size     int64
+	modified time.Time
+}
+
+// stampOf looks at a file without opening it, which would be the end of SQLite's locks
+// when it is closed again. A file that is not there has none.
+func stampOf(path string) fileStamp {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileStamp{}
+	}
+	return fileStamp{info.Size(), info.ModTime()}
 }
 
 // now is this machine's clock: an SQLite file is used by one machine.
