@@ -13,6 +13,10 @@ import (
 // is at most what was handled since.
 const settleEvery = 100 * time.Millisecond
 
+// restEvery is how often a topic is looked after where nothing is going on: only a
+// redrive by somebody else could have changed that.
+const restEvery = 500 * time.Millisecond
+
 // settleLoop stores what happened on a topic until ctx ends: parked events at once,
 // positions at once after a quiet time and ten times a second under load.
 func (t *topicRun) settleLoop(ctx context.Context) {
@@ -32,9 +36,13 @@ func (t *topicRun) settleLoop(ctx context.Context) {
 		positions := due || time.Since(settled) >= settleEvery
 		if positions {
 			settled = time.Now()
-			tick.Reset(settleEvery)
 		}
 		err := t.settle(ctx, positions)
+		next := settleEvery
+		if err == nil && t.atRest() {
+			next = restEvery
+		}
+		tick.Reset(next)
 		if err != nil && !failing && ctx.Err() == nil {
 			t.log.Warn("deed: storing progress failed, trying again", "error", err)
 		}
@@ -61,6 +69,19 @@ func (t *topicRun) settle(ctx context.Context, positions bool) error {
 		errs = append(errs, t.settlePositions(ctx, false))
 	}
 	return errors.Join(errs...)
+}
+
+// atRest reports whether nothing is in flight, parked or to be stored.
+func (t *topicRun) atRest() bool {
+	t.g.mu.Lock()
+	defer t.g.mu.Unlock()
+	for _, p := range t.parts {
+		busy := p.window.len() > 0 || len(p.parked) > 0 || len(p.runs) > 0 || !p.side.empty()
+		if busy || p.wanted || p.outage.paused || p.status != p.reported || p.watermark != p.settled {
+			return false
+		}
+	}
+	return !t.moved
 }
 
 // yielding reports whether a partition waits to be handed over.
