@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -32,7 +31,6 @@ const (
 // sqliteDialect is one SQLite file.
 type sqliteDialect struct {
 	path string // as the user named it, for messages
-	wal  string // the file that commits are written to first
 	db   *sql.DB
 	lock *sqldb.FileLock
 }
@@ -67,11 +65,7 @@ func openSQLite(ctx context.Context, path string, opts *Options) (*sqliteDialect
 		}
 		return nil, err
 	}
-	whole, err := filepath.Abs(path) // the process may change its directory
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("deedsql: open %s: %w", path, err), db.Close())
-	}
-	d := &sqliteDialect{path: path, wal: whole + "-wal", db: db}
+	d := &sqliteDialect{path: path, db: db}
 	if err := d.check(ctx); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("deedsql: open %s: %w", path, err)
@@ -173,9 +167,8 @@ func (d *sqliteDialect) begin(ctx context.Context, s *session) error {
 
 func (d *sqliteDialect) end() { d.lock.Unlock() }
 
-// watch polls data_version. After a second without a commit it looks first whether the
-// file that commits go to has changed, which wakes fewer threads: a second is far more
-// than the grain of a file's time.
+// watch polls data_version, which costs a few microseconds and no lock. The time of a
+// file would not do in its place: two commits may come within its grain.
 func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 	c, err := d.db.Conn(ctx)
 	if err != nil {
@@ -186,21 +179,13 @@ func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 	timer := time.NewTimer(sqlitePoll)
 	defer timer.Stop()
 	active, changes := time.Now(), time.Time{}
-	var wal fileStamp
 	for last := int64(-1); ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
 		}
-		pause := pollAfter(time.Since(active))
-		timer.Reset(pause)
-		if pause == sqliteRest {
-			before := wal
-			if wal = stampOf(d.wal); wal == before && wal != (fileStamp{}) {
-				continue
-			}
-		}
+		timer.Reset(pollAfter(time.Since(active)))
 		now, err := polls.version()
 		if err != nil {
 			continue // the readers meet the same error and report it
@@ -222,22 +207,6 @@ func pollAfter(quiet time.Duration) time.Duration {
 		return sqlitePoll
 	}
 	return sqliteRest
-}
-
-// fileStamp tells one state of a file from the next.
-type fileStamp struct {
-	size     int64
-	modified time.Time
-}
-
-// stampOf looks at a file without opening it, which would be the end of SQLite's locks
-// when it is closed again. A file that is not there has none.
-func stampOf(path string) fileStamp {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fileStamp{}
-	}
-	return fileStamp{info.Size(), info.ModTime()}
 }
 
 // now is this machine's clock: an SQLite file is used by one machine.
