@@ -9,24 +9,6 @@ import (
 // package deed finds them with [As]. Each is one idea. Methods are safe for
 // concurrent use.
 
-// TopicSettings are fixed for a generation of a topic, but for Dedupe, Keep, Hold and
-// MaxBytes.
-type TopicSettings struct {
-	Partitions  int           // 0 means DefaultPartitions
-	PartitionBy string        // "key" (also "") or "type"
-	Dedupe      time.Duration // id window by (source, id), of each partition; 0 means none
-	Keep        time.Duration // nothing younger is removed; 0 means DefaultKeep
-	Hold        time.Duration // how long a slow group holds events; 0 means for ever
-	MaxBytes    int64         // of data stored; above it publishing is ErrFull, 0 means no bound
-	Pack        bool          // a batch may be stored as one entry; needs Features.Pack
-}
-
-// Defaults of TopicSettings.
-const (
-	DefaultPartitions = 16
-	DefaultKeep       = 7 * 24 * time.Hour
-)
-
 // TopicInfo describes a topic.
 type TopicInfo struct {
 	Name string

@@ -45,6 +45,8 @@ type Features struct {
 	Retention    bool // Keep, Hold and MaxBytes are kept
 	MultiProcess bool // several processes share it
 	Pack         bool // a topic may store batches as one entry each
+	Streams      bool // a topic may be of streams, to which one appends with an expected version
+	Records      bool // small documents are kept, each with a version
 
 	// Ephemeral says that nothing is stored: an event goes to whoever listens when it
 	// is published, to each once at most, and to nobody later. Such an engine has no

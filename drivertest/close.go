@@ -66,6 +66,19 @@ func checkUseAfterClose(t T, e *Env) {
 		_, err = on[driver.SideLog](e, conn).Due(ctx, driver.Claim{Group: "group", Topic: info.Name}, 1)
 		e.wantErr("Due", err, driver.ErrClosed)
 	}
+	if e.features.Streams {
+		_, err = e.appendAt(conn, info.Name, "k", 0, "1")
+		e.wantErr("AppendStream", err, driver.ErrClosed)
+		_, err = on[driver.Streams](e, conn).ReadStream(ctx, driver.StreamPage{Topic: info.Name, Key: "k", Limit: 1})
+		e.wantErr("ReadStream", err, driver.ErrClosed)
+	}
+	if e.features.Records {
+		store := on[driver.Records](e, conn)
+		_, err = store.Record(ctx, info.Name)
+		e.wantErr("Record", err, driver.ErrClosed)
+		_, err = store.PutRecord(ctx, driver.Record{Name: info.Name})
+		e.wantErr("PutRecord", err, driver.ErrClosed)
+	}
 }
 
 func checkCloseWakes(t T, e *Env) {

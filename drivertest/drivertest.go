@@ -61,7 +61,8 @@ func Checks() []Check {
 		featuresChecks, topicsChecks, acceptedChecks, boundsChecks, completeChecks, startChecks, orderChecks,
 		sequenceChecks, dedupeChecks, membershipChecks, fencingChecks, frozenChecks, sideLogChecks, chainChecks,
 		marksChecks, lettersChecks, editChecks, groupsChecks, lagChecks, browseChecks, delayChecks,
-		resetChecks, replayChecks, retentionChecks, closeChecks, ephemeralChecks, patternsChecks,
+		resetChecks, replayChecks, retentionChecks, streamsChecks, recordsChecks, closeChecks, ephemeralChecks,
+		patternsChecks,
 	)
 }
 
@@ -148,4 +149,6 @@ var (
 	ephemeral = feature{func(f driver.Features) bool { return f.Ephemeral }, "is not ephemeral: it stores events"}
 	patterns  = feature{func(f driver.Features) bool { return f.Patterns }, "does not subscribe by pattern"}
 	retention = feature{func(f driver.Features) bool { return f.Retention }, "removes nothing by itself"}
+	streams   = feature{func(f driver.Features) bool { return f.Streams }, "has no streams"}
+	records   = feature{func(f driver.Features) bool { return f.Records }, "keeps no records"}
 )

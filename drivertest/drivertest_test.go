@@ -43,7 +43,7 @@ func run(t *testing.T, prepare func(*liar, *counter), freezes bool) map[string]d
 }
 
 func allLies() []lie {
-	return slices.Concat(lies, memberLies, adminLies, delayLies, resetLies, retentionLies)
+	return slices.Concat(lies, memberLies, adminLies, delayLies, resetLies, retentionLies, streamLies, recordLies)
 }
 
 // TestEveryCheckCanFail wants a lie for every check: one that nothing fails proves

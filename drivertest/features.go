@@ -41,6 +41,8 @@ func checkFeatures(t T, e *Env) {
 	_, hasLetters := driver.As[driver.Letters](e.conn)
 	_, hasPatterns := driver.As[driver.Patterns](e.conn)
 	_, hasResetter := driver.As[driver.Resetter](e.conn)
+	_, hasStreams := driver.As[driver.Streams](e.conn)
+	_, hasRecords := driver.As[driver.Records](e.conn)
 	for _, x := range []struct {
 		promise string
 		made    bool
@@ -57,6 +59,9 @@ func checkFeatures(t T, e *Env) {
 		{"Reset", f.Reset, "Features.Fenced", f.Fenced},
 		{"Reset", f.Reset, "driver.Groups", hasGroups},
 		{"Patterns", f.Patterns, "driver.Patterns", hasPatterns},
+		{"Streams", f.Streams, "driver.Streams", hasStreams},
+		{"Streams", f.Streams, "Features.KeyOrder", f.KeyOrder},
+		{"Records", f.Records, "driver.Records", hasRecords},
 		{"Ephemeral", f.Ephemeral, "giving up groups", !f.Groups},
 		{"Ephemeral", f.Ephemeral, "giving up dead letters", !f.SideLog},
 		{"Ephemeral", f.Ephemeral, "giving up reading again", !f.Browse},

@@ -45,6 +45,13 @@ type liar struct {
 	lagOf       func(group, topic *string)
 	browsed     func([]driver.Delivery)
 	ends        func([]string)
+
+	appendStream func(context.Context, driver.StreamBatch) (string, error)
+	readStream   func(*driver.StreamPage)
+	record       func(*driver.Record)
+	records      func(prefix, after *string)
+	putRecord    func(context.Context, driver.Record) (int64, error)
+	deleteRecord func(ctx context.Context, name string, version int64) error
 }
 
 func (l *liar) Features() driver.Features {

@@ -26,6 +26,8 @@ var (
 	_ driver.SideLog      = (*Conn)(nil)
 	_ driver.Letters      = (*Conn)(nil)
 	_ driver.LetterEditor = (*Conn)(nil)
+	_ driver.Streams      = (*Conn)(nil)
+	_ driver.Records      = (*Conn)(nil)
 )
 
 // Options configure a Conn. There is nothing to configure yet; nil is fine.
@@ -91,6 +93,8 @@ func (*Conn) Features() driver.Features {
 		Delay:      true,
 		Reset:      true,
 		Retention:  true,
+		Streams:    true,
+		Records:    true,
 	}
 }
 

@@ -88,6 +88,9 @@ func (t *topic) announce(partition int) {
 // check reports what makes a batch unacceptable to the topic.
 func (t *topic) check(b *driver.Batch) error {
 	name := t.info.Name
+	if t.info.Streams {
+		return fmt.Errorf("mem: topic %q: %w", name, driver.ErrStreams)
+	}
 	if b.Generation != 0 && b.Generation != t.info.Generation {
 		return fmt.Errorf("mem: topic %q is at generation %d, the batch at %d (describe the topic again): %w",
 			name, t.info.Generation, b.Generation, driver.ErrRefused)

@@ -37,7 +37,7 @@ func (c *Conn) sweepPart(ctx context.Context, topic string, partition int) (n, p
 	if err != nil {
 		return 0, 0, err
 	}
-	if partition < len(t.parts) { // a topic of the same name may have fewer
+	if partition < len(t.parts) && !t.info.Streams { // a topic of the same name may have fewer
 		n = t.sweep(partition, now())
 	}
 	return n, len(t.parts), nil

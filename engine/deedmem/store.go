@@ -22,11 +22,15 @@ type store struct {
 	epoch   int64
 	letters int64 // last ID of a side-log record
 	members int   // last number of a member
+	records map[string]driver.Record
+	record  int64 // last version of one
 	ended   bool  // the last Conn was closed
 }
 
 func newStore() *store {
-	return &store{topics: make(map[string]*topic), generations: make(map[string]int)}
+	return &store{
+		topics: make(map[string]*topic), generations: make(map[string]int), records: make(map[string]driver.Record),
+	}
 }
 
 // end stops the timers, which would keep the store and work on it.
@@ -46,7 +50,8 @@ type topic struct {
 	groups   map[string]*group
 	window   window
 	schedule schedule
-	bytes    int64 // of the data in the log
+	streams  map[string][]int64 // the positions of a stream's events in the partition of its key
+	bytes    int64              // of the data in the log
 	deleted  bool
 }
 

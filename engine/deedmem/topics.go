@@ -19,7 +19,8 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 	if t := c.store.topics[name]; t != nil {
 		return t.describe(), nil
 	}
-	if err := checkSettings(name, &s); err != nil {
+	s, err := complete(name, s)
+	if err != nil {
 		return driver.TopicInfo{}, err
 	}
 	c.store.generations[name]++
@@ -28,7 +29,7 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 			Name: name, TopicSettings: s, Generation: c.store.generations[name],
 			Incarnation: rand.Text(), Created: now(),
 		},
-		groups: make(map[string]*group),
+		groups: make(map[string]*group), streams: make(map[string][]int64),
 	}
 	for range s.Partitions {
 		t.parts = append(t.parts, &partition{producers: make(map[string]int64)})
@@ -37,23 +38,16 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 	return t.describe(), nil
 }
 
-// checkSettings fills in the defaults and refuses what makes no sense.
-func checkSettings(name string, s *driver.TopicSettings) error {
-	s.Partitions = cmp.Or(s.Partitions, driver.DefaultPartitions)
-	s.PartitionBy = cmp.Or(s.PartitionBy, "key")
-	s.Keep = cmp.Or(s.Keep, driver.DefaultKeep)
-	switch {
-	case name == "":
-		return fmt.Errorf("mem: a topic needs a name: %w", driver.ErrRefused)
-	case s.Partitions < 1:
-		return fmt.Errorf("mem: topic %q: %d partitions (want 1 or more): %w", name, s.Partitions, driver.ErrRefused)
-	case s.PartitionBy != "key" && s.PartitionBy != "type":
-		return fmt.Errorf("mem: topic %q: partition by %q (want key or type): %w", name, s.PartitionBy, driver.ErrRefused)
-	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
-		return fmt.Errorf("mem: topic %q: dedupe %v, keep %v, hold %v, max bytes %d (want 0 or more): %w",
-			name, s.Dedupe, s.Keep, s.Hold, s.MaxBytes, driver.ErrRefused)
+// complete fills in the defaults and refuses what makes no sense.
+func complete(name string, s driver.TopicSettings) (driver.TopicSettings, error) {
+	s, err := s.Complete()
+	if name == "" {
+		err = fmt.Errorf("%w: a topic needs a name", driver.ErrRefused)
 	}
-	return nil
+	if err != nil {
+		err = fmt.Errorf("mem: topic %q: %w", name, err)
+	}
+	return s, err
 }
 
 // describe returns the topic's info with its present counts.
@@ -106,12 +100,11 @@ func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings
 	if err != nil {
 		return err
 	}
-	if err := checkSettings(name, &s); err != nil {
+	if s, err = complete(name, s); err != nil {
 		return err
 	}
-	if s.Partitions != t.info.Partitions || s.PartitionBy != t.info.PartitionBy {
-		return fmt.Errorf("mem: topic %q has %d partitions by %s, which stay until it is created anew: %w",
-			name, t.info.Partitions, t.info.PartitionBy, driver.ErrRefused)
+	if err := t.info.Alter(s); err != nil {
+		return fmt.Errorf("mem: topic %q: %w", name, err)
 	}
 	t.info.TopicSettings = s
 	return nil

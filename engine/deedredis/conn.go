@@ -23,6 +23,8 @@ var (
 	_ driver.SideLog      = (*Conn)(nil)
 	_ driver.Letters      = (*Conn)(nil)
 	_ driver.LetterEditor = (*Conn)(nil)
+	_ driver.Streams      = (*Conn)(nil)
+	_ driver.Records      = (*Conn)(nil)
 )
 
 // Options configure Open. There is nothing to configure beside the URL yet; nil is
@@ -138,6 +140,8 @@ func Promise() driver.Features {
 		Retention:    true,
 		MultiProcess: true,
 		Pack:         true,
+		Streams:      true,
+		Records:      true,
 
 		MaxEventBytes: maxData,
 	}

@@ -17,6 +17,13 @@ func (k keys) numbers() string { return k.prefix + ":numbers" }
 // changes is the channel that tells of members coming and going.
 func (k keys) changes() string { return k.prefix + ":changes" }
 
+// records is a hash by name: a version, and after a colon the data. The names are a sorted
+// set beside it, and the last version is the hash's field "".
+func (k keys) records() []string {
+	records := k.prefix + ":records:{records}"
+	return []string{records, records + ":names"}
+}
+
 // topic is a hash: the settings. It stays when the topic is deleted, for the
 // generation.
 func (k keys) topic(topic string) string { return k.prefix + ":{" + topic + "}" }
@@ -38,6 +45,13 @@ func (k keys) log(topic string, partition int) string {
 func (k keys) partition(topic string, partition int) []string {
 	log := k.log(topic, partition)
 	return []string{log, log + ":meta", log + ":producers"}
+}
+
+// stream returns what the script of a stream takes: the log, the marker, the stream's ids
+// and the keys of all streams.
+func (k keys) stream(topic string, partition int, key string) []string {
+	log := k.log(topic, partition)
+	return []string{log, log + ":meta", log + ":stream:" + key, log + ":streams"}
 }
 
 // claim is a hash: how a group stands on a partition.

@@ -16,7 +16,7 @@ import (
 type packing struct{ *Conn }
 
 func (c packing) CreateTopic(ctx context.Context, name string, s driver.TopicSettings) (driver.TopicInfo, error) {
-	s.Pack = s.Dedupe == 0
+	s.Pack = s.Dedupe == 0 && !s.Streams
 	return c.Conn.CreateTopic(ctx, name, s)
 }
 

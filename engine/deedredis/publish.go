@@ -81,6 +81,9 @@ func (c *Conn) publishing(ctx context.Context, b *driver.Batch) (call, error) {
 	if b.Producer != "" && b.Seq < 1 {
 		return call{}, fmt.Errorf("%w: producer %s begins at %d (want 1 or more)", driver.ErrRefused, b.Producer, b.Seq)
 	}
+	if t.info.Streams {
+		return call{}, driver.ErrStreams
+	}
 	full, err := c.full(ctx, t, b)
 	if err != nil {
 		return call{}, err

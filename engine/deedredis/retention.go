@@ -23,6 +23,9 @@ func (c *Conn) Sweep(ctx context.Context, name string) (removed int64, err error
 	if err != nil {
 		return 0, c.fail("sweep "+name, err)
 	}
+	if t.info.Streams {
+		return 0, nil
+	}
 	args := []string{
 		strconv.FormatInt(t.info.Keep.Milliseconds(), 10), strconv.FormatInt(t.info.Hold.Milliseconds(), 10),
 		strconv.Itoa(sweepStep), strconv.FormatInt(max(idleProducer, t.info.Keep).Milliseconds(), 10),

@@ -22,6 +22,8 @@ var (
 	appendLua string
 	//go:embed lua/side.lua
 	sideLua string
+	//go:embed lua/streams.lua
+	streamsLua string
 
 	//go:embed lua/publish.lua
 	publishLua string
@@ -79,6 +81,14 @@ var (
 	editLua string
 	//go:embed lua/forget.lua
 	forgetLua string
+	//go:embed lua/stream.lua
+	streamLua string
+	//go:embed lua/read.lua
+	readLua string
+	//go:embed lua/record.lua
+	recordLua string
+	//go:embed lua/records.lua
+	recordsLua string
 )
 
 // What adds data is refused by a server without memory; what moves positions, gives up
@@ -87,8 +97,8 @@ var (
 	publishScript   = newScript("", commonLua, appendLua, publishLua)
 	moveScript      = newScript("allow-oom", commonLua, appendLua, moveLua)
 	topicScript     = newScript("", topicLua)
-	partitionScript = newScript("", commonLua, partitionLua)
-	clearScript     = newScript("allow-oom", clearLua)
+	partitionScript = newScript("", commonLua, streamsLua, partitionLua)
+	clearScript     = newScript("allow-oom", streamsLua, clearLua)
 	groupScript     = newScript("", groupLua)
 	startScript     = newScript("allow-oom", commonLua, startLua)
 	acquireScript   = newScript("allow-oom", commonLua, acquireLua)
@@ -112,6 +122,10 @@ var (
 	deadScript      = newScript("allow-oom", commonLua, sideLua, deadLua)
 	editScript      = newScript("", commonLua, sideLua, editLua)
 	forgetScript    = newScript("allow-oom", forgetLua)
+	streamScript    = newScript("", commonLua, appendLua, streamLua)
+	readScript      = newScript("no-writes", readLua)
+	recordScript    = newScript("", commonLua, recordLua)
+	recordsScript   = newScript("no-writes", recordsLua)
 )
 
 func newScript(flags string, parts ...string) *script {

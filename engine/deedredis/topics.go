@@ -1,7 +1,6 @@
 package deedredis
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -65,7 +64,8 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 
 // create makes the topic's record, or finds the one that somebody else just made.
 func (c *Conn) create(ctx context.Context, name string, s driver.TopicSettings) (*topic, error) {
-	if err := c.checkSettings(name, &s); err != nil {
+	s, err := c.complete(name, s)
+	if err != nil {
 		return nil, err
 	}
 	number, err := c.client.Do(ctx, c.client.B().Incr().Key(c.keys.numbers()).Build()).AsInt64()
@@ -119,80 +119,6 @@ func (c *Conn) prepare(ctx context.Context, t *topic) error {
 	c.remember(t)
 	return nil
 }
-
-// checkSettings fills in the defaults and refuses what makes no sense.
-func (c *Conn) checkSettings(name string, s *driver.TopicSettings) error {
-	s.Partitions = cmp.Or(s.Partitions, driver.DefaultPartitions)
-	s.PartitionBy = cmp.Or(s.PartitionBy, "key")
-	s.Keep = cmp.Or(s.Keep, driver.DefaultKeep)
-	switch {
-	case name == "":
-		return fmt.Errorf("%w: a topic needs a name", driver.ErrRefused)
-	case s.Partitions < 1 || s.Partitions > maxPartitions:
-		return fmt.Errorf("%w: %d partitions (want 1 to %d)", driver.ErrRefused, s.Partitions, maxPartitions)
-	case s.PartitionBy != "key" && s.PartitionBy != "type":
-		return fmt.Errorf("%w: partition by %q (want key or type)", driver.ErrRefused, s.PartitionBy)
-	case s.Pack && s.Dedupe > 0:
-		return fmt.Errorf("%w: pack and dedupe exclude each other: an event that came before cannot be left out of a pack",
-			driver.ErrRefused)
-	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
-		return fmt.Errorf("%w: dedupe %v, keep %v, hold %v, max bytes %d (want 0 or more)",
-			driver.ErrRefused, s.Dedupe, s.Keep, s.Hold, s.MaxBytes)
-	case s.Dedupe > 0 && c.forgets != "":
-		return fmt.Errorf("%w: dedupe %v cannot be kept, for the server forgets ids when its memory is full: "+
-			"maxmemory-policy is %s (set it to noeviction)", driver.ErrRefused, s.Dedupe, c.forgets)
-	}
-	return nil
-}
-
-// fields writes settings as pairs of a hash.
-func fields(s driver.TopicSettings) []string {
-	return []string{
-		"partitions", strconv.Itoa(s.Partitions), "partition_by", s.PartitionBy, "dedupe", s.Dedupe.String(),
-		"keep", s.Keep.String(), "hold", s.Hold.String(), "max_bytes", strconv.FormatInt(s.MaxBytes, 10),
-		"pack", flag(s.Pack),
-	}
-}
-
-// parseTopic reads a topic's record.
-func (k keys) parseTopic(name string, record map[string]string) (*topic, error) {
-	var errs []error
-	integer := func(field string) int64 {
-		n, err := strconv.ParseInt(record[field], 10, 64)
-		errs = append(errs, err)
-		return n
-	}
-	duration := func(field string) time.Duration {
-		d, err := time.ParseDuration(record[field])
-		errs = append(errs, err)
-		return d
-	}
-	if format := record["format"]; format != strconv.Itoa(formatVersion) {
-		return nil, fmt.Errorf("%w: topic %s is stored in format %q, this version knows %d (update deed)",
-			driver.ErrRefused, name, format, formatVersion)
-	}
-	t := &topic{number: integer("number"), ready: record["ready"] == "1", seen: time.Now()}
-	t.before, _ = strconv.Atoi(record["before"])
-	t.info = driver.TopicInfo{
-		Name: name, Generation: int(integer("generation")), Incarnation: record["incarnation"],
-		Created: time.Unix(0, integer("created")).UTC(),
-		TopicSettings: driver.TopicSettings{
-			Partitions: int(integer("partitions")), PartitionBy: record["partition_by"], Dedupe: duration("dedupe"),
-			Keep: duration("keep"), Hold: duration("hold"), MaxBytes: integer("max_bytes"),
-			Pack: record["pack"] == "1",
-		},
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("%w: the record of topic %s cannot be read: %w", driver.ErrRefused, name, err)
-	}
-	for p := range t.info.Partitions {
-		t.keys = append(t.keys, k.partition(name, p))
-	}
-	return t, nil
-}
-
-// windowMillis is an id window as the scripts have it: in milliseconds, rounded up.
-func windowMillis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
 
 // lookup asks the server about a topic.
 func (c *Conn) lookup(ctx context.Context, name string) (*topic, error) {
@@ -323,12 +249,11 @@ func (c *Conn) set(ctx context.Context, name string, s driver.TopicSettings) err
 	if err != nil {
 		return err
 	}
-	if err := c.checkSettings(name, &s); err != nil {
+	if s, err = c.complete(name, s); err != nil {
 		return err
 	}
-	if s.Partitions != t.info.Partitions || s.PartitionBy != t.info.PartitionBy || s.Pack != t.info.Pack {
-		return fmt.Errorf("%w: it has %d partitions by %s and pack is %v, which stay until it is created anew",
-			driver.ErrRefused, t.info.Partitions, t.info.PartitionBy, t.info.Pack)
+	if err := t.info.Alter(s); err != nil {
+		return err
 	}
 	set := c.client.B().Hset().Key(c.keys.topic(name)).FieldValue()
 	for pair := range slices.Chunk(fields(s), 2) {
@@ -374,21 +299,18 @@ func (c *Conn) remove(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	calls := make([]call, t.info.Partitions)
-	for p := range calls {
-		calls[p] = call{clearScript, c.keys.partition(name, p), []string{strconv.Itoa(t.info.Generation)}}
-	}
-	results := c.runAll(ctx, calls)
+	failed := c.clear(ctx, t)
 	dead := []string{c.keys.groups(name)}
 	for _, g := range groups {
 		dead = append(dead, c.keys.group(name, g), c.keys.seats(name, g))
 	}
-	results = append(results, c.client.Do(ctx, b.Unlink().Key(dead...).Build()),
-		c.client.Do(ctx, b.Srem().Key(c.keys.topics()).Member(name).Build()))
-	for _, r := range results {
-		if err := r.Error(); err != nil {
-			return err
-		}
+	for _, cmd := range []rueidis.Completed{
+		b.Unlink().Key(dead...).Build(), b.Srem().Key(c.keys.topics()).Member(name).Build(),
+	} {
+		failed = errors.Join(failed, c.client.Do(ctx, cmd).Error())
+	}
+	if failed != nil {
+		return failed
 	}
 	c.mu.Lock()
 	delete(c.topics, name)
@@ -396,4 +318,24 @@ func (c *Conn) remove(ctx context.Context, name string) error {
 	c.mu.Unlock()
 	c.announce(ctx, name)
 	return nil
+}
+
+// clear removes the partitions of a topic, in steps.
+func (c *Conn) clear(ctx context.Context, t *topic) error {
+	calls := make([]call, t.info.Partitions)
+	for p := range calls {
+		calls[p] = call{clearScript, t.keys[p], []string{strconv.Itoa(t.info.Generation)}}
+	}
+	var failed error
+	for len(calls) > 0 {
+		var more []call
+		for i, r := range c.runAll(ctx, calls) {
+			left, err := r.AsBool()
+			if failed = errors.Join(failed, err); err == nil && left {
+				more = append(more, calls[i])
+			}
+		}
+		calls = more
+	}
+	return failed
 }

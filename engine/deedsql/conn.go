@@ -23,6 +23,8 @@ var (
 	_ driver.SideLog      = (*Conn)(nil)
 	_ driver.Letters      = (*Conn)(nil)
 	_ driver.LetterEditor = (*Conn)(nil)
+	_ driver.Streams      = (*Conn)(nil)
+	_ driver.Records      = (*Conn)(nil)
 )
 
 // Options configure Open. The zero value is the default.

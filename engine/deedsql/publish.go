@@ -121,6 +121,9 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 
 // accepts refuses a batch that can never be stored.
 func (t *topic) accepts(b *driver.Batch) error {
+	if t.settings.Streams {
+		return fmt.Errorf("topic %s: %w", t.name, driver.ErrStreams)
+	}
 	if b.Generation != 0 && b.Generation != t.generation {
 		return fmt.Errorf("%w: topic %s is at generation %d, the batch's partition was chosen for %d",
 			driver.ErrRefused, t.name, t.generation, b.Generation)
@@ -132,8 +135,13 @@ func (t *topic) accepts(b *driver.Batch) error {
 	if b.Producer != "" && b.Seq < 1 {
 		return fmt.Errorf("%w: sequence numbers start at 1, this is %d", driver.ErrRefused, b.Seq)
 	}
-	for i := range b.Messages {
-		m := &b.Messages[i]
+	return storable(b.Messages)
+}
+
+// storable refuses messages that SQLite cannot keep as they are.
+func storable(messages []driver.Message) error {
+	for i := range messages {
+		m := &messages[i]
 		if !utf8.ValidString(m.ID) || !utf8.ValidString(m.Key) {
 			return fmt.Errorf("%w: id %q or key %q is no UTF-8", driver.ErrRefused, m.ID, m.Key)
 		}

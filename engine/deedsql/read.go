@@ -41,59 +41,70 @@ const (
 // read appends the events of a query to got and completes them with what their kind
 // says. Full says that room ended it.
 func (k *kinds) read(s *session, q logQuery, got []driver.Delivery) (_ []driver.Delivery, full bool, err error) {
-	start := len(got)
 	query := selectForward
 	if q.backward {
 		query = selectBackward
 	}
-	var numbers []int64
+	rows := rows{partition: q.partition, events: got, start: len(got)}
 	var failed error
 	room := q.room
-	var texts []byte // of the positions, which share one string
-	var ends []int
 	last := int64(0)
 	err = s.each(query, func(row []sqldriver.Value) bool {
-		d := driver.Delivery{Partition: q.partition}
-		d.Data, _ = row[3].([]byte)
-		if len(d.Data) > room && !(q.alone && len(got) == start) {
+		data, _ := row[3].([]byte)
+		first := len(rows.events) == rows.start
+		if len(data) > room && !(q.alone && first) {
 			full = true
 			return false
 		}
-		room -= len(d.Data)
+		room -= len(data)
 		position, _ := row[0].(int64)
-		if len(got) > start && position != q.next(last) {
+		if !first && position != q.next(last) {
 			failed = fmt.Errorf("partition %d after position %d: %w", q.partition, last, errGap)
 			return false
 		}
 		last = position
-		texts = strconv.AppendInt(texts, position, 10)
-		ends = append(ends, len(texts))
-		stored, _ := row[1].(int64)
-		meta, _ := row[2].(string)
-		d.Stored = nanoTime(stored)
-		number, err := parseMeta(meta, &d.Message)
-		if err != nil {
-			failed = err
-			return false
-		}
-		numbers = append(numbers, number)
-		got = append(got, d)
-		return true
+		failed = rows.add(row)
+		return failed == nil
 	}, q.topic, int64(q.partition), q.at, int64(q.limit))
 	if err == nil {
 		err = failed
 	}
 	if err == nil {
-		err = k.complete(s, got[start:], numbers)
+		err = k.complete(s, &rows)
 	}
 	if err != nil {
-		return got[:start], false, err
+		return got, false, err
 	}
-	text, from := string(texts), 0
-	for i, to := range ends {
-		got[start+i].Position, from = text[from:to], to
+	return rows.events, full, nil
+}
+
+// rows gathers events of a partition as they are read.
+type rows struct {
+	partition int
+	events    []driver.Delivery
+	start     int     // of those that were gathered here
+	numbers   []int64 // of their kinds
+	texts     []byte  // of the positions, which share one string
+	ends      []int
+}
+
+// add reads a row of position, time of storing, meta and data.
+func (r *rows) add(row []sqldriver.Value) error {
+	d := driver.Delivery{Partition: r.partition}
+	position, _ := row[0].(int64)
+	stored, _ := row[1].(int64)
+	meta, _ := row[2].(string)
+	d.Data, _ = row[3].([]byte)
+	d.Stored = nanoTime(stored)
+	number, err := parseMeta(meta, &d.Message)
+	if err != nil {
+		return err
 	}
-	return got, full, nil
+	r.texts = strconv.AppendInt(r.texts, position, 10)
+	r.ends = append(r.ends, len(r.texts))
+	r.numbers = append(r.numbers, number)
+	r.events = append(r.events, d)
+	return nil
 }
 
 // next returns the position that comes after another in the query's direction.
@@ -117,11 +128,14 @@ func (k *kinds) get(number int64) (kind, bool) {
 	return found, ok
 }
 
-// complete fills in what each event's kind says.
-func (k *kinds) complete(s *session, got []driver.Delivery, numbers []int64) error {
+// complete fills in what each event's kind says, and its position.
+func (k *kinds) complete(s *session, r *rows) error {
 	var last kind
 	lastNumber := int64(0)
-	for i, number := range numbers {
+	text, from := string(r.texts), 0
+	for i, number := range r.numbers {
+		d := &r.events[r.start+i]
+		d.Position, from = text[from:r.ends[i]], r.ends[i]
 		if number == 0 {
 			continue
 		}
@@ -132,13 +146,12 @@ func (k *kinds) complete(s *session, got []driver.Delivery, numbers []int64) err
 					return err
 				}
 				if found, ok = k.get(number); !ok {
-					return fmt.Errorf("event %s is of kind %d, which deed_kind does not have", got[i].ID, number)
+					return fmt.Errorf("event %s is of kind %d, which deed_kind does not have", d.ID, number)
 				}
 			}
 			last, lastNumber = found, number
 		}
-		m := &got[i].Message
-		m.Source, m.Type, m.Version, m.ContentType = last.source, last.name, last.version, last.contentType
+		d.Source, d.Type, d.Version, d.ContentType = last.source, last.name, last.version, last.contentType
 	}
 	return nil
 }

@@ -34,6 +34,9 @@ func (c *Conn) Sweep(ctx context.Context, topic string) (removed int64, err erro
 // retain removes at most limit events that the topic's settings no longer ask for
 // and returns how many went.
 func (t *tx) retain(topic *topic, limit int) (removed int, err error) {
+	if topic.settings.Streams {
+		return 0, nil
+	}
 	if err := t.flush(); err != nil {
 		return 0, err
 	}

@@ -240,6 +240,7 @@ func (d *sqliteDialect) features() driver.Features {
 		Durability: driver.Power,
 		KeyOrder:   true, Groups: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
 		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true,
+		Streams: true, Records: true,
 		MultiProcess:  true,
 		MaxEventBytes: sqliteBytes,
 	}

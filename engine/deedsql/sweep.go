@@ -129,6 +129,8 @@ var dropQueries = map[string][]string{
 			"(SELECT topic_id, era, source, id FROM deed_window WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_producer WHERE (producer, topic_id, partition) IN " +
 			"(SELECT producer, topic_id, partition FROM deed_producer WHERE topic_id = ? LIMIT ?)",
+		"DELETE FROM deed_stream WHERE (topic_id, key, version) IN " +
+			"(SELECT topic_id, key, version FROM deed_stream WHERE topic_id = ? LIMIT ?)",
 	},
 	"group": {
 		"DELETE FROM deed_letter WHERE letter IN (SELECT letter FROM deed_letter WHERE group_id = ? LIMIT ?)",

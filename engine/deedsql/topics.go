@@ -24,13 +24,13 @@ type topic struct {
 	created     int64
 }
 
-const topicColumns = "id, name, partitions, partition_by, dedupe, keep, hold, max_bytes, generation, " +
+const topicColumns = "id, name, partitions, partition_by, dedupe, keep, hold, max_bytes, streams, generation, " +
 	"incarnation, created"
 
 func (t *topic) dest() []any {
 	return []any{
 		&t.id, &t.name, &t.settings.Partitions, &t.settings.PartitionBy, &t.settings.Dedupe, &t.settings.Keep,
-		&t.settings.Hold, &t.settings.MaxBytes, &t.generation, &t.incarnation, &t.created,
+		&t.settings.Hold, &t.settings.MaxBytes, &t.settings.Streams, &t.generation, &t.incarnation, &t.created,
 	}
 }
 
@@ -84,10 +84,10 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 
 func (t *tx) createTopic(name string, s driver.TopicSettings, incarnation string) error {
 	_, err := t.exec("INSERT INTO deed_topic (name, partitions, partition_by, dedupe, keep, hold, max_bytes, "+
-		"generation, incarnation, created) "+
-		"SELECT ?, ?, ?, ?, ?, ?, ?, 1 + coalesce((SELECT generation FROM deed_generation WHERE name = ?), 0), ?, ?",
+		"streams, generation, incarnation, created) "+
+		"SELECT ?, ?, ?, ?, ?, ?, ?, ?, 1 + coalesce((SELECT generation FROM deed_generation WHERE name = ?), 0), ?, ?",
 		name, s.Partitions, s.PartitionBy, int64(s.Dedupe), int64(s.Keep), int64(s.Hold), s.MaxBytes,
-		name, incarnation, t.now)
+		s.Streams, name, incarnation, t.now)
 	if err != nil {
 		return err
 	}
@@ -106,31 +106,20 @@ func (t *tx) createTopic(name string, s driver.TopicSettings, incarnation string
 
 // complete fills in defaults and refuses what cannot be.
 func complete(name string, s driver.TopicSettings) (driver.TopicSettings, error) {
-	if s.Partitions == 0 {
-		s.Partitions = driver.DefaultPartitions
-	}
-	if s.PartitionBy == "" {
-		s.PartitionBy = "key"
-	}
-	if s.Keep == 0 {
-		s.Keep = driver.DefaultKeep
-	}
-	refuse := func(format string, args ...any) (driver.TopicSettings, error) {
-		return s, fmt.Errorf("deedsql: topic %q: %w: %s", name, driver.ErrRefused, fmt.Sprintf(format, args...))
-	}
+	s, err := s.Complete()
 	switch {
+	case err != nil:
 	case name == "":
-		return refuse("it needs a name")
-	case s.Partitions < 1 || s.Partitions > maxPartitions:
-		return refuse("%d partitions (want 1 to %d)", s.Partitions, maxPartitions)
-	case s.PartitionBy != "key" && s.PartitionBy != "type":
-		return refuse("partitioned by %q (want key or type)", s.PartitionBy)
-	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
-		return refuse("a duration or size is negative")
+		err = fmt.Errorf("%w: it needs a name", driver.ErrRefused)
+	case s.Partitions > maxPartitions:
+		err = fmt.Errorf("%w: %d partitions (want 1 to %d)", driver.ErrRefused, s.Partitions, maxPartitions)
 	case s.Dedupe > 0 && s.Dedupe < time.Millisecond:
-		return refuse("an id window of %v (want 1ms or more)", s.Dedupe)
+		err = fmt.Errorf("%w: an id window of %v (want 1ms or more)", driver.ErrRefused, s.Dedupe)
 	}
-	return s, nil
+	if err != nil {
+		err = fmt.Errorf("deedsql: topic %q: %w", name, err)
+	}
+	return s, err
 }
 
 // Topic implements [driver.Topics].
@@ -180,9 +169,8 @@ func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings
 		if err != nil {
 			return err
 		}
-		if s.Partitions != old.settings.Partitions || s.PartitionBy != old.settings.PartitionBy {
-			return fmt.Errorf("%w: partitions are fixed: %d by %s, asked for %d by %s (make a new topic)", driver.ErrRefused,
-				old.settings.Partitions, old.settings.PartitionBy, s.Partitions, s.PartitionBy)
+		if err := old.settings.Alter(s); err != nil {
+			return err
 		}
 		if err := t.rewindow(old, s.Dedupe); err != nil {
 			return err

@@ -318,7 +318,7 @@ func (w *writer) exec(query string) error {
 func refused(err error) bool {
 	for _, s := range [...]error{
 		driver.ErrClosed, driver.ErrNotFound, driver.ErrExists, driver.ErrFenced, driver.ErrGap, driver.ErrRefused,
-		driver.ErrNotStored, driver.ErrBusy, driver.ErrFull,
+		driver.ErrNotStored, driver.ErrBusy, driver.ErrFull, driver.ErrConflict,
 	} {
 		if errors.Is(err, s) {
 			return true

@@ -28,6 +28,7 @@ type topicDoc struct {
 	HoldSeconds   float64    `json:"hold_seconds"`
 	MaxBytes      int64      `json:"max_bytes"`
 	Pack          bool       `json:"pack"`
+	Streams       bool       `json:"streams"`
 	Bytes         int64      `json:"bytes"`
 	Scheduled     int64      `json:"scheduled"`
 	NextDue       *time.Time `json:"next_due"`
@@ -40,8 +41,8 @@ func topicDocOf(t driver.TopicInfo) topicDoc {
 	return topicDoc{
 		Name: t.Name, Partitions: t.Partitions, PartitionBy: orderedBy(t), Events: t.Events,
 		DedupeSeconds: t.Dedupe.Seconds(), KeepSeconds: t.Keep.Seconds(), HoldSeconds: t.Hold.Seconds(),
-		MaxBytes: t.MaxBytes, Pack: t.Pack, Bytes: t.Bytes, Scheduled: t.Scheduled, NextDue: stamp(t.NextDue),
-		Generation: t.Generation, Incarnation: t.Incarnation, Created: stamp(t.Created),
+		MaxBytes: t.MaxBytes, Pack: t.Pack, Streams: t.Streams, Bytes: t.Bytes, Scheduled: t.Scheduled,
+		NextDue: stamp(t.NextDue), Generation: t.Generation, Incarnation: t.Incarnation, Created: stamp(t.Created),
 	}
 }
 
@@ -105,7 +106,7 @@ func (a *app) printTopics(all []driver.TopicInfo, out format) error {
 	t := newTable("TOPIC", ">EVENTS", ">PARTITIONS", "BY", "ID WINDOW", "KEEP", "HOLD", "CREATED")
 	for _, info := range all {
 		t.add(info.Name, comma(info.Events), strconv.Itoa(info.Partitions), orderedBy(info),
-			spanOr(info.Dedupe, "-"), span(info.Keep), spanOr(info.Hold, "forever"), ago(info.Created))
+			spanOr(info.Dedupe, "-"), spanOr(info.Keep, "forever"), spanOr(info.Hold, "forever"), ago(info.Created))
 	}
 	return t.print(a)
 }
@@ -296,7 +297,7 @@ func (a *app) topicsSet(cmd *cobra.Command, name string, f topicFlags) error {
 		bound = bytesText(s.MaxBytes)
 	}
 	a.say("topic %s: id window %s, keep %s, hold %s, max-bytes %s",
-		name, spanOr(s.Dedupe, "none"), span(s.Keep), spanOr(s.Hold, "forever"), bound)
+		name, spanOr(s.Dedupe, "none"), spanOr(s.Keep, "forever"), spanOr(s.Hold, "forever"), bound)
 	return nil
 }
 

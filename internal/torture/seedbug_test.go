@@ -2,7 +2,10 @@ package torture
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +65,30 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 				catch(t, config, bug.name, bug.what, bug.seen)
 			})
 		}
+	}
+}
+
+// Each engine that can ignore the version which an append expects is found out by the
+// check that is about it.
+func TestPlantedBugIsCaughtByConformance(t *testing.T) {
+	for _, engine := range []string{"deedsql", "deedredis"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Parallel()
+			suite := exec.CommandContext(t.Context(), "go", "test", "-tags", "seedbug", "-count", "1", "-v",
+				"-run", "^TestConformance$/^stream-", "../../engine/"+engine)
+			suite.Env = append(os.Environ(), "DEED_SEEDBUG=version")
+			out, err := suite.CombinedOutput()
+			if err == nil {
+				t.Errorf("the suite passes on an engine that ignores the version")
+			}
+			for check, verdict := range map[string]string{
+				"stream-conflict": "FAIL", "stream-concurrent": "FAIL", "stream-reads-back": "PASS",
+			} {
+				if line := "--- " + verdict + ": TestConformance/" + check + " "; !strings.Contains(string(out), line) {
+					t.Errorf("%q is not in what the suite says:\n%s", line, out)
+				}
+			}
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ local there = redis.call('HGET', meta, 'generation')
 if there and tonumber(there) >= tonumber(ARGV[1]) then return 0 end
 local last, at, entries, length, letters, delayed = 0, 0, 0, 0, 0, 0
 if there or redis.call('EXISTS', log) == 0 then
+  while unstream(log) == 1 do end
   redis.call('DEL', log, meta, producers, log .. ':groups', log .. ':due', log .. ':later')
 else
   local info, id = redis.call('XINFO', 'STREAM', log), ending(log)
