@@ -58,7 +58,7 @@ func TestExamineBadServers(t *testing.T) {
 	t.Parallel()
 	s := redistest.Start(t, "maxmemory 100mb", "maxmemory-policy allkeys-lru", "min-replicas-to-write 0")
 	replica := redistest.StartReplica(t, s)
-	replica.CatchUp(s)
+	command(t, s, "WAIT", "1", "30000") // until the master takes it for one
 	has(t, examine(t, s.URL()), "note role: master, 1 replica", "note append-only file: off: ",
 		"wrong eviction: allkeys-lru: at its bound the server removes whole logs")
 	has(t, examine(t, replica.URL()), "wrong role: a replica of 127.0.0.1:", "note memory: ")
