@@ -1,6 +1,7 @@
 package deed
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"strings"
@@ -49,6 +50,7 @@ type partition struct {
 	watermark string                 // handled up to here
 	settled   string                 // stored up to here
 	status    string
+	stop      string // why it cannot be read on, "" when it can
 	reported  string // the status that was stored
 
 	side    sideOps
@@ -102,6 +104,9 @@ func (p *partition) accept(it *item) {
 		g.ready(q)
 	}
 }
+
+// says tells why the partition does not move, "" when it does. The caller holds g.mu.
+func (p *partition) says() string { return cmp.Or(p.status, p.stop) }
 
 func (p *partition) isParked(key string) bool {
 	if key == "" {

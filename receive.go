@@ -165,6 +165,11 @@ func (t *topicRun) apply(ctx context.Context, got driver.Received) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t.missed(got.Missed)
+	for _, s := range got.Stopped {
+		if p := t.parts[s.Partition]; p != nil {
+			t.stopped(p, s.Err)
+		}
+	}
 	var p *partition
 	for i := range items {
 		it := &items[i]
@@ -180,6 +185,18 @@ func (t *topicRun) apply(ctx context.Context, got driver.Received) {
 			t.yield(p)
 		}
 	}
+}
+
+// stopped takes over that a partition cannot be read on, or can again. The caller
+// holds g.mu.
+func (t *topicRun) stopped(p *partition, err error) {
+	if err == nil {
+		t.log.Info("deed: a partition that had stopped goes on", "partition", p.claim.Partition)
+		p.stop = ""
+		return
+	}
+	t.log.Error("deed: a partition has stopped, the others go on", "partition", p.claim.Partition, "error", err)
+	p.stop = "stopped: " + err.Error()
 }
 
 // items makes work of deliveries, as far as that takes no lock. The positions share

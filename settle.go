@@ -77,7 +77,7 @@ func (t *topicRun) atRest() bool {
 	defer t.g.mu.Unlock()
 	for _, p := range t.parts {
 		busy := p.window.len() > 0 || len(p.parked) > 0 || len(p.runs) > 0 || !p.side.empty()
-		if busy || p.wanted || p.outage.paused || p.status != p.reported || p.watermark != p.settled {
+		if busy || p.wanted || p.outage.paused || p.says() != p.reported || p.watermark != p.settled {
 			return false
 		}
 	}
@@ -128,7 +128,7 @@ func (t *topicRun) settlePositions(ctx context.Context, leaving bool) error {
 	sub := t.sub
 	for _, p := range t.parts {
 		s := driver.Settlement{
-			Partition: p.claim.Partition, Epoch: p.claim.Epoch, Rate: p.measure(now), Status: p.status,
+			Partition: p.claim.Partition, Epoch: p.claim.Epoch, Rate: p.measure(now), Status: p.says(),
 			Release: (p.wanted || leaving) && p.running == 0 && p.side.empty(),
 		}
 		if p.watermark != p.settled {

@@ -159,8 +159,18 @@ type Received struct {
 	// Wanted partitions should move to another member: handle what was fetched,
 	// then Settle with Release. Nothing more is fetched from them.
 	Wanted []int
+	// Stopped are partitions that cannot be read on, and those that can again. The
+	// engine goes on trying by itself, and reports each change once.
+	Stopped []Stopped
 	// Missed is what passed the member by since the last call, on an ephemeral engine.
 	Missed Missed
+}
+
+// Stopped says that a partition cannot be read on: the engine met there what it cannot
+// pass over without losing something, and the text says how to go on. The others do.
+type Stopped struct {
+	Partition int
+	Err       error // nil when the partition goes on
 }
 
 // Settlement reports the progress of one claimed partition.

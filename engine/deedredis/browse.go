@@ -2,8 +2,10 @@ package deedredis
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -77,6 +79,9 @@ func (c *Conn) before(ctx context.Context, t *topic, p driver.Page, at position)
 	}
 	for i := range list {
 		one, err := decode(&list[i], p, position{})
+		if errors.Is(err, errNotReadable) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -97,6 +102,9 @@ func (c *Conn) entries(
 	var ds []driver.Delivery
 	for i := range list {
 		one, err := decode(&list[i], p, after)
+		if len(ds) > 0 && errors.Is(err, errNotReadable) {
+			break // the next page begins with it
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -155,18 +163,21 @@ func (c *Conn) Ends(ctx context.Context, name string) ([]string, error) {
 func (c *Conn) ends(ctx context.Context, t *topic) ([]position, error) {
 	cmds := make(rueidis.Commands, len(t.keys))
 	for p, keys := range t.keys {
-		cmds[p] = c.client.B().Xrevrange().Key(keys[0]).End("+").Start("-").Count(1).Build()
+		cmds[p] = c.client.B().Xrevrange().Key(keys[0]).End(endOfPositions).Start("-").Count(1).Build()
 	}
 	ends := make([]position, len(cmds))
 	for p, r := range c.client.DoMulti(ctx, cmds...) {
 		list, err := r.AsXRange()
+		for err == nil && len(list) > 0 {
+			if ends[p], err = parsePosition(list[0].ID); err == nil {
+				break
+			}
+			ms, _, _ := strings.Cut(list[0].ID, "-") // the entry of another program: it ends before
+			list, err = c.client.Do(ctx, c.client.B().Xrevrange().Key(t.keys[p][0]).
+				End(ms+"-"+farthestNumber).Start("-").Count(1).Build()).AsXRange()
+		}
 		if err != nil {
 			return nil, err
-		}
-		if len(list) > 0 {
-			if ends[p], err = parsePosition(list[0].ID); err != nil {
-				return nil, err
-			}
 		}
 	}
 	return ends, nil

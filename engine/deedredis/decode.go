@@ -35,13 +35,17 @@ func parseEntry(m *rueidis.RedisMessage) (e entry, err error) {
 	return e, err
 }
 
+// errNotReadable ends the reading of a partition, until somebody has removed the entry.
+var errNotReadable = errors.New("the partition cannot be read on")
+
 // deliveries appends the entry's events that come after a position.
 func (e entry) deliveries(
 	out []driver.Delivery, topic string, partition int, after position,
 ) ([]driver.Delivery, error) {
 	at, err := parsePosition(e.id)
 	if err != nil {
-		return out, err
+		return out, fmt.Errorf("%w: another program added the entry %s, whose id is no position (see XRANGE; to go on "+
+			"without it, XDEL it, and XSETID the stream to the last one left)", errNotReadable, e.id)
 	}
 	var attributes, sizes string
 	var data []byte

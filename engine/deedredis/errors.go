@@ -29,6 +29,8 @@ var refusals = []struct {
 	{"CLUSTERDOWN", driver.ErrNotStored, "a part of the cluster is down", true},
 	{"TRYAGAIN", driver.ErrNotStored, "a slot is being moved", true},
 	{"NOREPLICAS", driver.ErrNotStored, "too few replicas are there (see min-replicas-to-write)", false},
+	{"BARRED", driver.ErrNotStored, "another program added an entry with such an id, and no event fits behind it; " +
+		"XDEL it, then XSETID, see docs/guides/redis.md", false},
 	{"NOSCRIPT", driver.ErrNotStored, "the server has lost its scripts", true},
 	{"BUSY", driver.ErrNotStored, "another script is running", false},
 	{"NOAUTH", driver.ErrRefused, "the server wants a user and password (redis://USER:PASSWORD@HOST)", false},

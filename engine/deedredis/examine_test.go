@@ -107,7 +107,7 @@ func TestExamineTopics(t *testing.T) {
 	command(t, s, "DEL", "deed:{marker:0}:meta")
 	lines := examine(t, s.URL())
 	has(t, lines, "wrong topic future: partition 0 ends at 9999999999999-1, which is 2286-11-20",
-		"wrong topic full: partition 0 ends at 18446744073709551615-18446744073709551615: no event fits behind that",
+		"wrong topic full: partition 0 ends at 18446744073709551615-18446744073709551615, where reading stops",
 		"wrong topic cut: the log of partition 0 is gone, which had 3 events",
 		"wrong topic marker: partition 0 has no marker")
 	for _, line := range lines {

@@ -71,13 +71,10 @@ func (c *Conn) examinePartition(ctx context.Context, x *examination, what string
 // examineLast looks at the last id that a log has given.
 func (x *examination) examineLast(what string, p int, id string) {
 	at, err := parsePosition(id)
-	if err != nil { // an id may have more bits than a position
-		at.ms = farthest
-	}
 	switch {
-	case at.ms >= farthest:
-		x.add(driver.Wrong, what, fmt.Sprintf("partition %d ends at %s: no event fits behind that", p, id),
-			"somebody added an entry with such an id; delete the topic and create it anew")
+	case err != nil: // an id may have more bits than a position
+		x.add(driver.Wrong, what, fmt.Sprintf("partition %d ends at %s, where reading stops and no event fits behind", p, id),
+			"somebody added an entry with such an id: XDEL it, then XSETID to the last one left (see docs/guides/redis.md)")
 	case at.stored().After(time.Now().Add(poisoned)):
 		value := fmt.Sprintf("partition %d ends at %s, which is %s", p, id, at.stored().Format(time.DateTime))
 		x.add(driver.Wrong, what, value, "somebody added an entry with such an id, or the server's clock was wrong: until "+

@@ -16,9 +16,15 @@ import (
 // from any position returns what comes after it.
 type position struct{ ms, n int64 }
 
-// farthest is beyond the milliseconds of any position: scripts count in numbers that are
-// exact up to here.
+// farthest is beyond either part of any position: scripts count in numbers that are exact
+// up to here. An entry with an id beyond it is another program's, and not readable.
 const farthest = 1 << 53
+
+// endOfPositions is the largest position.
+const (
+	farthestNumber = "9007199254740991"
+	endOfPositions = farthestNumber + "-" + farthestNumber
+)
 
 // String writes a position; "" is before the first event.
 func (p position) String() string {
@@ -42,7 +48,7 @@ func parsePosition(s string) (p position, err error) {
 			p.n, err = strconv.ParseInt(n, 10, 64)
 		}
 	}
-	if !ok || err != nil || p.ms < 0 || p.n < 0 {
+	if !ok || err != nil || p.ms < 0 || p.n < 0 || p.ms >= farthest || p.n >= farthest {
 		return p, fmt.Errorf("%w: %q is no position of this engine (a stream entry's id, 1700000000000-1)",
 			driver.ErrRefused, s)
 	}

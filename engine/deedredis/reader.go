@@ -21,6 +21,8 @@ const (
 	// readBytes is how much data one XREAD should bring, going by the size of the
 	// events before. An event may be larger than those by what an engine takes.
 	readBytes = 4 << 20
+	// lookAgain is when a partition that cannot be read on is tried again.
+	lookAgain = time.Second
 	// interruptAgain is when an XREAD is told again to end that had not begun.
 	interruptAgain = 2 * time.Millisecond
 )
@@ -57,7 +59,9 @@ type want struct {
 type found struct {
 	reading
 	entries map[int][]driver.Delivery // by partition
+	stuck   map[int]error             // by partition, what comes after those
 	fresh   bool                      // the connection is new: nothing was read
+	idle    bool                      // there was nothing to read
 	err     error
 }
 
@@ -81,9 +85,10 @@ func (s *subscription) addReaders() {
 	}
 }
 
-// collect takes what the readers have found. It returns partitions that the server has
-// lost something of: they are claimed again, from where the server says.
-func (s *subscription) collect(ctx context.Context) (lost []int, err error) {
+// collect takes what the readers have found. It reports partitions that the server has
+// lost something of: they are claimed again, from where the server says. And those that
+// cannot be read on, or can again.
+func (s *subscription) collect(ctx context.Context, report *driver.Received) error {
 	for _, r := range s.readers {
 		r.mu.Lock()
 		f := r.found
@@ -93,13 +98,13 @@ func (s *subscription) collect(ctx context.Context) (lost []int, err error) {
 			continue
 		}
 		if f.err != nil {
-			return lost, f.err
+			return f.err
 		}
 		if f.fresh {
 			some, err := s.check(ctx, r.partitions)
-			if lost = append(lost, some...); err != nil {
+			if report.Lost = append(report.Lost, some...); err != nil {
 				r.disconnect() // to be checked again
-				return lost, err
+				return err
 			}
 		}
 		for _, w := range f.wants {
@@ -107,13 +112,16 @@ func (s *subscription) collect(ctx context.Context) (lost []int, err error) {
 			if x == nil || x.epoch != w.epoch || x.next != w.after || x.stopped {
 				continue // not ours any more, or not from there
 			}
-			ds := f.entries[w.partition]
+			ds, stuck := f.entries[w.partition], f.stuck[w.partition]
+			if len(ds) > 0 || stuck != nil || f.idle {
+				x.obstruct(w.partition, stuck, report)
+			}
 			if len(ds) == 0 {
 				continue
 			}
 			last, err := parsePosition(ds[len(ds)-1].Position)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if x.replay.compare(x.next) > 0 {
 				markReplays(ds, x.replay)
@@ -121,7 +129,18 @@ func (s *subscription) collect(ctx context.Context) (lost []int, err error) {
 			x.ahead, x.next = ds, last // nothing was left, or it would not have been read
 		}
 	}
-	return lost, nil
+	return nil
+}
+
+// obstruct notes what reading a place met behind what it brought, nil for nothing.
+func (x *place) obstruct(partition int, stuck error, report *driver.Received) {
+	if stuck != nil {
+		x.look = time.Now().Add(lookAgain)
+	}
+	if (stuck == nil) != (x.stuck == nil) || stuck != nil && stuck.Error() != x.stuck.Error() {
+		report.Stopped = append(report.Stopped, driver.Stopped{Partition: partition, Err: stuck})
+	}
+	x.stuck = stuck
 }
 
 func markReplays(ds []driver.Delivery, upTo position) {
@@ -134,6 +153,11 @@ func markReplays(ds []driver.Delivery, upTo position) {
 // read keeps the readers busy with what may be fetched. It returns when to look again,
 // 0 for when something happens.
 func (s *subscription) read(f driver.Fetch) (again time.Duration) {
+	for _, x := range s.places {
+		if x.stuck != nil {
+			again = lookAgain
+		}
+	}
 	for _, r := range s.readers {
 		wants := s.wants(r.partitions)
 		r.mu.Lock()
@@ -152,9 +176,9 @@ func (s *subscription) read(f driver.Fetch) (again time.Duration) {
 
 // wants returns the streams that nothing is left of in memory.
 func (s *subscription) wants(partitions []int) []want {
-	wants := make([]want, 0, len(partitions))
+	wants, now := make([]want, 0, len(partitions)), time.Now()
 	for _, p := range partitions {
-		if x := s.places[p]; x != nil && !x.stopped && len(x.ahead) == 0 {
+		if x := s.places[p]; x != nil && !x.stopped && len(x.ahead) == 0 && !(x.stuck != nil && now.Before(x.look)) {
 			wants = append(wants, want{p, x.epoch, x.next})
 		}
 	}
@@ -238,10 +262,11 @@ func (r *reader) xread(w reading) (f found) {
 	m, err := conn.Do(ctx, conn.B().Xread().Count(int64(w.count)).Block(blockFor.Milliseconds()).
 		Streams().Key(streams...).Id(ids...).Build()).ToMessage()
 	if rueidis.IsRedisNil(err) {
+		f.idle = true
 		return f
 	}
 	if err == nil {
-		f.entries, err = r.parse(&m, w, streams)
+		err = r.parse(&m, w, streams, &f)
 	}
 	f.err = err
 	return f
@@ -255,13 +280,13 @@ func cmpID(p position) string {
 	return p.String()
 }
 
-// parse reads the answer of XREAD.
-func (r *reader) parse(m *rueidis.RedisMessage, w reading, streams []string) (map[int][]driver.Delivery, error) {
+// parse reads the answer of XREAD into f.
+func (r *reader) parse(m *rueidis.RedisMessage, w reading, streams []string, f *found) error {
 	byStream, err := m.AsMap()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := make(map[int][]driver.Delivery, len(byStream))
+	f.entries, f.stuck = make(map[int][]driver.Delivery, len(byStream)), make(map[int]error)
 	read, bytes := 0, 0
 	for i, x := range w.wants {
 		list, ok := byStream[streams[i]]
@@ -270,7 +295,7 @@ func (r *reader) parse(m *rueidis.RedisMessage, w reading, streams []string) (ma
 		}
 		entries, err := list.ToArray()
 		if err != nil {
-			return nil, err
+			return err
 		}
 		ds := make([]driver.Delivery, 0, len(entries))
 		for k := range entries {
@@ -278,20 +303,24 @@ func (r *reader) parse(m *rueidis.RedisMessage, w reading, streams []string) (ma
 			if err == nil {
 				ds, err = e.deliveries(ds, r.s.spec.Topic, x.partition, x.after)
 			}
+			if errors.Is(err, errNotReadable) {
+				f.stuck[x.partition] = err
+				break
+			}
 			if err != nil {
-				return nil, err
+				return err
 			}
 		}
 		for k := range ds {
 			bytes += len(ds[k].Data)
 		}
 		read += len(entries)
-		out[x.partition] = ds
+		f.entries[x.partition] = ds
 	}
 	if read > 0 {
 		r.s.c.weigh(int64(bytes / read))
 	}
-	return out, nil
+	return nil
 }
 
 // weigh notes the size of entries: larger ones at once, smaller ones by and by.

@@ -44,6 +44,8 @@ type place struct {
 	replay  position // deliveries up to here are replays
 	stopped bool     // wanted by another member
 	ahead   []driver.Delivery
+	stuck   error     // why it cannot be read on
+	look    time.Time // when to try again
 }
 
 // Subscribe implements [driver.Conn].
@@ -161,7 +163,7 @@ func (s *subscription) Receive(ctx context.Context, f driver.Fetch) (driver.Rece
 	for {
 		changed, ready := s.seat.Changed(), s.ready.Wait()
 		r, again, err := s.poll(ctx, f)
-		if err != nil || r.Granted != nil || r.Wanted != nil || r.Lost != nil || r.Deliveries != nil {
+		if err != nil || r.Granted != nil || r.Wanted != nil || r.Lost != nil || r.Deliveries != nil || r.Stopped != nil {
 			return r, err
 		}
 		var soon <-chan time.Time
@@ -204,7 +206,7 @@ func (s *subscription) poll(ctx context.Context, f driver.Fetch) (r driver.Recei
 	if news.Any() || news.Paused {
 		return r, 0, nil // at once: claims that are lost wait for no fetch
 	}
-	r.Lost, err = s.collect(ctx)
+	err = s.collect(ctx, &r)
 	if r.Lost != nil {
 		return r, 0, nil // what failed beside is met again
 	}

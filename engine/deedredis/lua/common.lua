@@ -22,6 +22,13 @@ local function parts(id)
   return tonumber(ms), tonumber(seq)
 end
 
+-- countable tells whether an id is a position, whose parts numbers hold exactly. Others may add
+-- entries with ids that are not; reading a partition stops there.
+local function countable(id)
+  local ms, seq = parts(id)
+  return ms < 2^53 and seq < 2^53
+end
+
 -- after tells whether position a is behind position b; '' is the beginning.
 local function after(a, b)
   if a == '' then return false end
@@ -48,6 +55,18 @@ local function ending(log)
       return info[i + 1] == '0-0' and '' or info[i + 1]
     end
   end
+end
+
+-- reach returns an id if it is a position, or the last position of an entry before it, ''
+-- when there is none.
+local function reach(log, id)
+  while id ~= '' and not countable(id) do
+    local ms = string.match(id, '^%d+')
+    if tonumber(ms) >= 2^53 then ms = '9007199254740991' end
+    local e = redis.call('XREVRANGE', log, ms .. '-9007199254740991', '-', 'COUNT', 1)[1]
+    id = e and e[1] or ''
+  end
+  return id
 end
 
 -- held returns how many events an entry holds: its third field, if it has one,

@@ -54,10 +54,11 @@ if events > 0 then
     for _, e in ipairs(page) do
       local ms, seq = parts(e[1])
       local size = held(e[2])
-      for n = seq - size + 1, seq do
+      for k = size - 1, 0, -1 do
+        local n = seq - k
         if n > pseq or ms > pms then
           if aside == 0 or not redis.call('ZSCORE', spots, string.format('%s%015.0f-%015.0f', prefix, ms, n)) then
-            oldest = string.format('%.0f', ms)
+            oldest = string.format('%.0f', math.min(ms, 2^53))
             break
           end
         end
@@ -70,5 +71,8 @@ end
 local status = c[7]
 if last == '' and tonumber(m[1]) > 0 then
   status = 'the stream is gone: somebody deleted it, or the server lost it'
+end
+if last ~= '' and not countable(last) then
+  status = 'the log ends at the id ' .. last .. ', which another program added and nothing can follow'
 end
 return {position, last, events, oldest, c[2], c[3], c[4], c[5], c[6], status, c[8], exact}

@@ -12,6 +12,7 @@ local due = redis.call('ZRANGEBYSCORE', log .. ':due', '-inf', micros, 'LIMIT', 
 if #due > 0 then
   if lost(log, last) then return {0, ''} end
   ms = opening(log, ms, last + 1)
+  if not ms then return {0, ''} end
   for _, n in ipairs(due) do
     local e = redis.call('HMGET', log .. ':later', 'm' .. n, 'd' .. n)
     last = last + 1

@@ -32,13 +32,20 @@ local now, micros = clock()
 local ms = math.max(now, tonumber(m[3]))
 local stamp = string.format('%.0f-', ms)
 
+local ids, older, fresh = '', nil, false -- fresh is the identity noted last
+
 -- Nearly always the id of the first event is above all others. Asking costs more than
 -- trying, so the log's end is looked at when it is not.
 local call, format = redis.call, string.format
 local function first(id, ...)
   local done = redis.pcall('XADD', log, id, ...)
   if not done.err then return id end
-  ms = opening(log, ms, last)
+  local open, ending = opening(log, ms, last)
+  if not open then
+    if fresh then call('HDEL', ids, fresh) end -- it is not stored
+    error(redis.error_reply('BARRED by the id ' .. ending))
+  end
+  ms = open
   stamp = format('%.0f-', ms)
   id = stamp .. format('%d', last)
   call('XADD', log, id, ...)
@@ -46,7 +53,6 @@ local function first(id, ...)
 end
 
 local stored, bytes, id = 0, 0, ''
-local ids, older, fresh = '', nil, false
 if window > 0 then
   local turn = math.floor(ms / window)
   ids, older = log .. ':ids:' .. turn, log .. ':ids:' .. (turn - 1)
@@ -59,7 +65,7 @@ local function seen(identity)
   local at = older and call('HGET', older, identity)
   if at and ms - tonumber(string.match(at, '^%d+')) < window then return true end
   if call('HSETNX', ids, identity, stamp) == 0 then return true end
-  fresh = true
+  fresh = identity
   return false
 end
 

@@ -11,10 +11,10 @@ if anew and redis.call('EXISTS', claim) == 1 then return {'ok'} end
 
 local position = ''
 if ARGV[2] == 'end' then
-  position = ending(log)
+  position = reach(log, ending(log))
 elseif ARGV[2] == 'time' then
   local before = redis.call('XREVRANGE', log, '(' .. ARGV[3] .. '-0', '-', 'COUNT', 1)
-  if before[1] then position = before[1][1] end
+  if before[1] then position = reach(log, before[1][1]) end
 elseif ARGV[2] == 'position' then
   position = ARGV[3]
   local e = ending(log)

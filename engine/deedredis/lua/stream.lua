@@ -14,7 +14,8 @@ if ARGV[4] == '1' then return {'full'} end
 local last, entries, bytes = tonumber(m[2]), tonumber(m[4]), tonumber(m[5])
 if lost(log, last) then return {'lost'} end
 
-local ms = opening(log, math.max((clock()), tonumber(m[3])), last + 1)
+local ms, ending = opening(log, math.max((clock()), tonumber(m[3])), last + 1)
+if not ms then return redis.error_reply('BARRED by the id ' .. ending) end
 local before, id = last, ''
 for at = 5, #ARGV, 2 do
   last = last + 1

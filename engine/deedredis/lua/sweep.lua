@@ -58,7 +58,8 @@ if drop then
       for k = 1, n do
         local idms, idseq = parts(list[k][1])
         local size = held(list[k][2])
-        for seq = idseq - size + 1, idseq do
+        for n = size - 1, 0, -1 do
+          local seq = idseq - n
           if after(string.format('%.0f-%.0f', idms, seq), positions[i])
             and redis.call('ZSCORE', claim .. ':spots', string.format('%06d.%015.0f-%015.0f', run, idms, seq)) == false then
             lostEvents = lostEvents + 1
