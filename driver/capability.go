@@ -20,6 +20,9 @@ type TopicInfo struct {
 	Bytes       int64     // of their data
 	Scheduled   int64     // delayed events that wait for their time
 	NextDue     time.Time // when the first of these is due; zero when none
+	// Damage says what of the topic the engine has lost or cannot read, and what to do;
+	// "" is none. The counts are then of the rest.
+	Damage string
 }
 
 // Topics is implemented by engines that create and describe topics.
@@ -29,7 +32,7 @@ type Topics interface {
 	CreateTopic(ctx context.Context, name string, s TopicSettings) (TopicInfo, error)
 	// Topic describes one topic, or is ErrNotFound.
 	Topic(ctx context.Context, name string) (TopicInfo, error)
-	// Topics lists all, by name.
+	// Topics lists all, by name, damaged ones too.
 	Topics(ctx context.Context) ([]TopicInfo, error)
 	// SetTopic changes Dedupe, Keep, Hold and MaxBytes; a changed Partitions or PartitionBy
 	// is ErrRefused.

@@ -173,6 +173,12 @@ func (c *Conn) lags(ctx context.Context, group, topic string) ([]driver.Partitio
 			if len(got) == 0 {
 				continue // deleted meanwhile
 			}
+			if got[0] == "marker" {
+				info := s.topic.info
+				info.Damage = damaged(info, p)
+				lags = append(lags, driver.PartitionLag{Group: s.group, Topic: info.Name, Partition: p, Status: info.Damage})
+				continue
+			}
 			l, err := s.lag(p, got, live)
 			if err != nil {
 				return nil, err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -169,10 +170,17 @@ func (c *Conn) describe(ctx context.Context, t *topic) (driver.TopicInfo, error)
 				return info, err
 			}
 		}
+		fields, err := r[0].ToArray()
+		if err != nil {
+			return info, err
+		}
+		if fields[0].IsNil() {
+			info.Damage = damaged(info, p)
+			continue
+		}
 		n, err := r[0].AsIntSlice()
 		if err != nil {
-			return info, fmt.Errorf("%w: partition %d of topic %s has no marker: the server has lost it",
-				driver.ErrRefused, p, info.Name)
+			return info, fmt.Errorf("%w: the marker of partition %d cannot be read: %w", driver.ErrRefused, p, err)
 		}
 		length, _ := r[1].AsInt64()
 		if events, entries := n[0]-n[1], n[2]-n[3]; entries == length {
@@ -191,6 +199,16 @@ func (c *Conn) describe(ctx context.Context, t *topic) (driver.TopicInfo, error)
 		}
 	}
 	return info, nil
+}
+
+// damaged tells of one more partition that has no marker.
+func damaged(info driver.TopicInfo, partition int) string {
+	const what = ": the server has lost it, and what was stored with it"
+	if before, _, ok := strings.Cut(info.Damage, what); ok {
+		return before + fmt.Sprintf(", %d", partition) + info.Damage[len(before):]
+	}
+	return fmt.Sprintf("no marker of partition %d%s (to start it empty, `deed topics create %s` or start a service "+
+		"again; outboxes publish again what they keep)", partition, what, info.Name)
 }
 
 // Topic implements [driver.Topics].
@@ -225,13 +243,15 @@ func (c *Conn) Topics(ctx context.Context) ([]driver.TopicInfo, error) {
 	infos := make([]driver.TopicInfo, 0, len(names))
 	for _, name := range names {
 		info, err := c.Topic(ctx, name)
-		if errors.Is(err, driver.ErrNotFound) {
-			continue // deleted meanwhile
-		}
-		if err != nil {
+		switch {
+		case errors.Is(err, driver.ErrNotFound): // deleted meanwhile
+		case errors.Is(err, driver.ErrRefused): // it cannot be read, which the others can
+			infos = append(infos, driver.TopicInfo{Name: name, Damage: err.Error()})
+		case err != nil:
 			return nil, err
+		default:
+			infos = append(infos, info)
 		}
-		infos = append(infos, info)
 	}
 	return infos, nil
 }

@@ -35,6 +35,7 @@ type topicDoc struct {
 	Generation    int        `json:"generation"`
 	Incarnation   string     `json:"incarnation"`
 	Created       *time.Time `json:"created"`
+	Damage        string     `json:"damage,omitempty"`
 }
 
 func topicDocOf(t driver.TopicInfo) topicDoc {
@@ -43,6 +44,7 @@ func topicDocOf(t driver.TopicInfo) topicDoc {
 		DedupeSeconds: t.Dedupe.Seconds(), KeepSeconds: t.Keep.Seconds(), HoldSeconds: t.Hold.Seconds(),
 		MaxBytes: t.MaxBytes, Pack: t.Pack, Streams: t.Streams, Bytes: t.Bytes, Scheduled: t.Scheduled,
 		NextDue: stamp(t.NextDue), Generation: t.Generation, Incarnation: t.Incarnation, Created: stamp(t.Created),
+		Damage: t.Damage,
 	}
 }
 
@@ -84,11 +86,22 @@ func newTopicsList(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printTopics(all, out)
+			return errors.Join(a.printTopics(all, out), damage(all...))
 		},
 	}
 	out.addFlag(cmd)
 	return cmd
+}
+
+// damage is the error of topics that the engine has lost a part of.
+func damage(all ...driver.TopicInfo) error {
+	var errs []error
+	for _, t := range all {
+		if t.Damage != "" {
+			errs = append(errs, fmt.Errorf("topic %s is damaged: %s", t.Name, t.Damage))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (a *app) printTopics(all []driver.TopicInfo, out format) error {
@@ -144,11 +157,18 @@ func (a *app) topicsShow(cmd *cobra.Command, name string, out format) error {
 		}
 	}
 	if out == asJSON {
-		return a.printJSON(struct {
+		err = a.printJSON(struct {
 			topicDoc
 			Ends []string `json:"ends"`
 		}{topicDocOf(info), ends})
+	} else {
+		err = a.printTopic(info, ends)
 	}
+	return errors.Join(err, damage(info))
+}
+
+// printTopic prints a topic with the ends of its partitions.
+func (a *app) printTopic(info driver.TopicInfo, ends []string) error {
 	if err := a.printTopics([]driver.TopicInfo{info}, asText); err != nil || len(ends) == 0 {
 		return err
 	}
@@ -162,7 +182,7 @@ func (a *app) topicsShow(cmd *cobra.Command, name string, out format) error {
 	if err := t.print(a); err != nil || info.Scheduled == 0 {
 		return err
 	}
-	_, err = fmt.Fprintf(output{a.stdout}, "%s delayed, the first until %s\n",
+	_, err := fmt.Fprintf(output{a.stdout}, "%s delayed, the first until %s\n",
 		plural(info.Scheduled, "event"), info.NextDue.UTC().Format(time.RFC3339))
 	return err
 }
@@ -225,10 +245,10 @@ func (a *app) topicsCreate(cmd *cobra.Command, name string, f topicFlags) error 
 	if f.pack && !bus.Features().Pack {
 		return usagef("--pack: %s does not pack events", bus.Features().Engine)
 	}
-	switch _, err := topics.Topic(cmd.Context(), name); {
-	case err == nil:
+	switch there, err := topics.Topic(cmd.Context(), name); {
+	case err == nil && there.Damage == "": // else it is made whole
 		return hint(errors.New("topic "+name+" exists already"), "deed topics set "+name+" changes it")
-	case !isNotFound(err):
+	case err != nil && !isNotFound(err):
 		return err
 	}
 	info, err := topics.CreateTopic(cmd.Context(), name, driver.TopicSettings{

@@ -2,11 +2,12 @@
 --
 -- KEYS: log, meta, claim   ARGV: how many entries to count at most
 -- Returns {position, end, events, milliseconds of the oldest or '', parked, dead, seat, epoch, rate, status,
--- dropped, exact}.
+-- dropped, exact}, {'marker'} when the partition has none, or {} when the group has no claim.
 local log, meta, claim = KEYS[1], KEYS[2], KEYS[3]
 local c = redis.call('HMGET', claim, 'position', 'parked', 'dead', 'seat', 'epoch', 'rate', 'status', 'dropped', 'run')
 local m = redis.call('HMGET', meta, 'last', 'ms', 'entries', 'trimmed', 'removed')
-if not c[1] or not m[1] then return {} end
+if not m[1] then return {'marker'} end
+if not c[1] then return {} end
 local position, run = c[1], tonumber(c[9])
 local last = ending(log)
 local pms, pseq = 0, 0
