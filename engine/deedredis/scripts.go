@@ -161,20 +161,25 @@ func (c *Conn) runAll(ctx context.Context, calls []call) []rueidis.RedisResult {
 }
 
 // runThen is runAll with another way to send commands, which is used once or several
-// times.
+// times. A batch behind one that was not run met a gap in its producer's sequence, if
+// the server knew the script again by then: it is sent again as well, in order.
 func (c *Conn) runThen(
 	ctx context.Context, calls []call, send func(rueidis.Commands) []rueidis.RedisResult,
 ) []rueidis.RedisResult {
 	results := send(c.commands(calls))
-	for range loadTries {
-		var missing []int
-		var again []call
-		for i, r := range results {
-			if isNoScript(r.Error()) {
-				missing, again = append(missing, i), append(again, calls[i])
-			}
+	for tries, before := 0, len(calls)+1; tries < loadTries; tries++ {
+		missing := notRun(calls, results)
+		if len(missing) == 0 {
+			break
 		}
-		if len(missing) == 0 || c.loadAll(ctx, again) != nil {
+		if len(missing) < before {
+			tries, before = 0, len(missing) // it gets on
+		}
+		again := make([]call, len(missing))
+		for k, i := range missing {
+			again[k] = calls[i]
+		}
+		if c.loadAll(ctx, again) != nil {
 			break
 		}
 		for k, r := range send(c.commands(again)) {
@@ -184,7 +189,38 @@ func (c *Conn) runThen(
 	return results
 }
 
-// loadTries is how often scripts are loaded that are flushed meanwhile.
+// notRun returns the calls that the server did not know the script of, and those behind
+// them that were refused for that: to these it gives the same answer.
+func notRun(calls []call, results []rueidis.RedisResult) (missing []int) {
+	unknown := make(map[string]rueidis.RedisResult) // by log
+	for i, r := range results {
+		log := calls[i].keys[0]
+		first, behind := unknown[log]
+		switch {
+		case isNoScript(r.Error()):
+			unknown[log] = r
+		case behind && isGap(r):
+			results[i] = first
+		default:
+			continue
+		}
+		missing = append(missing, i)
+	}
+	return missing
+}
+
+// isGap reports whether publish.lua refused a batch because one before it is missing.
+func isGap(r rueidis.RedisResult) bool {
+	answer, err := r.ToArray()
+	if err != nil || len(answer) == 0 {
+		return false
+	}
+	word, _ := answer[0].ToString()
+	return word == "gap"
+}
+
+// loadTries is how often scripts are loaded that are flushed meanwhile, without any more
+// being run.
 const loadTries = 5
 
 // loadAll makes the calls' scripts known.
