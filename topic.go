@@ -32,7 +32,8 @@ type TopicOptions struct {
 	// Hold is how long events wait for a slow group. Zero means for ever.
 	Hold time.Duration
 	// MaxBytes bounds the data that the topic stores. Above it Publish fails and
-	// names the group that holds events back. Zero means no bound.
+	// names the group that holds events back. Zero means the engine's default, which is
+	// 1 GiB on Redis and no bound elsewhere; NoBound asks for none.
 	MaxBytes int64
 	// Pack stores events that are published together as one entry, where the engine has
 	// entries that cost it something each: several times as fast on Redis, and harder to
@@ -45,6 +46,9 @@ const (
 	ByKey  = "key"
 	ByType = "type"
 )
+
+// NoBound is TopicOptions.MaxBytes of a topic that stores whatever there is room for.
+const NoBound = driver.NoBound
 
 // NewTopic declares a topic. A nil opts means defaults.
 func NewTopic(name string, opts *TopicOptions) *Topic {

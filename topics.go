@@ -182,7 +182,7 @@ func (t *Topic) compare(info *driver.TopicInfo) error {
 		return t.differs("keep", o.Keep, info.Keep)
 	case o.Hold != 0 && o.Hold != info.Hold:
 		return t.differs("hold", o.Hold, info.Hold)
-	case o.MaxBytes != 0 && o.MaxBytes != info.MaxBytes:
+	case o.MaxBytes != 0 && max(o.MaxBytes, 0) != max(info.MaxBytes, 0): // which are all without a bound
 		return t.differs("max_bytes", o.MaxBytes, info.MaxBytes)
 	case o.Pack && !info.Pack:
 		return t.differs("pack", o.Pack, info.Pack)

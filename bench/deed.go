@@ -59,7 +59,7 @@ func openDeed(ctx context.Context, url string, v *deedVariant, handle func([]byt
 	if err != nil {
 		return nil, err
 	}
-	topicOpts := deed.TopicOptions{Pack: v.pack}
+	topicOpts := deed.TopicOptions{Pack: v.pack, MaxBytes: deed.NoBound}
 	if v.window {
 		topicOpts.Dedupe = time.Hour
 	}

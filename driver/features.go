@@ -54,5 +54,6 @@ type Features struct {
 	Ephemeral bool
 	Patterns  bool // a subscription may be to all topics that a pattern matches
 
-	MaxEventBytes int // largest Data; 0 means no limit of the engine's own
+	MaxEventBytes int   // largest Data; 0 means no limit of the engine's own
+	MaxTopicBytes int64 // MaxBytes of a topic that does not say; 0 means no bound
 }

@@ -14,7 +14,7 @@ type TopicSettings struct {
 	Dedupe      time.Duration // id window by (source, id), of each partition; 0 means none
 	Keep        time.Duration // nothing younger is removed; 0 means DefaultKeep, with Streams for ever
 	Hold        time.Duration // how long a slow group holds events; 0 means for ever
-	MaxBytes    int64         // of data stored; above it publishing is ErrFull, 0 means no bound
+	MaxBytes    int64         // of data stored; above it publishing is ErrFull; 0 means Features.MaxTopicBytes
 	Pack        bool          // a batch may be stored as one entry; needs Features.Pack
 	// Streams makes it a topic of streams, see [Streams]: all that is in it was appended
 	// to one, and Publish is refused with [ErrStreams]. It needs Features.Streams.
@@ -27,8 +27,13 @@ const (
 	DefaultKeep       = 7 * 24 * time.Hour
 )
 
-// Complete fills in the defaults, and is ErrRefused for settings that no engine keeps.
-func (s TopicSettings) Complete() (TopicSettings, error) {
+// NoBound is TopicSettings.MaxBytes of a topic that stores whatever there is room for.
+const NoBound = -1
+
+// Complete fills in the defaults of an engine with these features, and is ErrRefused for
+// settings that no engine keeps.
+func (s TopicSettings) Complete(f Features) (TopicSettings, error) {
+	s.MaxBytes = cmp.Or(s.MaxBytes, f.MaxTopicBytes)
 	s.Partitions = cmp.Or(s.Partitions, DefaultPartitions)
 	s.PartitionBy = cmp.Or(s.PartitionBy, "key")
 	switch {
@@ -36,7 +41,7 @@ func (s TopicSettings) Complete() (TopicSettings, error) {
 		return s, fmt.Errorf("%w: %d partitions (want 1 or more)", ErrRefused, s.Partitions)
 	case s.PartitionBy != "key" && s.PartitionBy != "type":
 		return s, fmt.Errorf("%w: partition by %q (want key or type)", ErrRefused, s.PartitionBy)
-	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < 0:
+	case s.Dedupe < 0 || s.Keep < 0 || s.Hold < 0 || s.MaxBytes < NoBound:
 		return s, fmt.Errorf("%w: dedupe %v, keep %v, hold %v, max bytes %d (want 0 or more)",
 			ErrRefused, s.Dedupe, s.Keep, s.Hold, s.MaxBytes)
 	case s.Pack && s.Dedupe > 0:

@@ -61,6 +61,9 @@ var retentionLies = []lie{
 	{"has no bound", "full-topic-refuses full-topic-goes-on", func(l *liar, _ *counter) {
 		l.create = func(s *driver.TopicSettings) { s.MaxBytes = 0 }
 	}},
+	{"bounds what asks for none", "topic-bound-unless-none", func(l *liar, _ *counter) {
+		l.create = func(s *driver.TopicSettings) { s.MaxBytes = max(s.MaxBytes, 0) + 1<<20 }
+	}},
 	{"does not say who fills it", "full-topic-refuses", func(l *liar, _ *counter) {
 		l.publish = func(ctx context.Context, bs []driver.Batch) ([]driver.Receipt, error) {
 			rs, err := l.Conn.Publish(ctx, bs)

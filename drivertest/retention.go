@@ -54,6 +54,14 @@ var retentionChecks = []Check{
 		Run:     checkFull,
 	},
 	{
+		Name:    "topic-bound-unless-none",
+		Promise: "A topic that does not say has the bound that Features tells, and one that asks for none has none.",
+		Why:     "Memory is the server's end; and whoever wants it all must be able to say so, and keep it.",
+		Needs:   needs(retention),
+		Takes:   hasTopics,
+		Run:     checkBound,
+	},
+	{
 		Name:    "full-topic-goes-on",
 		Promise: "A full topic takes events again, the refused too, when its group got on and a sweep ran.",
 		Why:     "Backpressure that does not end by itself is an outage.",
@@ -283,10 +291,27 @@ func checkFull(t T, e *Env) {
 		t.Errorf("a full topic and one with room say: %v, %v; want ErrFull and nil", rs, err)
 	}
 	more := e.describe(info).TopicSettings
-	more.MaxBytes = 0
+	more.MaxBytes = driver.NoBound
 	e.must("set", capability[driver.Topics](e).SetTopic(t.Context(), info.Name, more))
 	e.eventually("the topic without a bound takes events", func() bool { return e.publishErr(refused) == nil })
 	m.take(n + 1)
+}
+
+func checkBound(t T, e *Env) {
+	for asked, want := range map[int64]int64{0: e.features.MaxTopicBytes, driver.NoBound: 0, 5000: 5000} {
+		info := e.topic(driver.TopicSettings{Partitions: 1, MaxBytes: asked})
+		for what, got := range map[string]driver.TopicInfo{"made": info, "described": e.describe(info)} {
+			if max(got.MaxBytes, 0) != want {
+				t.Errorf("a topic %s with %d for its bound has %d, want %d", what, asked, got.MaxBytes, want)
+			}
+		}
+		same := info.TopicSettings
+		same.Keep = time.Hour
+		e.must("set", capability[driver.Topics](e).SetTopic(t.Context(), info.Name, same))
+		if got := e.describe(info).MaxBytes; max(got, 0) != want {
+			t.Errorf("when something else is set, the bound %d becomes %d", want, got)
+		}
+	}
 }
 
 func checkFullGoesOn(t T, e *Env) {

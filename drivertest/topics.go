@@ -74,6 +74,7 @@ func checkTopicSettings(t T, e *Env) {
 	topics := capability[driver.Topics](e)
 	asked := driver.TopicSettings{
 		Partitions: 3, PartitionBy: "type", Keep: 48 * time.Hour, Hold: 96 * time.Hour,
+		MaxBytes: e.features.MaxTopicBytes,
 	}
 	if e.features.Dedupe {
 		asked.Dedupe = time.Hour
@@ -94,6 +95,7 @@ func checkTopicSettings(t T, e *Env) {
 	plain := e.topic(driver.TopicSettings{})
 	want := driver.TopicSettings{
 		Partitions: driver.DefaultPartitions, PartitionBy: plain.PartitionBy, Keep: driver.DefaultKeep,
+		MaxBytes: e.features.MaxTopicBytes,
 	}
 	if plain.TopicSettings != want || plain.PartitionBy != "" && plain.PartitionBy != "key" {
 		t.Errorf("settings by default are %+v, want %d partitions by key, kept %v",

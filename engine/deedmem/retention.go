@@ -90,7 +90,7 @@ func (g *group) drop(p int, pos int64) {
 // room is ErrFull when the topic is at its MaxBytes. It names the group that has the
 // most before it.
 func (t *topic) room() error {
-	if t.info.MaxBytes == 0 || t.bytes < t.info.MaxBytes {
+	if t.info.MaxBytes <= 0 || t.bytes < t.info.MaxBytes {
 		return nil
 	}
 	var slowest *group

@@ -19,7 +19,7 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 	if t := c.store.topics[name]; t != nil {
 		return t.describe(), nil
 	}
-	s, err := complete(name, s)
+	s, err := c.complete(name, s)
 	if err != nil {
 		return driver.TopicInfo{}, err
 	}
@@ -39,8 +39,8 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 }
 
 // complete fills in the defaults and refuses what makes no sense.
-func complete(name string, s driver.TopicSettings) (driver.TopicSettings, error) {
-	s, err := s.Complete()
+func (c *Conn) complete(name string, s driver.TopicSettings) (driver.TopicSettings, error) {
+	s, err := s.Complete(c.Features())
 	if name == "" {
 		err = fmt.Errorf("%w: a topic needs a name", driver.ErrRefused)
 	}
@@ -100,7 +100,7 @@ func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings
 	if err != nil {
 		return err
 	}
-	if s, err = complete(name, s); err != nil {
+	if s, err = c.complete(name, s); err != nil {
 		return err
 	}
 	if err := t.info.Alter(s); err != nil {

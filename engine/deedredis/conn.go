@@ -114,6 +114,9 @@ func newConn(s settings, client rueidis.Client) *Conn {
 // proto-max-bulk-len.
 const maxData = 512 << 20
 
+// maxTopic bounds topics that do not say: all of them are in the server's memory.
+const maxTopic = 1 << 30
+
 // Features implements [driver.Conn].
 func (c *Conn) Features() driver.Features {
 	f := Promise()
@@ -144,6 +147,7 @@ func Promise() driver.Features {
 		Records:      true,
 
 		MaxEventBytes: maxData,
+		MaxTopicBytes: maxTopic,
 	}
 }
 

@@ -310,6 +310,9 @@ func (c *Conn) fullError(ctx context.Context, name string) error {
 		return err
 	}
 	bound := fmt.Sprintf("topic %s has more than %d bytes", name, t.info.MaxBytes)
+	if t.info.Streams {
+		return fmt.Errorf("%w: %s, and keeps them for ever (raise the bound)", driver.ErrFull, bound)
+	}
 	lags, err := c.lags(ctx, "", name)
 	if err != nil {
 		return fmt.Errorf("%w: %s", driver.ErrFull, bound)

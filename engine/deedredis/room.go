@@ -12,8 +12,10 @@ import (
 
 // A bound on a topic's bytes cannot be checked in one step, since its partitions lie in
 // slots of their own. So each connection keeps a count, which it takes anew often enough
-// that a topic exceeds its bound by what is published within that time at most.
+// that a topic exceeds its bound by what is published within that time at most. One that
+// has half of its room left is not full within a second.
 const (
+	recountFar  = time.Second
 	recount     = 200 * time.Millisecond
 	recountFull = 10 * time.Millisecond // so that publishing goes on soon
 )
@@ -28,7 +30,7 @@ type room struct {
 // full reports whether the topic is at its bound, and counts the batch if it is not.
 func (c *Conn) full(ctx context.Context, t *topic, b *driver.Batch) (bool, error) {
 	bound := t.info.MaxBytes
-	if bound == 0 {
+	if bound <= 0 {
 		return false, nil
 	}
 	c.mu.Lock()
@@ -40,8 +42,7 @@ func (c *Conn) full(ctx context.Context, t *topic, b *driver.Batch) (bool, error
 	c.mu.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	age := time.Since(r.asOf)
-	if age > recount || r.bytes >= bound && age > recountFull {
+	if time.Since(r.asOf) > r.due(bound) {
 		n, err := c.bytes(ctx, t)
 		if err != nil {
 			return false, err
@@ -55,6 +56,17 @@ func (c *Conn) full(ctx context.Context, t *topic, b *driver.Batch) (bool, error
 		r.bytes += int64(len(b.Messages[i].Data))
 	}
 	return false, nil
+}
+
+// due is how old a count may be.
+func (r *room) due(bound int64) time.Duration {
+	switch {
+	case r.bytes >= bound:
+		return recountFull
+	case r.bytes >= bound/2:
+		return recount
+	}
+	return recountFar
 }
 
 // bytes adds up the data of all partitions.

@@ -1,6 +1,7 @@
 package deedredis
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strconv"
@@ -11,7 +12,7 @@ import (
 
 // complete fills in the defaults and refuses what makes no sense.
 func (c *Conn) complete(name string, s driver.TopicSettings) (driver.TopicSettings, error) {
-	s, err := s.Complete()
+	s, err := s.Complete(c.Features())
 	switch {
 	case err != nil:
 	case name == "":
@@ -58,7 +59,7 @@ func (k keys) parseTopic(name string, record map[string]string) (*topic, error) 
 		Created: time.Unix(0, integer("created")).UTC(),
 		TopicSettings: driver.TopicSettings{
 			Partitions: int(integer("partitions")), PartitionBy: record["partition_by"], Dedupe: duration("dedupe"),
-			Keep: duration("keep"), Hold: duration("hold"), MaxBytes: integer("max_bytes"),
+			Keep: duration("keep"), Hold: duration("hold"), MaxBytes: cmp.Or(integer("max_bytes"), driver.NoBound),
 			Pack: record["pack"] == "1", Streams: record["streams"] == "1",
 		},
 	}

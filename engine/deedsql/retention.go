@@ -122,7 +122,7 @@ func (t *tx) drop(topic int64, partition int, upTo int64) error {
 // makeRoom refuses messages that a topic at its bound has no room for, once all that
 // may go is gone.
 func (t *tx) makeRoom(topic *topic, messages []driver.Message) error {
-	if topic.settings.MaxBytes == 0 || len(messages) == 0 {
+	if topic.settings.MaxBytes <= 0 || len(messages) == 0 {
 		return nil
 	}
 	size := int64(0)

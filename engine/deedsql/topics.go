@@ -65,7 +65,7 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 	if info, err := c.Topic(ctx, name); err == nil || !errors.Is(err, driver.ErrNotFound) {
 		return info, err // the usual case takes no lock
 	}
-	s, err := complete(name, s)
+	s, err := c.complete(name, s)
 	if err != nil {
 		return driver.TopicInfo{}, err
 	}
@@ -105,8 +105,8 @@ func (t *tx) createTopic(name string, s driver.TopicSettings, incarnation string
 }
 
 // complete fills in defaults and refuses what cannot be.
-func complete(name string, s driver.TopicSettings) (driver.TopicSettings, error) {
-	s, err := s.Complete()
+func (c *Conn) complete(name string, s driver.TopicSettings) (driver.TopicSettings, error) {
+	s, err := s.Complete(c.Features())
 	switch {
 	case err != nil:
 	case name == "":
@@ -160,7 +160,7 @@ func (c *Conn) Topics(context.Context) ([]driver.TopicInfo, error) {
 
 // SetTopic implements [driver.Topics].
 func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings) error {
-	s, err := complete(name, s)
+	s, err := c.complete(name, s)
 	if err != nil {
 		return err
 	}

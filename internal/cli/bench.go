@@ -122,7 +122,7 @@ func (a *app) bench(ctx context.Context, f *benchFlags) (err error) {
 			}
 		}()
 	}
-	b := newBenchmark(a, bus, deed.NewTopic(name, nil), f)
+	b := newBenchmark(a, bus, deed.NewTopic(name, &deed.TopicOptions{MaxBytes: deed.NoBound}), f)
 	doc, err := b.run(ctx)
 	if ctx.Err() != nil {
 		return errors.New("interrupted")

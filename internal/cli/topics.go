@@ -42,7 +42,7 @@ func topicDocOf(t driver.TopicInfo) topicDoc {
 	return topicDoc{
 		Name: t.Name, Partitions: t.Partitions, PartitionBy: orderedBy(t), Events: t.Events,
 		DedupeSeconds: t.Dedupe.Seconds(), KeepSeconds: t.Keep.Seconds(), HoldSeconds: t.Hold.Seconds(),
-		MaxBytes: t.MaxBytes, Pack: t.Pack, Streams: t.Streams, Bytes: t.Bytes, Scheduled: t.Scheduled,
+		MaxBytes: max(t.MaxBytes, 0), Pack: t.Pack, Streams: t.Streams, Bytes: t.Bytes, Scheduled: t.Scheduled,
 		NextDue: stamp(t.NextDue), Generation: t.Generation, Incarnation: t.Incarnation, Created: stamp(t.Created),
 		Damage: t.Damage,
 	}
@@ -116,10 +116,10 @@ func (a *app) printTopics(all []driver.TopicInfo, out format) error {
 		a.say("no topics yet")
 		return nil
 	}
-	t := newTable("TOPIC", ">EVENTS", ">PARTITIONS", "BY", "ID WINDOW", "KEEP", "HOLD", "CREATED")
+	t := newTable("TOPIC", ">EVENTS", ">PARTITIONS", "BY", "ID WINDOW", "KEEP", "HOLD", ">BOUND", "CREATED")
 	for _, info := range all {
 		t.add(info.Name, comma(info.Events), strconv.Itoa(info.Partitions), orderedBy(info),
-			spanOr(info.Dedupe, "-"), spanOr(info.Keep, "forever"), spanOr(info.Hold, "forever"), ago(info.Created))
+			spanOr(info.Dedupe, "-"), spanOr(info.Keep, "forever"), spanOr(info.Hold, "forever"), boundText(info.MaxBytes), ago(info.Created))
 	}
 	return t.print(a)
 }
@@ -201,7 +201,24 @@ func (f *topicFlags) addSettings(cmd *cobra.Command) {
 	fl.Var(spanFlag{to: &f.dedupe}, "dedupe", "id window: how long an id is stored once; 0 for none")
 	fl.Var(spanFlag{to: &f.keep}, "keep", "how long events stay at least (default 7d)")
 	fl.Var(spanFlag{to: &f.hold, forever: true}, "hold", "how long events wait for a slow group (default forever)")
-	fl.Var(&f.maxBytes, "max-bytes", "how much data the topic stores at most; above it publishing fails; 0 for no bound")
+	fl.Var(&f.maxBytes, "max-bytes",
+		"how much data the topic stores at most; above it publishing fails; 0 for no bound (default: the engine's)")
+}
+
+// bound is --max-bytes as a setting.
+func (f *topicFlags) bound(cmd *cobra.Command) int64 {
+	if f.maxBytes == 0 && cmd.Flags().Changed("max-bytes") {
+		return driver.NoBound
+	}
+	return int64(f.maxBytes)
+}
+
+// boundText is the setting's text.
+func boundText(bytes int64) string {
+	if bytes <= 0 {
+		return "none"
+	}
+	return bytesText(bytes)
 }
 
 func newTopicsCreate(a *app) *cobra.Command {
@@ -253,7 +270,7 @@ func (a *app) topicsCreate(cmd *cobra.Command, name string, f topicFlags) error 
 	}
 	info, err := topics.CreateTopic(cmd.Context(), name, driver.TopicSettings{
 		Partitions: f.partitions, PartitionBy: f.partitionBy, Dedupe: f.dedupe, Keep: f.keep, Hold: f.hold,
-		MaxBytes: int64(f.maxBytes), Pack: f.pack,
+		MaxBytes: f.bound(cmd), Pack: f.pack,
 	})
 	if err != nil {
 		return err
@@ -307,17 +324,13 @@ func (a *app) topicsSet(cmd *cobra.Command, name string, f topicFlags) error {
 		s.Hold = f.hold
 	}
 	if changed("max-bytes") {
-		s.MaxBytes = int64(f.maxBytes)
+		s.MaxBytes = f.bound(cmd)
 	}
 	if err := topics.SetTopic(cmd.Context(), name, s); err != nil {
 		return err
 	}
-	bound := "none"
-	if s.MaxBytes > 0 {
-		bound = bytesText(s.MaxBytes)
-	}
 	a.say("topic %s: id window %s, keep %s, hold %s, max-bytes %s",
-		name, spanOr(s.Dedupe, "none"), spanOr(s.Keep, "forever"), spanOr(s.Hold, "forever"), bound)
+		name, spanOr(s.Dedupe, "none"), spanOr(s.Keep, "forever"), spanOr(s.Hold, "forever"), boundText(s.MaxBytes))
 	return nil
 }
 

@@ -92,7 +92,9 @@ var promises = []promise{
 	{"Patterns", "A subscription may be to all topics that match a pattern",
 		yes(func(f driver.Features) bool { return f.Patterns })},
 	{"MultiProcess", "Several processes share it", yes(func(f driver.Features) bool { return f.MultiProcess })},
-	{"MaxEventBytes", "Largest event", size},
+	{"MaxEventBytes", "Largest event", func(f driver.Features) string { return size(int64(f.MaxEventBytes)) }},
+	{"MaxTopicBytes", "Most data of a topic that does not say",
+		func(f driver.Features) string { return size(f.MaxTopicBytes) }},
 }
 
 var survives = map[driver.Class]string{
@@ -118,10 +120,12 @@ func yes(promised func(driver.Features) bool) func(driver.Features) string {
 	}
 }
 
-func size(f driver.Features) string {
-	switch n := f.MaxEventBytes; {
+func size(n int64) string {
+	switch {
 	case n == 0:
 		return "no limit of its own"
+	case n%(1<<30) == 0:
+		return fmt.Sprintf("%d GiB", n>>30)
 	case n%(1<<20) == 0:
 		return fmt.Sprintf("%d MiB", n>>20)
 	default:
