@@ -118,8 +118,8 @@ func (a *app) printTopics(all []driver.TopicInfo, out format) error {
 	}
 	t := newTable("TOPIC", ">EVENTS", ">PARTITIONS", "BY", "ID WINDOW", "KEEP", "HOLD", ">BOUND", "CREATED")
 	for _, info := range all {
-		t.add(info.Name, comma(info.Events), strconv.Itoa(info.Partitions), orderedBy(info),
-			spanOr(info.Dedupe, "-"), spanOr(info.Keep, "forever"), spanOr(info.Hold, "forever"), boundText(info.MaxBytes), ago(info.Created))
+		t.add(info.Name, comma(info.Events), strconv.Itoa(info.Partitions), orderedBy(info), spanOr(info.Dedupe, "-"),
+			spanOr(info.Keep, "forever"), spanOr(info.Hold, "forever"), boundText(info.MaxBytes), ago(info.Created))
 	}
 	return t.print(a)
 }

@@ -21,6 +21,21 @@ type Cluster struct {
 // returns when every node says that the cluster is whole, after two seconds or so.
 func StartCluster(t testing.TB, masters int, directives ...string) *Cluster {
 	t.Helper()
+	return startCluster(t, masters, nil, directives)
+}
+
+// StartClusterTLS is StartCluster with TLS, between the nodes too; see [StartTLS].
+func StartClusterTLS(t testing.TB, masters int, directives ...string) (*Cluster, *TLS) {
+	t.Helper()
+	c, err := newTLS(t.TempDir())
+	if err != nil {
+		t.Fatalf("certificates: %v", err)
+	}
+	return startCluster(t, masters, c, append([]string{"tls-cluster yes"}, directives...)), c
+}
+
+func startCluster(t testing.TB, masters int, tls *TLS, directives []string) *Cluster {
+	t.Helper()
 	c := &Cluster{t: t}
 	directives = append([]string{
 		"cluster-enabled yes",
@@ -28,7 +43,9 @@ func StartCluster(t testing.TB, masters int, directives ...string) *Cluster {
 		"cluster-node-timeout 5000", // a busy machine must not look like a dead node
 	}, directives...)
 	for range masters {
-		c.nodes = append(c.nodes, Start(t, directives...))
+		c.nodes = append(c.nodes, start(t, &Server{tls: tls}, func(s *Server) []string {
+			return append(s.listen(), directives...)
+		}))
 	}
 	for i := range c.nodes {
 		if err := c.join(i); err != nil {
