@@ -35,6 +35,7 @@ type run struct {
 	count       int  // of messages
 	restamp     bool // nothing of it was stored, and what went before it never will be
 	settled     bool
+	doubt       error // of a try after which something of it may be stored
 }
 
 func newRun(p *part, before *run) run {
@@ -147,6 +148,9 @@ func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*r
 			failed[r.at()] = true
 			full := errors.Is(receipt.Err, driver.ErrFull) && p.bus.makeRoom(ctx, r.batch.Topic)
 			if !last && (full || p.mayPass(receipt.Err)) {
+				if !surelyNotStored(receipt.Err) {
+					r.doubt = receipt.Err
+				}
 				again = append(again, r)
 				continue
 			}
@@ -176,7 +180,7 @@ func (p *publisher) mayPass(err error) bool {
 func (p *publisher) settle(ctx context.Context, r *run, receipt driver.Receipt) {
 	at := r.at()
 	r.settled = true
-	receipt.Err = p.bus.gone(ctx, r.batch.Topic, r.batch.Generation, receipt.Err)
+	receipt.Err = r.doubted(p.bus.gone(ctx, r.batch.Topic, r.batch.Generation, receipt.Err))
 	switch {
 	case receipt.Err == nil:
 		p.next[at] = max(p.next[at], r.batch.Seq+int64(r.count))
@@ -196,6 +200,17 @@ func (p *publisher) settle(ctx context.Context, r *run, receipt driver.Receipt) 
 			part.receipt.Stored = receipt.Stored
 		}
 	}
+}
+
+// doubted is the last failure of a run. That this try stored nothing says nothing of an
+// earlier one, unless the topic is gone or what goes before is not there: else the next
+// run would get the same numbers, and be taken for this one where that was stored.
+func (r *run) doubted(err error) error {
+	certain := errors.Is(err, driver.ErrGap) || errors.Is(err, driver.ErrNotFound)
+	if err == nil || r.doubt == nil || certain || !surelyNotStored(err) {
+		return err
+	}
+	return fmt.Errorf("%w; then: %s", r.doubt, err) // which it must not wrap
 }
 
 // renew starts a new producer, whose sequences start at 1.
