@@ -66,12 +66,14 @@ func TestSentinelWithTLS(t *testing.T) {
 	t.Parallel()
 	master, tls := redistest.StartTLS(t, restricted(t))
 	replica := redistest.StartReplica(t, master, restricted(t))
-	sentinel := redistest.StartSentinel(t, master, 1, "user default on nopass ~* &* +@all", "user watch on >leise ~* &* +@all")
+	sentinel := redistest.StartSentinel(t, master, 1,
+		"user default on nopass ~* &* +@all", "user watch on >leise ~* &* +@all")
 	url := asDeed(t, sentinel.URL(), "master_set="+redistest.MasterName, "ca="+tls.CAFile, "db=3",
 		"sentinel_user=watch", "sentinel_password=leise")
 	c := open(t, url)
 	roundTrip(t, c)
-	if keys := command(t, master, "INFO", "keyspace"); !strings.Contains(keys, "db3:keys=") || strings.Contains(keys, "db0:") {
+	keys := command(t, master, "INFO", "keyspace")
+	if !strings.Contains(keys, "db3:keys=") || strings.Contains(keys, "db0:") {
 		t.Errorf("want keys in database 3 only: %s", keys)
 	}
 	replica.CatchUp(master)
