@@ -140,18 +140,7 @@ func (s *Server) ready(int) error {
 // over those before, for good.
 func (s *Server) Restart(settings ...string) {
 	s.TB.Helper()
-	s.Stop()
-	f, err := os.OpenFile(s.config(), os.O_APPEND|os.O_WRONLY, 0)
-	if err == nil {
-		fmt.Fprintln(f, strings.Join(settings, "\n"))
-		err = f.Close()
-	}
-	if err == nil {
-		err = s.Start()
-	}
-	if err != nil {
-		s.TB.Error(err)
-	}
+	s.RestartWith(s.config(), settings)
 }
 
 // URL returns the URL of a database for the superuser:

@@ -148,6 +148,24 @@ func (s *Server) Restart() {
 	}
 }
 
+// RestartWith is Restart with more lines in the server's configuration, where the last
+// of a name wins.
+func (s *Server) RestartWith(file string, lines []string) {
+	s.TB.Helper()
+	s.Stop()
+	f, err := os.OpenFile(file, os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = fmt.Fprintln(f, strings.Join(lines, "\n"))
+		err = errors.Join(err, f.Close())
+	}
+	if err == nil {
+		err = s.Start()
+	}
+	if err != nil {
+		s.TB.Error(err)
+	}
+}
+
 // Kill ends the server as kill -9 does, also a frozen one, and waits for its end. It
 // does nothing when the server is down.
 func (s *Server) Kill() {
