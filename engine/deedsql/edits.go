@@ -32,7 +32,8 @@ func (t *tx) edit(id int64, e driver.Edit) error {
 	var state driver.State
 	var before []byte
 	var trail string
-	err := t.row("SELECT state, data, edits FROM deed_letter WHERE letter = ?", []any{id}, &state, &before, &trail)
+	err := t.row("SELECT state, data, edits FROM deed_letter WHERE letter = ?"+forUpdate,
+		[]any{id}, &state, &before, &trail)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return driver.ErrNotFound

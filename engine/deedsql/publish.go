@@ -15,7 +15,7 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 	for i := range batches {
 		events += len(batches[i].Messages)
 	}
-	err := c.write(ctx, events, func(t *tx) error {
+	err := c.run(ctx, &job{events: events, batches: batches, run: func(t *tx) error {
 		for i := range batches {
 			var err error
 			if receipts[i], err = t.append(&batches[i]); err != nil {
@@ -23,7 +23,7 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 			}
 		}
 		return nil
-	})
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("deedsql: publish: %w", err)
 	}
@@ -45,6 +45,13 @@ func (t *tx) append(b *driver.Batch) (driver.Receipt, error) {
 	}
 	if err := topic.accepts(b); err != nil {
 		return refuse(err)
+	}
+	locks := []lock{partitionLock(b.Topic, b.Partition), topicLock(b.Topic)}
+	if !topic.whole() {
+		locks = locks[:1]
+	}
+	if err := t.lock(locks...); err != nil {
+		return driver.Receipt{}, err
 	}
 	at := place{topic.id, b.Partition}
 	messages := b.Messages
@@ -100,10 +107,10 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 			continue
 		}
 		h.position++
+		h.bytes += int64(len(m.Data))
 		if err := t.add(place{topic.id, partition}, h.position, stored, m); err != nil {
 			return r, err
 		}
-		h.bytes += int64(len(m.Data))
 		now++
 		r.Stored++
 	}
@@ -118,6 +125,9 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 	}
 	return r, nil
 }
+
+// whole reports whether what is stored on one partition depends on the others.
+func (t *topic) whole() bool { return t.settings.MaxBytes > 0 || t.settings.Dedupe > 0 }
 
 // accepts refuses a batch that can never be stored.
 func (t *topic) accepts(b *driver.Batch) error {

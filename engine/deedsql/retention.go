@@ -21,7 +21,7 @@ func (c *Conn) Sweep(ctx context.Context, topic string) (removed int64, err erro
 			}
 			n, err = t.retain(found, sweepRows)
 			return err
-		})
+		}, topicLock(topic))
 		if err != nil {
 			return removed, c.fail("sweep "+topic, err)
 		}
@@ -86,7 +86,7 @@ func (t *tx) trim(topic *topic, partition int, h *head, handled int64, limit int
 		given = t.now - int64(max(topic.settings.Hold, topic.settings.Keep))
 	}
 	at, upTo, bytes := place{topic.id, partition}, h.removed, int64(0)
-	err = t.front(at, func(position, stored, size int64) bool {
+	err = t.tables.front(t, at, limit, func(position, stored, size int64) bool {
 		waits := position > handled && (topic.settings.Hold == 0 || stored > given)
 		if position >= h.position || stored > kept || waits {
 			return false
@@ -97,11 +97,11 @@ func (t *tx) trim(topic *topic, partition int, h *head, handled int64, limit int
 	if err != nil || removed == 0 {
 		return 0, err
 	}
-	err = t.cut(at, upTo)
+	err = t.tables.cut(t, at, upTo)
 	if err == nil && upTo > handled {
 		err = t.drop(topic.id, partition, upTo)
 	}
-	h.removed, h.bytes, h.dirty = upTo, h.bytes-bytes, true
+	h.removed, h.bytes, h.gone, h.dirty = upTo, h.bytes-bytes, h.gone+bytes, true
 	return removed, err
 }
 

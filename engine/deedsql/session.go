@@ -14,13 +14,17 @@ import (
 // this way. Values are of the driver's own types: int64, string, []byte and nil. It
 // is used by one goroutine at a time.
 type session struct {
-	conn  *sql.Conn
-	stmts map[string]sqldriver.Stmt
-	named []sqldriver.NamedValue // reused by every call
+	conn       *sql.Conn
+	dialect    dialect
+	statements *statements // the same connection by way of database/sql
+	stmts      map[string]sqldriver.Stmt
+	named      []sqldriver.NamedValue // reused by every call
 }
 
-func newSession(conn *sql.Conn) *session {
-	return &session{conn: conn, stmts: make(map[string]sqldriver.Stmt)}
+func newSession(conn *sql.Conn, d dialect) *session {
+	return &session{
+		conn: conn, dialect: d, statements: newStatements(conn, d), stmts: make(map[string]sqldriver.Stmt),
+	}
 }
 
 // prepared calls use with the statement of a query.
@@ -40,6 +44,13 @@ func (s *session) prepared(query string, use func(sqldriver.Stmt) error) error {
 
 // exec runs a statement.
 func (s *session) exec(query string, args ...sqldriver.Value) (r sqldriver.Result, err error) {
+	if !s.dialect.prepares() {
+		err = s.conn.Raw(func(c any) error {
+			r, err = c.(sqldriver.ExecerContext).ExecContext(context.Background(), s.dialect.sql(query), s.values(args))
+			return err
+		})
+		return r, err
+	}
 	err = s.prepared(query, func(stmt sqldriver.Stmt) error {
 		r, err = stmt.(sqldriver.StmtExecContext).ExecContext(context.Background(), s.values(args))
 		return err
@@ -59,29 +70,31 @@ func (s *session) insert(query string, args ...sqldriver.Value) (last int64, err
 // each calls scan for the rows of a query until it returns false. The row is
 // overwritten by the next one, and scan may not use the session.
 func (s *session) each(query string, scan func(row []sqldriver.Value) bool, args ...sqldriver.Value) error {
+	if !s.dialect.prepares() {
+		return s.conn.Raw(func(c any) error {
+			rows, err := c.(sqldriver.QueryerContext).QueryContext(context.Background(), s.dialect.sql(query), s.values(args))
+			return scanRows(rows, err, scan)
+		})
+	}
 	return s.prepared(query, func(stmt sqldriver.Stmt) error {
 		rows, err := stmt.(sqldriver.StmtQueryContext).QueryContext(context.Background(), s.values(args))
-		if err != nil {
-			return err
-		}
-		row := make([]sqldriver.Value, len(rows.Columns()))
-		for err = rows.Next(row); err == nil && scan(row); {
-			err = rows.Next(row)
-		}
-		if errors.Is(err, io.EOF) {
-			err = nil
-		}
-		return errors.Join(err, rows.Close())
+		return scanRows(rows, err, scan)
 	})
 }
 
-// version returns a number that other connections' commits change.
-func (s *session) version() (n int64, err error) {
-	err = s.each("PRAGMA data_version", func(row []sqldriver.Value) bool {
-		n, _ = row[0].(int64)
-		return true
-	})
-	return n, err
+// scanRows calls scan for the rows of a query that was answered, or failed.
+func scanRows(rows sqldriver.Rows, err error, scan func(row []sqldriver.Value) bool) error {
+	if err != nil {
+		return err
+	}
+	row := make([]sqldriver.Value, len(rows.Columns()))
+	for err = rows.Next(row); err == nil && scan(row); {
+		err = rows.Next(row)
+	}
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return errors.Join(err, rows.Close())
 }
 
 // values numbers the arguments, which is how the driver takes them.
@@ -108,7 +121,8 @@ const idleSessions = 8
 
 // sessions lends sessions to readers.
 type sessions struct {
-	db *sql.DB
+	db      *sql.DB
+	dialect dialect
 
 	mu     sync.Mutex
 	idle   []*session
@@ -123,7 +137,7 @@ func (p *sessions) with(run func(*session) error) error {
 	}
 	err = run(s)
 	p.mu.Lock()
-	keep := err == nil && !p.closed && len(p.idle) < idleSessions
+	keep := err == nil && !p.closed && len(p.idle) < idleSessions && p.dialect.prepares()
 	if keep {
 		p.idle = append(p.idle, s)
 	}
@@ -147,7 +161,7 @@ func (p *sessions) take() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSession(conn), nil
+	return newSession(conn, p.dialect), nil
 }
 
 func (p *sessions) close() error {

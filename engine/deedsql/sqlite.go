@@ -3,6 +3,7 @@ package deedsql
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -33,6 +34,9 @@ type sqliteDialect struct {
 	path string // as the user named it, for messages
 	db   *sql.DB
 	lock *sqldb.FileLock
+
+	writes *session // the one connection that writes; nil when read-only
+	begun  bool     // enter has begun the transaction
 }
 
 // sqlitePath returns the file that a URL names: sqlite:orders.db, sqlite:/abs.db,
@@ -124,37 +128,57 @@ func (d *sqliteDialect) check(ctx context.Context) error {
 	return nil
 }
 
-// writeConn returns the connection that the writer owns.
-func (d *sqliteDialect) writeConn(ctx context.Context) (*sql.Conn, error) {
+// openWriter opens the connection that writes.
+func (d *sqliteDialect) openWriter(ctx context.Context) error {
 	c, err := d.db.Conn(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var synchronous int
 	if err := c.QueryRowContext(ctx, "pragma synchronous").Scan(&synchronous); err != nil {
 		c.Close()
-		return nil, err
+		return err
 	}
 	if synchronous < 2 {
 		c.Close()
-		return nil, fmt.Errorf("synchronous is %d, which a power cut does not respect (want 2, FULL)", synchronous)
+		return fmt.Errorf("synchronous is %d, which a power cut does not respect (want 2, FULL)", synchronous)
 	}
 	if _, err := c.ExecContext(ctx, fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)); err != nil {
 		c.Close()
-		return nil, err
+		return err
 	}
-	return c, nil
+	d.writes = newSession(c, d)
+	return nil
 }
 
-// begin queues with the writers of other processes on the lock file: SQLite's own
-// busy handler polls, and starves whoever is unlucky.
-func (d *sqliteDialect) begin(ctx context.Context, s *session) error {
+func (d *sqliteDialect) prepares() bool { return true }
+
+func (d *sqliteDialect) tables() tables { return runTables{} }
+
+// shared is not so: whoever has the file's write lock is alone.
+func (d *sqliteDialect) shared() bool { return false }
+
+// sql says FAIL with every insert. A failure rolls the transaction back, so a statement
+// need not be able to undo its first rows when a later one fails: without FAIL SQLite
+// copies each page for that before it is changed. No row is locked beside the file.
+func (d *sqliteDialect) sql(query string) string {
+	if rest, ok := strings.CutPrefix(query, "INSERT INTO "); ok {
+		return "INSERT OR FAIL INTO " + rest
+	}
+	return strings.TrimSuffix(query, forUpdate)
+}
+
+// enter queues with the writers of other processes on the lock file: SQLite's own busy
+// handler polls, and starves whoever is unlucky. The transaction begins here, since a
+// user's own transaction on the file may be what is waited for.
+func (d *sqliteDialect) enter(ctx context.Context) error {
 	if err := d.lock.Lock(ctx); err != nil {
 		return err
 	}
 	for {
-		_, err := s.exec("BEGIN IMMEDIATE")
+		_, err := d.writes.exec("BEGIN IMMEDIATE")
 		if err == nil {
+			d.begun = true
 			return nil
 		}
 		// A user's own transaction in this file takes no part in the queue.
@@ -165,7 +189,44 @@ func (d *sqliteDialect) begin(ctx context.Context, s *session) error {
 	}
 }
 
-func (d *sqliteDialect) end() { d.lock.Unlock() }
+func (d *sqliteDialect) leave() { d.lock.Unlock() }
+
+// begin goes on with what enter began. All that is known still holds when no other
+// connection has committed.
+func (d *sqliteDialect) begin(_ context.Context, _ *needs, before *known) (*session, *known, error) {
+	if !d.begun {
+		if _, err := d.writes.exec("BEGIN IMMEDIATE"); err != nil {
+			return nil, nil, err
+		}
+	}
+	d.begun = false
+	version, err := dataVersion(d.writes)
+	if err != nil {
+		d.writes.exec("ROLLBACK") //nolint:errcheck // nothing was written
+		return nil, nil, err
+	}
+	if before == nil || before.version != version {
+		before = newKnown(version)
+	}
+	before.time = d.now()
+	return d.writes, before, nil
+}
+
+func (d *sqliteDialect) end(*session, bool) {}
+
+func (d *sqliteDialect) try(*tx, lock) (bool, error) { return true, nil }
+
+// committed has nothing to do: the others look at the file.
+func (d *sqliteDialect) committed() {}
+
+// dataVersion returns a number that other connections' commits change.
+func dataVersion(s *session) (n int64, err error) {
+	err = s.each("PRAGMA data_version", func(row []sqldriver.Value) bool {
+		n, _ = row[0].(int64)
+		return true
+	})
+	return n, err
+}
 
 // watch polls data_version, which costs a few microseconds and no lock. The time of a
 // file would not do in its place: two commits may come within its grain.
@@ -174,7 +235,7 @@ func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 	if err != nil {
 		return err
 	}
-	polls := newSession(c)
+	polls := newSession(c, d)
 	defer polls.close() //nolint:errcheck // it has nothing to lose
 	timer := time.NewTimer(sqlitePoll)
 	defer timer.Stop()
@@ -186,7 +247,7 @@ func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
 		case <-timer.C:
 		}
 		timer.Reset(pollAfter(time.Since(active)))
-		now, err := polls.version()
+		now, err := dataVersion(polls)
 		if err != nil {
 			continue // the readers meet the same error and report it
 		}
@@ -212,26 +273,26 @@ func pollAfter(quiet time.Duration) time.Duration {
 // now is this machine's clock: an SQLite file is used by one machine.
 func (d *sqliteDialect) now() time.Time { return time.Now() }
 
-func (d *sqliteDialect) explain(err error) (error, bool) {
+func (d *sqliteDialect) explain(err error) (error, scope) {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
-		return err, false
+		return err, oneJob
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
 		return fmt.Errorf("%w: %s: the disk is full (free some space, then go on): %w",
-			driver.ErrNotStored, d.path, err), true
+			driver.ErrNotStored, d.path, err), allJobs
 	case sqlite3.SQLITE_READONLY:
 		return fmt.Errorf("%w: %s cannot be written (check the permissions of the file and its directory): %w",
-			driver.ErrRefused, d.path, err), true
+			driver.ErrRefused, d.path, err), allJobs
 	case sqlite3.SQLITE_TOOBIG:
-		return fmt.Errorf("%w: too large for %s: %w", driver.ErrRefused, d.path, err), false
+		return fmt.Errorf("%w: too large for %s: %w", driver.ErrRefused, d.path, err), oneJob
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("%s is damaged (restore it from a backup): %w", d.path, err), true
+		return fmt.Errorf("%s is damaged (restore it from a backup): %w", d.path, err), allJobs
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM:
-		return fmt.Errorf("%s: %w", d.path, err), true
+		return fmt.Errorf("%s: %w", d.path, err), allJobs
 	}
-	return fmt.Errorf("%s: %w", d.path, err), false
+	return fmt.Errorf("%s: %w", d.path, err), oneJob
 }
 
 func (d *sqliteDialect) features() driver.Features {
@@ -246,7 +307,11 @@ func (d *sqliteDialect) features() driver.Features {
 }
 
 func (d *sqliteDialect) close() error {
-	err := d.db.Close()
+	var err error
+	if d.writes != nil {
+		err = d.writes.close()
+	}
+	err = errors.Join(err, d.db.Close())
 	if d.lock != nil {
 		err = errors.Join(err, d.lock.Close())
 	}

@@ -46,13 +46,14 @@ func listValue(list []string) string {
 const nanosPerSecond = int64(time.Second)
 
 // timeValue is a time as a column: nanoseconds since 1970, null when unknown, and
-// text for the years that nanoseconds do not reach, before 1678 and after 2261.
+// text for the years that nanoseconds do not reach, before 1678 and after 2261. The
+// number is text as well, which SQLite makes a number in a column of those.
 func timeValue(t time.Time) any {
 	switch {
 	case t.IsZero():
 		return nil
 	case inNanos(t):
-		return t.UnixNano()
+		return strconv.FormatInt(t.UnixNano(), 10)
 	}
 	return t.UTC().Format(time.RFC3339Nano)
 }
@@ -71,6 +72,9 @@ func parseTime(v any) (time.Time, error) {
 	case int64:
 		return time.Unix(0, v).UTC(), nil
 	case string:
+		if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+			return time.Unix(0, n).UTC(), nil
+		}
 		return time.Parse(time.RFC3339Nano, v)
 	}
 	return time.Time{}, fmt.Errorf("a time is stored as %T", v)
