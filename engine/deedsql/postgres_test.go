@@ -16,3 +16,14 @@ func TestPostgresConformance(t *testing.T) {
 		Freeze: func(c driver.Conn) { c.(*Conn).keeper.Close() },
 	})
 }
+
+// TestPostgresPooler runs the conformance through pgbouncer, which lends connections for
+// a transaction: nothing may be left on one.
+func TestPostgresPooler(t *testing.T) {
+	s := pgtest.Start(t)
+	url := pgtest.StartPooler(t, s, "default_pool_size = 8").URL(s.Database(t)) + "&pooler=transaction"
+	drivertest.Test(t, drivertest.Harness{
+		Open:   func(ctx context.Context) (driver.Conn, error) { return Open(ctx, url, nil) },
+		Freeze: func(c driver.Conn) { c.(*Conn).keeper.Close() },
+	})
+}
