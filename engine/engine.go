@@ -35,13 +35,17 @@ var schemes = []scheme{
 	{name: "mem+pubsub", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.OpenPubSub(ctx, url)
 	}},
+	{name: "postgres", open: openSQL},
+	{name: "postgresql", open: openSQL},
 	{name: "redis", open: openRedis, examine: deedredis.Examine},
 	{name: "redis+pubsub", open: openRedisPubSub},
 	{name: "rediss", open: openRedis, examine: deedredis.Examine},
 	{name: "rediss+pubsub", open: openRedisPubSub},
-	{name: "sqlite", open: func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
-		return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
-	}},
+	{name: "sqlite", open: openSQL},
+}
+
+func openSQL(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
+	return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
 }
 
 func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {

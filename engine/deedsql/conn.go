@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,22 +74,22 @@ type ownSeat struct {
 	unsafe string // JSON array of types
 }
 
-// Open opens the database that url names: "sqlite:orders.db". A nil opts means
-// defaults. The file is created if it has to and may be.
+// Open opens the database that url names: "sqlite:orders.db",
+// "postgres://user@host/database". A nil opts means defaults. The file and the tables are
+// created if they have to and may be. A Postgres URL may say schema=NAME, where the
+// tables are, ddl=off, to create nothing, and pooler=transaction, when a pooler is
+// between that lends connections for one transaction each.
 func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	path, err := sqlitePath(url)
-	if err != nil {
-		return nil, err
-	}
-	d, err := openSQLite(ctx, path, opts)
+	d, db, err := openDialect(ctx, url, opts)
 	if err != nil {
 		return nil, err
 	}
 	c := &Conn{
-		dialect: d, db: d.db, read: newStatements(d.db, d), sessions: sessions{db: d.db, dialect: d}, member: driverkit.MemberName(),
+		dialect: d, db: db, read: newStatements(db, d), sessions: sessions{db: db, dialect: d},
+		member: driverkit.MemberName(),
 		topics: make(map[int64]*driverkit.Signal), seats: make(map[string]ownSeat),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -96,12 +97,28 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	if opts.ReadOnly {
 		return c, nil
 	}
-	if err := d.openWriter(ctx); err != nil {
-		d.close()
-		return nil, fmt.Errorf("deedsql: open %s: %w", path, err)
-	}
 	c.writer = newWriter(d, c.reads, c.committed)
 	return c, nil
+}
+
+// openDialect opens the database that a URL names by its scheme.
+func openDialect(ctx context.Context, url string, opts *Options) (dialect, *sql.DB, error) {
+	switch scheme, _, _ := strings.Cut(url, ":"); scheme {
+	case "sqlite":
+		d, err := openSQLite(ctx, url, opts)
+		if err != nil {
+			return nil, nil, err
+		}
+		return d, d.db, nil
+	case "postgres", "postgresql":
+		d, err := openPostgres(ctx, url, opts)
+		if err != nil {
+			return nil, nil, err
+		}
+		return d, d.db, nil
+	default:
+		return nil, nil, fmt.Errorf("deedsql: no engine for %q (want sqlite:FILE or postgres://…)", scheme)
+	}
 }
 
 // Features implements [driver.Conn].

@@ -147,9 +147,9 @@ func (t *topic) accepts(b *driver.Batch) error {
 		if !utf8.ValidString(m.ID) || !utf8.ValidString(m.Key) {
 			return fmt.Errorf("%w: id %q or key %q is no UTF-8", driver.ErrRefused, m.ID, m.Key)
 		}
-		if len(m.Data) > sqliteBytes {
+		if len(m.Data) > maxData {
 			return fmt.Errorf("%w: event %s has %d bytes of data (at most %d)",
-				driver.ErrRefused, m.ID, len(m.Data), sqliteBytes)
+				driver.ErrRefused, m.ID, len(m.Data), maxData)
 		}
 	}
 	return nil

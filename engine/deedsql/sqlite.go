@@ -20,9 +20,9 @@ import (
 const (
 	// How soon other processes' commits are noticed: while they come, and after a second
 	// without any, to let the processor sleep.
-	sqlitePoll  = 15 * time.Millisecond
-	sqliteRest  = 45 * time.Millisecond
-	sqliteBytes = 64 << 20 // largest data of an event
+	sqlitePoll = 15 * time.Millisecond
+	sqliteRest = 45 * time.Millisecond
+	maxData    = 64 << 20 // largest data of an event
 	// sqliteWAL is how many pages the log that SQLite writes first may have, 16 MiB,
 	// before the writer copies them to their places, which everybody waits for. Many
 	// of them are one page again and again, and then are copied once.
@@ -42,11 +42,7 @@ type sqliteDialect struct {
 // sqlitePath returns the file that a URL names: sqlite:orders.db, sqlite:/abs.db,
 // sqlite:///abs.db.
 func sqlitePath(url string) (string, error) {
-	path, ok := strings.CutPrefix(url, "sqlite:")
-	if !ok {
-		scheme, _, _ := strings.Cut(url, ":")
-		return "", fmt.Errorf("deedsql: no engine for %q (want sqlite:FILE)", scheme)
-	}
+	path := strings.TrimPrefix(url, "sqlite:")
 	if rest, ok := strings.CutPrefix(path, "//"); ok {
 		if !strings.HasPrefix(rest, "/") {
 			return "", fmt.Errorf("deedsql: %s: a relative file is written without slashes (sqlite:%s)", url, rest)
@@ -60,7 +56,11 @@ func sqlitePath(url string) (string, error) {
 }
 
 // openSQLite opens the file and checks that it keeps what Features promises.
-func openSQLite(ctx context.Context, path string, opts *Options) (*sqliteDialect, error) {
+func openSQLite(ctx context.Context, url string, opts *Options) (*sqliteDialect, error) {
+	path, err := sqlitePath(url)
+	if err != nil {
+		return nil, err
+	}
 	db, err := sqldb.OpenSQLite(path, &sqldb.SQLiteOptions{ReadOnly: opts.ReadOnly, NoCreate: opts.NoCreate})
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
@@ -77,6 +77,12 @@ func openSQLite(ctx context.Context, path string, opts *Options) (*sqliteDialect
 	if err := d.prepare(ctx, opts); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("deedsql: open %s: %w", path, err)
+	}
+	if !opts.ReadOnly {
+		if err := d.openWriter(ctx); err != nil {
+			d.close()
+			return nil, fmt.Errorf("deedsql: open %s: %w", path, err)
+		}
 	}
 	return d, nil
 }
@@ -302,7 +308,7 @@ func (d *sqliteDialect) features() driver.Features {
 		KeyOrder:   true, Groups: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
 		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true,
 		MultiProcess:  true,
-		MaxEventBytes: sqliteBytes,
+		MaxEventBytes: maxData,
 	}
 }
 

@@ -76,8 +76,8 @@ func (s *sweeper) step(t *tx) error {
 // sweep removes a bounded part of what nobody needs any more, topics' events apart.
 func sweep(t *tx) error {
 	_, err := t.exec("DELETE FROM deed_producer WHERE (producer, topic_id, partition) IN "+
-		"(SELECT producer, topic_id, partition FROM deed_producer WHERE at < ? LIMIT ?)",
-		t.now-int64(producerLife), sweepRows)
+		"(SELECT producer, topic_id, partition FROM deed_producer WHERE at < ? LIMIT ?) AND at < ?",
+		t.now-int64(producerLife), sweepRows, t.now-int64(producerLife))
 	if err != nil {
 		return err
 	}

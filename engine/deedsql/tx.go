@@ -54,7 +54,13 @@ type head struct {
 	scheduled int64 // delayed events
 	dueBytes  int64 // of their data
 	dirty     bool
+	was       changing // as it was read
 }
+
+// changing is what others than the holder of a partition's lock may change of its head.
+type changing struct{ removed, gone, scheduled, dueBytes int64 }
+
+func (h *head) changing() changing { return changing{h.removed, h.gone, h.scheduled, h.dueBytes} }
 
 type producerKey struct {
 	name string
