@@ -35,6 +35,7 @@ var schemes = []scheme{
 	{name: "mem+pubsub", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.OpenPubSub(ctx, url)
 	}},
+	{name: "mysql", open: openSQL},
 	{name: "postgres", open: openSQL},
 	{name: "postgresql", open: openSQL},
 	{name: "redis", open: openRedis, examine: deedredis.Examine},

@@ -111,8 +111,15 @@ func (d *mysqlDialect) shared() bool { return true }
 // lends implements [dialect].
 func (d *mysqlDialect) lends() bool { return true }
 
+// limits implements [dialect].
+func (d *mysqlDialect) limits() limits {
+	return limits{data: d.promise.MaxEventBytes, key: 2000, name: 1000} // as the columns
+}
+
 // tables implements [dialect].
-func (d *mysqlDialect) tables() tables { return mysqlTables{room: min(d.promise.MaxEventBytes, mysqlStatement)} }
+func (d *mysqlDialect) tables() tables {
+	return mysqlTables{room: min(d.promise.MaxEventBytes, mysqlStatement)}
+}
 
 // mysqlStatement is how many bytes one statement inserts, but for an event that is larger
 // itself.

@@ -1,6 +1,7 @@
 package deedsql
 
 import (
+	"fmt"
 	"regexp"
 	"strings"
 	"sync"
@@ -12,8 +13,8 @@ var mysqlWords = regexp.MustCompile(`\b(key|partition|lag)\b`)
 var (
 	onConflict = regexp.MustCompile(` ON CONFLICT \([^)]*\) DO UPDATE SET `)
 	excluded   = regexp.MustCompile(`\bexcluded\.(\w+)`)
-	// deleteSome is a DELETE of so many rows of a condition.
-	deleteSome = regexp.MustCompile(`^DELETE FROM (\w+) WHERE \(?[\w, ]+\)? IN \(SELECT [\w, ]+ FROM (\w+) WHERE (.+) LIMIT \?\)$`)
+	// deleteSome is a DELETE of so many rows that a query finds.
+	deleteSome = regexp.MustCompile(`^DELETE FROM (\w+) WHERE \(?([\w, ]+)\)? IN \((SELECT .+ LIMIT \?)\)(?: AND (.+))?$`)
 )
 
 const doNothing = " ON CONFLICT (seat) DO NOTHING"
@@ -23,8 +24,11 @@ func mysqlSQL(query string) string {
 	if own, ok := mysqlOwn[query]; ok {
 		return own
 	}
-	if m := deleteSome.FindStringSubmatch(query); m != nil && m[1] == m[2] {
-		query = "DELETE FROM " + m[1] + " WHERE " + m[3] + " LIMIT ?"
+	if m := deleteSome.FindStringSubmatch(query); m != nil {
+		query = fmt.Sprintf("DELETE t FROM %s t JOIN (%s) found USING (%s)", m[1], m[3], m[2])
+		if m[4] != "" {
+			query += " WHERE " + m[4]
+		}
 	}
 	if rest, ok := strings.CutSuffix(query, doNothing); ok {
 		query = strings.Replace(rest, "INSERT INTO", "INSERT IGNORE INTO", 1)

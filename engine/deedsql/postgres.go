@@ -242,6 +242,10 @@ func (d *postgresDialect) sql(query string) string {
 }
 
 // prepares is not so: pgx does.
+func (d *postgresDialect) lends() bool { return false }
+
+func (d *postgresDialect) limits() limits { return limits{data: maxData} }
+
 func (d *postgresDialect) prepares() bool { return false }
 
 func (d *postgresDialect) shared() bool { return true }

@@ -76,6 +76,8 @@ func parseTime(v any) (time.Time, error) {
 			return time.Unix(0, n).UTC(), nil
 		}
 		return time.Parse(time.RFC3339Nano, v)
+	case []byte:
+		return parseTime(string(v))
 	}
 	return time.Time{}, fmt.Errorf("a time is stored as %T", v)
 }
