@@ -123,7 +123,8 @@ func TestNotStoredAtLastDoesNotSpeakForTheTriesBefore(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		lost := errors.New("connection lost")
 		refused := fmt.Errorf("the server is starting: %w", driver.ErrNotStored)
-		bus, _ := scripted(t, failure{err: lost, after: true}, failure{err: refused}, failure{err: refused}, failure{err: refused})
+		bus, _ := scripted(t,
+			failure{err: lost, after: true}, failure{err: refused}, failure{err: refused}, failure{err: refused})
 		var e *deed.PublishError
 		err := bus.Publish(t.Context(), noted.New(note{"a", 1}))
 		if !errors.As(err, &e) || !slices.Equal(e.Unknown, []int{0}) || !errors.Is(err, lost) {
