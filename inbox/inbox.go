@@ -19,6 +19,7 @@ type Database interface {
 	Migrate(ctx context.Context, component string, ms []sqldb.Migration) error
 	Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error
 	Dialect() sqldb.Dialect
+	Rebind(query string) string
 }
 
 var _, _ Database = (*sqldb.DB)(nil), (*Inbox)(nil)
@@ -72,7 +73,7 @@ func (in *Inbox) prepare(ctx context.Context) error {
 	}
 	err := in.Check(ctx)
 	if err == nil {
-		err = in.Migrate(ctx, component, migrations)
+		err = in.Migrate(ctx, component, migrations[in.Dialect()])
 	}
 	if err != nil {
 		return fmt.Errorf("inbox: %w", err)

@@ -79,7 +79,7 @@ func (o *Outbox) prepare(ctx context.Context) error {
 		err = o.db.Check(ctx)
 	}
 	if err == nil {
-		err = o.db.Migrate(ctx, component, migrations)
+		err = o.db.Migrate(ctx, component, migrations[o.db.Dialect()])
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -96,7 +96,7 @@ func (o *Outbox) usable() error {
 	return nil
 }
 
-const insertRow = `insert into deed_outbox (topic, settings, type, key, event, data, not_before, changed)
+const insertRow = `insert into deed_outbox (topic, settings, event_type, event_key, event, data, not_before, changed)
 values (?, ?, ?, ?, ?, ?, ?, ?)`
 
 // Publish writes drafts into the outbox as part of tx, a transaction of the
@@ -110,7 +110,7 @@ func (o *Outbox) Publish(ctx context.Context, tx *sql.Tx, drafts ...deed.Draft) 
 	if deed.Quiet(ctx) {
 		return nil
 	}
-	query := o.db.Dialect().Rebind(insertRow)
+	query := o.db.Rebind(insertRow)
 	for i := range drafts {
 		args, err := o.row(ctx, &drafts[i])
 		if err == nil {
@@ -157,7 +157,7 @@ func (o *Outbox) row(ctx context.Context, d *deed.Draft) ([]any, error) {
 	if !d.NotBefore.IsZero() {
 		notBefore = d.NotBefore.UnixMilli()
 	}
-	return []any{topic.Name(), string(settings), e.Type, e.Key, string(attributes), data, notBefore,
+	return []any{topic.Name(), string(settings), e.Type, o.db.Dialect().Bytes(e.Key), string(attributes), data, notBefore,
 		time.Now().UnixMilli()}, nil
 }
 
@@ -180,7 +180,7 @@ func (o *Outbox) unsent(ctx context.Context, at int64) (int, error) {
 		return 0, err
 	}
 	var n int
-	query := o.db.Dialect().Rebind("select (select count(*) from deed_outbox where state = 'new' and not_before <= ?) + " +
+	query := o.db.Rebind("select (select count(*) from deed_outbox where state = 'new' and not_before <= ?) + " +
 		"(select count(*) from deed_outbox where state = 'stamped')")
 	if err := o.db.SQL().QueryRowContext(ctx, query, at).Scan(&n); err != nil {
 		return 0, fmt.Errorf("outbox: count pending events: %w", err)
