@@ -49,6 +49,16 @@ func PostgresLock(names ...string) int64 {
 	return int64(h.Sum64())
 }
 
+// PostgresScript is [Script] for Postgres, in one transaction, with the tables in a
+// schema, which it makes; "" stands for what search_path says.
+func PostgresScript(component string, ms []Migration, schema string) string {
+	script := Script(component, ms)
+	if schema != "" {
+		script = "create schema if not exists " + QuoteName(schema) + ";\n" + Qualify(script, schema)
+	}
+	return "begin;\n" + script + "commit;\n"
+}
+
 // lockMigrations waits until no other process migrates a component of the database.
 func lockMigrations(ctx context.Context, tx *sql.Tx, component string) error {
 	_, err := tx.ExecContext(ctx, "select pg_advisory_xact_lock($1)", PostgresLock("deed_schema", component))

@@ -23,9 +23,8 @@ const (
 	postgresConns = 16 // at most, of a Conn, beside the one that listens
 	// postgresStall is how long a transaction may do nothing before the server ends it: a
 	// process that is stopped within one holds up the others for no longer.
-	postgresStall   = 10 * time.Second
-	postgresTimeout = time.Minute // of a call to the server, which may never answer
-	postgresOldest  = 130000      // as server_version_num
+	postgresStall  = 10 * time.Second
+	postgresOldest = 130000 // as server_version_num
 )
 
 // postgresDialect is one Postgres database.
@@ -137,18 +136,22 @@ func (d *postgresDialect) prepare(ctx context.Context, ddl bool) error {
 	if err := d.examine(ctx); err != nil {
 		return err
 	}
-	if err := d.findSchema(ctx, ddl); err != nil {
+	err := d.findSchema(ctx, ddl)
+	if err == nil && ddl {
+		err = sqldb.PostgresIn(d.db, d.schema).Migrate(ctx, component, postgresMigrations)
+	}
+	if sqldb.PostgresState(err) == pgDenied {
+		err = fmt.Errorf("%w (who may make tables runs: %s)", err, d.command())
+	}
+	if err != nil || ddl {
 		return err
 	}
-	db := sqldb.PostgresIn(d.db, d.schema)
-	if ddl {
-		err := db.Migrate(ctx, component, postgresMigrations)
-		if sqldb.PostgresState(err) == pgDenied {
-			err = fmt.Errorf("%w (let somebody with the right run: %s)", err, d.command())
-		}
-		return err
-	}
-	v, err := db.Version(ctx, component)
+	return d.checkTables(ctx)
+}
+
+// checkTables refuses tables that are missing or of another version.
+func (d *postgresDialect) checkTables(ctx context.Context) error {
+	v, err := sqldb.PostgresIn(d.db, d.schema).Version(ctx, component)
 	switch {
 	case sqldb.IsNoTable(err) || err == nil && v == 0:
 		return fmt.Errorf("%w: the database has no tables of deed in schema %s (make them: %s)",

@@ -32,6 +32,8 @@ func (d *postgresDialect) number(l lock) int64 {
 // statement of its own, so that what comes after sees what their last holders committed,
 // and then what the transaction will need of it.
 func (d *postgresDialect) begin(ctx context.Context, n *needs, before *known) (*session, *known, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	conn, err := d.db.Conn(ctx)
 	if err != nil {
 		return nil, nil, err

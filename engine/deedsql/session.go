@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 )
 
 // session runs prepared statements on one connection below database/sql, which
@@ -28,6 +29,13 @@ func newSession(conn *sql.Conn, d dialect) *session {
 	}
 }
 
+// callTimeout is how long a server may take to answer one call.
+const callTimeout = time.Minute
+
+func callContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), callTimeout)
+}
+
 // prepared calls use with the statement of a query.
 func (s *session) prepared(query string, use func(sqldriver.Stmt) error) error {
 	return s.conn.Raw(func(c any) error {
@@ -46,8 +54,10 @@ func (s *session) prepared(query string, use func(sqldriver.Stmt) error) error {
 // exec runs a statement.
 func (s *session) exec(query string, args ...sqldriver.Value) (r sqldriver.Result, err error) {
 	if !s.dialect.prepares() {
+		ctx, cancel := callContext()
+		defer cancel()
 		err = s.conn.Raw(func(c any) error {
-			r, err = c.(sqldriver.ExecerContext).ExecContext(context.Background(), s.dialect.sql(query), s.values(args))
+			r, err = c.(sqldriver.ExecerContext).ExecContext(ctx, s.dialect.sql(query), s.values(args))
 			return err
 		})
 		return r, err
@@ -72,8 +82,10 @@ func (s *session) insert(query string, args ...sqldriver.Value) (last int64, err
 // overwritten by the next one, and scan may not use the session.
 func (s *session) each(query string, scan func(row []sqldriver.Value) bool, args ...sqldriver.Value) error {
 	if !s.dialect.prepares() {
+		ctx, cancel := callContext()
+		defer cancel()
 		return s.conn.Raw(func(c any) error {
-			rows, err := c.(sqldriver.QueryerContext).QueryContext(context.Background(), s.dialect.sql(query), s.values(args))
+			rows, err := c.(sqldriver.QueryerContext).QueryContext(ctx, s.dialect.sql(query), s.values(args))
 			return s.scanRows(rows, err, scan)
 		})
 	}
@@ -192,7 +204,9 @@ func (p *sessions) take() (*session, error) {
 		return s, nil
 	}
 	p.mu.Unlock()
-	conn, err := p.db.Conn(context.Background())
+	ctx, cancel := callContext()
+	defer cancel()
+	conn, err := p.db.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}

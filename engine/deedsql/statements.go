@@ -58,7 +58,9 @@ func (s *statements) get(query string) (*sql.Stmt, error) {
 // row scans the only row of a query into dest; sql.ErrNoRows when there is none.
 func (s *statements) row(query string, args []any, dest ...any) error {
 	if !s.dialect.prepares() {
-		return s.on.QueryRowContext(context.Background(), s.dialect.sql(query), args...).Scan(dest...)
+		ctx, cancel := callContext()
+		defer cancel()
+		return s.on.QueryRowContext(ctx, s.dialect.sql(query), args...).Scan(dest...)
 	}
 	stmt, err := s.get(query)
 	if err != nil {
@@ -68,20 +70,22 @@ func (s *statements) row(query string, args []any, dest ...any) error {
 }
 
 // query begins to read the rows of a query.
-func (s *statements) query(query string, args []any) (*sql.Rows, error) {
+func (s *statements) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
 	if !s.dialect.prepares() {
-		return s.on.QueryContext(context.Background(), s.dialect.sql(query), args...)
+		return s.on.QueryContext(ctx, s.dialect.sql(query), args...)
 	}
 	stmt, err := s.get(query)
 	if err != nil {
 		return nil, err
 	}
-	return stmt.QueryContext(context.Background(), args...)
+	return stmt.QueryContext(context.Background(), args...) // nothing to cancel costs less
 }
 
 // each calls scan for every row of a query.
 func (s *statements) each(query string, args []any, scan func(*sql.Rows) error) error {
-	rows, err := s.query(query, args)
+	ctx, cancel := callContext()
+	defer cancel()
+	rows, err := s.query(ctx, query, args)
 	if err != nil {
 		return err
 	}
