@@ -3,11 +3,29 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"hash/fnv"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
+
+// Execer is a transaction that statements run in: a *sql.Tx, what wraps one (those of
+// sqlx and bun, GORM's ConnPool), or [Pgx] of pgx's own.
+type Execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// Pgx makes a transaction of pgx an Execer.
+func Pgx(tx pgx.Tx) Execer { return pgxTx{tx} }
+
+type pgxTx struct{ tx pgx.Tx }
+
+func (p pgxTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	tag, err := p.tx.Exec(ctx, query, args...)
+	return sqldriver.RowsAffected(tag.RowsAffected()), err
+}
 
 // Postgres returns a DB on an open Postgres database, of pgx's database/sql driver.
 // Tables are found by the connection's search_path.

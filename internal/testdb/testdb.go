@@ -53,8 +53,7 @@ func Each(t *testing.T, test func(t *testing.T, k Kind)) {
 	t.Run("Postgres", func(t *testing.T) {
 		s := pgtest.Start(t)
 		test(t, Kind{sqldb.DialectPostgres, func(t testing.TB) Database {
-			url := s.URL(s.Database(t))
-			return Database{open: func() (*sqldb.DB, error) { return openWith("pgx", url, sqldb.Postgres) }}
+			return Postgres(s.URL(s.Database(t)))
 		}})
 	})
 	t.Run("MariaDB", func(t *testing.T) {
@@ -77,6 +76,11 @@ func File(path string) Database {
 		}
 		return sqldb.SQLite(db), nil
 	}}
+}
+
+// Postgres is the database of a URL.
+func Postgres(url string) Database {
+	return Database{open: func() (*sqldb.DB, error) { return openWith("pgx", url, sqldb.Postgres) }}
 }
 
 func openWith(driver, address string, wrap func(*sql.DB) *sqldb.DB) (*sqldb.DB, error) {
