@@ -239,8 +239,3 @@ create table deed_mark (
 );
 `
 
-// PostgresMigrations returns the tables in a schema as a script for psql. An engine that
-// finds them creates nothing. Schema "" stands for what search_path says.
-func PostgresMigrations(schema string) string {
-	return sqldb.PostgresScript(component, postgresMigrations, schema)
-}
