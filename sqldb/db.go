@@ -56,7 +56,7 @@ func (db *DB) OnCommit(fn func()) (remove func()) {
 // busyLimit bounds how long Tx retries while other writers are in the way.
 const busyLimit = 30 * time.Second
 
-// Tx runs fn in a transaction that may write. On Postgres it is READ COMMITTED, and the
+// Tx runs fn in a transaction that may write. On Postgres and MySQL it is READ COMMITTED, and the
 // whole of fn runs again after a deadlock. On SQLite it takes the write lock before fn
 // starts, so that what fn reads is still true when it writes; transactions of one
 // DB queue for it in order, and those of several processes on a file beside the
@@ -94,7 +94,7 @@ func (db *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) e
 type txKey struct{ db *DB }
 
 func (db *DB) tryTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) (err error) {
-	if db.dialect == DialectPostgres {
+	if db.dialect != DialectSQLite {
 		return db.runTx(ctx, fn)
 	}
 	if err := db.queue.enter(ctx, func() string { return db.lockPath(ctx) }); err != nil {
@@ -144,7 +144,7 @@ func (db *DB) lockPath(ctx context.Context) string {
 // name says about that: a deferred transaction that reads and then writes fails
 // with BUSY, which no waiting cures.
 func (db *DB) begin(ctx context.Context) (*sql.Tx, error) {
-	if db.dialect == DialectPostgres {
+	if db.dialect != DialectSQLite {
 		return db.sql.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	}
 	var opts *sql.TxOptions

@@ -12,6 +12,7 @@ type Dialect string
 const (
 	DialectSQLite   Dialect = "sqlite"
 	DialectPostgres Dialect = "postgres"
+	DialectMySQL    Dialect = "mysql"
 )
 
 // Rebind turns a query written with "?" placeholders into the dialect's. A placeholder

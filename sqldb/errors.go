@@ -15,6 +15,10 @@ func IsBusy(err error) bool {
 	case pgSerialize, pgDeadlock, pgLockTimeout:
 		return true
 	}
+	switch MySQLNumber(err) {
+	case mysqlDeadlock, mysqlLockWait, mysqlChanged:
+		return true
+	}
 	switch primaryCode(err) {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return true
@@ -28,27 +32,37 @@ func IsUnique(err error) bool {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID:
 		return true
 	}
-	return PostgresState(err) == pgUnique || mentions(err, "UNIQUE constraint failed")
+	return PostgresState(err) == pgUnique || MySQLNumber(err) == mysqlUnique || mentions(err, "UNIQUE constraint failed")
 }
 
 // IsFull reports whether err says that there is no space left.
 func IsFull(err error) bool {
+	switch MySQLNumber(err) {
+	case mysqlDiskFull, mysqlTableFull:
+		return true
+	}
 	return primaryCode(err) == sqlite3.SQLITE_FULL || PostgresState(err) == pgFull || mentions(err, "database or disk is full")
 }
 
 // IsReadOnly reports whether err says that the database cannot be written.
 func IsReadOnly(err error) bool {
+	switch MySQLNumber(err) {
+	case mysqlOption, mysqlReadOnlyTx, mysqlReadOnlyMode:
+		return true
+	}
 	return primaryCode(err) == sqlite3.SQLITE_READONLY || PostgresState(err) == pgReadOnly ||
 		mentions(err, "attempt to write a readonly database")
 }
 
 // IsTooBig reports whether err says that a value exceeds the database's limits.
-func IsTooBig(err error) bool { return primaryCode(err) == sqlite3.SQLITE_TOOBIG }
+func IsTooBig(err error) bool {
+	return primaryCode(err) == sqlite3.SQLITE_TOOBIG || MySQLNumber(err) == mysqlPacket
+}
 
 // IsNoTable reports whether err says that a table does not exist.
 func IsNoTable(err error) bool {
 	state := PostgresState(err)
-	return state == pgNoTable || state == pgNoSchema || mentions(err, "no such table")
+	return state == pgNoTable || state == pgNoSchema || MySQLNumber(err) == mysqlNoTable || mentions(err, "no such table")
 }
 
 func isNotDatabase(err error) bool { return primaryCode(err) == sqlite3.SQLITE_NOTADB }

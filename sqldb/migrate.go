@@ -30,6 +30,9 @@ func (db *DB) Migrate(ctx context.Context, component string, ms []Migration) err
 	if v, err := db.version(ctx, db.sql, component); err == nil && v == len(ms) {
 		return nil // the usual case takes no lock
 	}
+	if db.dialect == DialectMySQL {
+		return db.migrateMySQL(ctx, component, ms)
+	}
 	err := db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if db.dialect == DialectPostgres {
 			if err := lockMigrations(ctx, tx, component); err != nil {

@@ -116,8 +116,14 @@ func openDialect(ctx context.Context, url string, opts *Options) (dialect, *sql.
 			return nil, nil, err
 		}
 		return d, d.db, nil
+	case "mysql":
+		d, err := openMySQL(ctx, url, opts)
+		if err != nil {
+			return nil, nil, err
+		}
+		return d, d.db, nil
 	default:
-		return nil, nil, fmt.Errorf("deedsql: no engine for %q (want sqlite:FILE or postgres://…)", scheme)
+		return nil, nil, fmt.Errorf("deedsql: no engine for %q (want sqlite:FILE, postgres://… or mysql://…)", scheme)
 	}
 }
 

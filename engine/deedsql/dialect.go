@@ -16,6 +16,11 @@ type dialect interface {
 	// prepares says that statements are prepared once and kept with their connection.
 	// Else each is given to the driver as it is, which may keep it prepared by itself.
 	prepares() bool
+	// lends says that what a driver's row holds is its own until the next row, and that
+	// text in it is bytes.
+	lends() bool
+	// limits says what is too large to be stored.
+	limits() limits
 	// shared says that several processes may be in write transactions at once, which is
 	// what locks are for.
 	shared() bool
@@ -46,6 +51,14 @@ type dialect interface {
 	explain(err error) (error, scope)
 	features() driver.Features
 	close() error
+}
+
+// limits are bytes; 0 is none.
+type limits struct {
+	zero bool // text has no zero bytes
+	data int // of an event
+	key  int // of an event
+	name int // an event's id, and its source, on a topic with an id window
 }
 
 // scope is what an error of a job says about the other jobs of its transaction.

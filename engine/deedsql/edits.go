@@ -26,8 +26,8 @@ func (c *Conn) Edit(ctx context.Context, id int64, e driver.Edit) error {
 }
 
 func (t *tx) edit(id int64, e driver.Edit) error {
-	if len(e.Data) > maxData {
-		return fmt.Errorf("%w: %d bytes of data (at most %d)", driver.ErrRefused, len(e.Data), maxData)
+	if most := t.dialect.limits().data; len(e.Data) > most {
+		return fmt.Errorf("%w: %d bytes of data (at most %d)", driver.ErrRefused, len(e.Data), most)
 	}
 	var state driver.State
 	var before []byte

@@ -168,12 +168,20 @@ const selectKinds = "SELECT kind, source, type, version, content_type FROM deed_
 
 func scanKind(row []sqldriver.Value) (number int64, k kind) {
 	number, _ = row[0].(int64)
-	k.source, _ = row[1].(string)
-	k.name, _ = row[2].(string)
+	k.source, k.name = text(row[1]), text(row[2])
 	version, _ := row[3].(int64)
 	k.version = int(version)
-	k.contentType, _ = row[4].(string)
+	k.contentType = text(row[4])
 	return number, k
+}
+
+// text reads a column that holds text, which is bytes where it need not be UTF-8.
+func text(v sqldriver.Value) string {
+	if b, ok := v.([]byte); ok {
+		return string(b)
+	}
+	s, _ := v.(string)
+	return s
 }
 
 // errGap says that the log does not hold what its partition should.

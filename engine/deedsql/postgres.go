@@ -245,6 +245,10 @@ func (d *postgresDialect) sql(query string) string {
 }
 
 // prepares is not so: pgx does.
+func (d *postgresDialect) lends() bool { return false }
+
+func (d *postgresDialect) limits() limits { return limits{data: maxData, key: 2000, name: 1200, zero: true} }
+
 func (d *postgresDialect) prepares() bool { return false }
 
 func (d *postgresDialect) shared() bool { return true }

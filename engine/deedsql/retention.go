@@ -108,9 +108,11 @@ func (t *tx) trim(topic *topic, partition int, h *head, handled int64, limit int
 // drop moves groups past events that hold removed before they were handled, and
 // counts these. What is parked or dead was copied, and is not lost.
 func (t *tx) drop(topic int64, partition int, upTo int64) error {
-	_, err := t.exec("UPDATE deed_claim SET position = ?, dropped = dropped + ? - position - "+
+	// MySQL sets columns one after the other: position has to be the last.
+	_, err := t.exec("UPDATE deed_claim SET dropped = dropped + ? - position - "+
 		"(SELECT count(*) FROM deed_letter l JOIN deed_group g ON g.id = l.group_id WHERE l.group_id = deed_claim.group_id "+
-		"AND l.partition = deed_claim.partition AND l.position > deed_claim.position AND l.position <= ? AND l.run = g.run) "+
+		"AND l.partition = deed_claim.partition AND l.position > deed_claim.position AND l.position <= ? "+
+		"AND l.run = g.run), position = ? "+
 		"WHERE group_id IN (SELECT id FROM deed_group WHERE topic_id = ?) AND partition = ? AND position < ?",
 		upTo, upTo, upTo, topic, partition, upTo)
 	return err

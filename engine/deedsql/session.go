@@ -1,6 +1,7 @@
 package deedsql
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
@@ -41,7 +42,7 @@ func (s *session) prepared(query string, use func(sqldriver.Stmt) error) error {
 		stmt := s.stmts[query]
 		if stmt == nil {
 			var err error
-			if stmt, err = c.(sqldriver.Conn).Prepare(query); err != nil {
+			if stmt, err = c.(sqldriver.Conn).Prepare(s.dialect.sql(query)); err != nil {
 				return err
 			}
 			s.stmts[query] = stmt
@@ -85,21 +86,24 @@ func (s *session) each(query string, scan func(row []sqldriver.Value) bool, args
 		defer cancel()
 		return s.conn.Raw(func(c any) error {
 			rows, err := c.(sqldriver.QueryerContext).QueryContext(ctx, s.dialect.sql(query), s.values(args))
-			return scanRows(rows, err, scan)
+			return s.scanRows(rows, err, scan)
 		})
 	}
 	return s.prepared(query, func(stmt sqldriver.Stmt) error {
 		rows, err := stmt.(sqldriver.StmtQueryContext).QueryContext(context.Background(), s.values(args))
-		return scanRows(rows, err, scan)
+		return s.scanRows(rows, err, scan)
 	})
 }
 
 // scanRows calls scan for the rows of a query that was answered, or failed.
-func scanRows(rows sqldriver.Rows, err error, scan func(row []sqldriver.Value) bool) error {
+func (s *session) scanRows(rows sqldriver.Rows, err error, scan func(row []sqldriver.Value) bool) error {
 	if err != nil {
 		return err
 	}
 	row := make([]sqldriver.Value, len(rows.Columns()))
+	if s.dialect.lends() {
+		scan = owning(rows, scan)
+	}
 	for err = rows.Next(row); err == nil && scan(row); {
 		err = rows.Next(row)
 	}
@@ -107,6 +111,27 @@ func scanRows(rows sqldriver.Rows, err error, scan func(row []sqldriver.Value) b
 		err = nil
 	}
 	return errors.Join(err, rows.Close())
+}
+
+// owning calls scan with rows that are not lent: text as a string, and copies of blobs.
+func owning(rows sqldriver.Rows, scan func(row []sqldriver.Value) bool) func(row []sqldriver.Value) bool {
+	blobs := make([]bool, len(rows.Columns()))
+	for i := range blobs {
+		blobs[i] = rows.(sqldriver.RowsColumnTypeDatabaseTypeName).ColumnTypeDatabaseTypeName(i) == "BLOB"
+	}
+	return func(row []sqldriver.Value) bool {
+		for i, v := range row {
+			lent, ok := v.([]byte)
+			switch {
+			case !ok:
+			case blobs[i]:
+				row[i] = bytes.Clone(lent)
+			default:
+				row[i] = string(lent)
+			}
+		}
+		return scan(row)
+	}
 }
 
 // values numbers the arguments, which is how the driver takes them.
@@ -141,8 +166,18 @@ type sessions struct {
 	closed bool
 }
 
-// with lends a session to run. One that failed is not used again.
+// with lends a session to run, another one when its connection turns out to be gone.
+// One that failed is not used again.
 func (p *sessions) with(run func(*session) error) error {
+	for range idleSessions {
+		if err := p.once(run); !errors.Is(err, sqldriver.ErrBadConn) {
+			return err
+		}
+	}
+	return p.once(run)
+}
+
+func (p *sessions) once(run func(*session) error) error {
 	s, err := p.take()
 	if err != nil {
 		return err

@@ -159,6 +159,10 @@ func (d *sqliteDialect) openWriter(ctx context.Context) error {
 
 func (d *sqliteDialect) prepares() bool { return true }
 
+func (d *sqliteDialect) lends() bool { return false }
+
+func (d *sqliteDialect) limits() limits { return limits{data: maxData} }
+
 func (d *sqliteDialect) tables() tables { return runTables{} }
 
 // shared is not so: whoever has the file's write lock is alone.

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -43,6 +44,11 @@ func listValue(list []string) string {
 	return string(append(b, ']'))
 }
 
+// storable replaces in a text that a program made what some database does not store.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
 const nanosPerSecond = int64(time.Second)
 
 // timeValue is a time as a column: nanoseconds since 1970, null when unknown, and
@@ -76,6 +82,8 @@ func parseTime(v any) (time.Time, error) {
 			return time.Unix(0, n).UTC(), nil
 		}
 		return time.Parse(time.RFC3339Nano, v)
+	case []byte:
+		return parseTime(string(v))
 	}
 	return time.Time{}, fmt.Errorf("a time is stored as %T", v)
 }
