@@ -56,9 +56,9 @@ type dialect interface {
 // limits are bytes; 0 is none.
 type limits struct {
 	zero bool // text has no zero bytes
-	data int // of an event
-	key  int // of an event
-	name int // an event's id, and its source, on a topic with an id window
+	data int  // of an event
+	key  int  // of an event
+	name int  // an event's id, and its source, on a topic with an id window
 }
 
 // scope is what an error of a job says about the other jobs of its transaction.

@@ -139,8 +139,8 @@ func (*rowTables) cut(t *tx, at place, upTo int64) error {
 
 // drop implements [tables].
 func (*rowTables) drop(t *tx, topic int64, limit int) (removed int64, err error) {
-	return t.exec("DELETE FROM deed_log WHERE (topic_id, partition, position) IN "+
-		"(SELECT topic_id, partition, position FROM deed_log WHERE topic_id = ? LIMIT ?)", topic, limit)
+	return t.exec("DELETE FROM deed_log WHERE ctid = ANY (ARRAY (SELECT ctid FROM deed_log WHERE topic_id = ? LIMIT ?))",
+		topic, limit)
 }
 
 // addHeads implements [tables].

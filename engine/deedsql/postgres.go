@@ -39,6 +39,7 @@ type postgresDialect struct {
 	rows    *rowTables
 	texts   sync.Map // queries as the database has them, by ours
 	offset  atomic.Int64
+	looks   time.Duration // how often it looks for commits beside being told
 	served  driver.Features
 
 	tell    driverkit.Signal // something was committed
@@ -116,6 +117,7 @@ func openPostgres(ctx context.Context, text string, opts *Options) (*postgresDia
 	d := &postgresDialect{
 		where: fmt.Sprintf("%s:%d/%s", p.config.Host, p.config.Port, p.config.Database), schema: p.schema, pooler: p.pooler,
 		config: p.config, me: driverkit.MemberName(), rows: newRowTables(),
+		looks: postgresLook,
 	}
 	d.db = stdlib.OpenDB(*p.config)
 	d.db.SetMaxOpenConns(postgresConns)
@@ -247,7 +249,9 @@ func (d *postgresDialect) sql(query string) string {
 // prepares is not so: pgx does.
 func (d *postgresDialect) lends() bool { return false }
 
-func (d *postgresDialect) limits() limits { return limits{data: maxData, key: 2000, name: 1200, zero: true} }
+func (d *postgresDialect) limits() limits {
+	return limits{data: maxData, key: 2000, name: 1200, zero: true}
+}
 
 func (d *postgresDialect) prepares() bool { return false }
 

@@ -238,4 +238,3 @@ create table deed_mark (
 	primary key (group_id, partition, position)
 );
 `
-
