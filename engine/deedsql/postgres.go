@@ -211,15 +211,8 @@ func (d *postgresDialect) examine(ctx context.Context) error {
 	if version < postgresOldest {
 		return fmt.Errorf("%w: the server has version %d, deed needs Postgres 13", driver.ErrRefused, version/10000)
 	}
-	d.served = driver.Features{
-		Engine: "postgres", Durability: driver.Power,
-		KeyOrder: true, Groups: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
-		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true,
-		MultiProcess:  true,
-		MaxEventBytes: maxData,
-	}
-	switch { // the weakest last
-	case pages == "off":
+	d.served = PostgresPromise()
+	if pages == "off" { // the weakest comes last
 		d.served.Durability, d.served.Setting = driver.Process, "full_page_writes = on"
 	}
 	if fsync == "off" {
@@ -229,6 +222,18 @@ func (d *postgresDialect) examine(ctx context.Context) error {
 		d.served.Durability, d.served.Setting = driver.Memory, "synchronous_commit = on"
 	}
 	return nil
+}
+
+// PostgresPromise is what the engine promises on a server that is set up to keep the
+// most.
+func PostgresPromise() driver.Features {
+	return driver.Features{
+		Engine: "postgres", Durability: driver.Power,
+		KeyOrder: true, Groups: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
+		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true,
+		MultiProcess:  true,
+		MaxEventBytes: maxData,
+	}
 }
 
 func (d *postgresDialect) features() driver.Features { return d.served }
