@@ -35,6 +35,7 @@ type dialect interface {
 	// returns the session to run it in with what is known at that point. End gives back
 	// both after the commit or rollback.
 	begin(ctx context.Context, n *needs, before *known) (*session, *known, error)
+	commit(s *session) error
 	end(s *session, failed bool)
 	// try takes one more right if nobody holds it, and never waits.
 	try(t *tx, l lock) (bool, error)

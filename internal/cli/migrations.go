@@ -18,7 +18,7 @@ func newMigrationsPrint(a *app) *cobra.Command {
 		Short: "Print the tables as SQL",
 		Long: "Print the tables that an SQL engine needs as SQL, for whoever may create them. It opens nothing. A program\n" +
 			"that finds the tables creates none; with ddl=off in its URL it would not in any case.",
-		Example: "  deed migrations print postgres://db/shop?schema=events | psql -v ON_ERROR_STOP=1 postgres://admin@db/shop\n" +
+		Example: "  deed migrations print 'postgres://db/shop?schema=events' | psql postgres://admin@db/shop\n" +
 			"  deed migrations print sqlite:orders.db",
 		Args: usageArgs(cobra.MaximumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
