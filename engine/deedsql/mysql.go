@@ -132,6 +132,11 @@ func (d *mysqlDialect) features() driver.Features { return d.promise }
 func (d *mysqlDialect) now() time.Time { return d.clock.now() }
 
 // close implements [dialect].
+func (d *mysqlDialect) commit(s *session) error {
+	_, err := s.exec("COMMIT")
+	return err
+}
+
 func (d *mysqlDialect) close() error { return d.db.Close() }
 
 // clock is the server's, as of the last time that it said it.

@@ -57,6 +57,7 @@ func drain(t *testing.T, c *Conn, topic, group string, n int) map[int][]string {
 // position. Another partition's writer commits before it, and the same partition's comes
 // after it: a reader that has seen the second commit still gets the first.
 func TestSecondCommitsFirst(t *testing.T) {
+	t.Parallel()
 	url := pgtest.Open(t)
 	first, second := openURL(t, url), openURL(t, url)
 	topicOf(t, first, "orders", driver.TopicSettings{Partitions: 2})
@@ -111,6 +112,7 @@ func TestSecondCommitsFirst(t *testing.T) {
 // refused. What was accepted is there once, in each writer's order, and positions have no
 // gaps. A group reads all the while and skips nothing.
 func TestWritersWithRollbacks(t *testing.T) {
+	t.Parallel()
 	const writers, rounds, partitions = 16, 60, 4
 	url := pgtest.Open(t)
 	var conns []*Conn
@@ -198,6 +200,7 @@ func writeAndRollBack(t *testing.T, c *Conn, writer, rounds, partitions int) (ac
 // same database and holds a snapshot: events flow all the same, and so does everything
 // that groups do.
 func TestUsersLongTransaction(t *testing.T) {
+	t.Parallel()
 	c := openURL(t, pgtest.Open(t))
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 2})
 	if _, err := c.db.Exec("CREATE TABLE users_own (n int)"); err != nil {
