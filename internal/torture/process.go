@@ -23,8 +23,9 @@ type Job struct {
 	Slot int    // 3
 	Life int    // how often the process was started, from 1
 	Dir  string // where it records
-	Data string // where the consumers' database is
 	URL  string // the bus
+	// Effects is the consumers' database, as Config has it.
+	Effects string
 
 	Lease time.Duration
 	Seed  uint64

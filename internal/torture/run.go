@@ -19,6 +19,9 @@ import (
 // is its default.
 type Config struct {
 	URL string // the bus; empty means a SQLite file on Disk, or in Dir
+	// Effects is the consumers' database: the URL of a Postgres database, "mysql:" and what
+	// MySQL's driver calls one, or a SQLite file, which is on Disk or in Dir by default.
+	Effects string
 	// Network says that the workers reach the bus over connections that faults may
 	// harm. The bus is on a server then.
 	Network bool
@@ -46,6 +49,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.URL = cmp.Or(c.URL, "sqlite:"+c.data()+"/bus.db")
+	c.Effects = cmp.Or(c.Effects, c.data()+"/effects.db")
 	c.For = cmp.Or(c.For, 15*time.Second)
 	c.Publishers = cmp.Or(c.Publishers, 8)
 	c.Consumers = cmp.Or(c.Consumers, 3)
@@ -150,7 +154,7 @@ func newCluster(config Config) (*Cluster, error) {
 		for slot := range n {
 			job := Job{
 				Role: role, Name: fmt.Sprintf("%s-%d", role, slot), Slot: slot,
-				Dir: config.Dir, Data: config.data(), URL: config.URL,
+				Dir: config.Dir, URL: config.URL, Effects: config.Effects,
 				Lease: config.Lease, Seed: config.Seed, Load: config.Load,
 			}
 			if config.Network {
@@ -219,7 +223,7 @@ type run struct {
 // prepare creates what the workers share, so that their first moments are not a
 // race for it.
 func (r *run) prepare(ctx context.Context) error {
-	if err := createEffects(r.config.data()); err != nil {
+	if err := createEffects(r.config.Effects); err != nil {
 		return err
 	}
 	if err := r.open(ctx); err != nil {
