@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -80,10 +80,20 @@ func measureIdle(ctx context.Context, s *settings, dir string) (m idle, err erro
 	if err := sub.Start(); err != nil {
 		return m, err
 	}
+	n := max(int(s.scale*idleEvents), 1)
+	came := make(chan time.Time, n)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(came)
+		for r := bufio.NewScanner(lines); r.Scan(); {
+			came <- time.Now()
+		}
+	})
 	if m.used, m.waited, err = idleFor(ctx, s, sub.Process.Pid); err == nil {
-		m.late, err = c.wake(ctx, lines, max(int(s.scale*idleEvents), 1))
+		m.late, err = c.wake(ctx, came, n)
 	}
 	err = errors.Join(err, sub.Process.Signal(os.Interrupt))
+	reading.Wait()
 	if waitErr := sub.Wait(); waitErr != nil {
 		err = errors.Join(err, fmt.Errorf("deed sub: %w", waitErr))
 	}
@@ -111,14 +121,7 @@ func idleFor(ctx context.Context, s *settings, pid int) (used, waited time.Durat
 }
 
 // wake publishes n events and returns how long after its receipt each was there.
-func (c *idleCheck) wake(ctx context.Context, lines io.Reader, n int) ([]time.Duration, error) {
-	came := make(chan time.Time, n)
-	go func() {
-		defer close(came)
-		for r := bufio.NewScanner(lines); r.Scan(); {
-			came <- time.Now()
-		}
-	}()
+func (c *idleCheck) wake(ctx context.Context, came <-chan time.Time, n int) ([]time.Duration, error) {
 	var late []time.Duration
 	for i := range n {
 		fmt.Fprintf(os.Stderr, "event %d of %d\n", i+1, n)

@@ -19,7 +19,8 @@ func watchWrites(path string) (*fileWrites, error) {
 		return nil, os.NewSyscallError("inotify_init1", err)
 	}
 	events := os.NewFile(uintptr(fd), "inotify")
-	if _, err := syscall.InotifyAddWatch(fd, path, syscall.IN_MODIFY|syscall.IN_DELETE_SELF|syscall.IN_MOVE_SELF); err != nil {
+	const mask = syscall.IN_MODIFY | syscall.IN_DELETE_SELF | syscall.IN_MOVE_SELF
+	if _, err := syscall.InotifyAddWatch(fd, path, mask); err != nil {
 		events.Close()
 		return nil, &os.PathError{Op: "inotify_add_watch", Path: path, Err: err}
 	}

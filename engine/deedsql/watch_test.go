@@ -180,7 +180,7 @@ func (w *testWatch) commit(ctx context.Context, round int) error {
 		"COMMIT")
 	for _, s := range statements {
 		if s == "" { // what was written so far is told of now
-			time.Sleep(rand.N(20 * time.Millisecond))
+			pause(ctx, rand.N(20*time.Millisecond))
 			continue
 		}
 		if _, err := c.ExecContext(ctx, s); err != nil {
