@@ -108,8 +108,8 @@ func (in *Inbox) do(ctx context.Context, lease time.Duration, fn func(ctx contex
 	}
 	err := in.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if in.Dialect() == sqldb.DialectPostgres && lease > 0 {
-			_, err := tx.ExecContext(ctx, fmt.Sprintf("set local idle_in_transaction_session_timeout = %d", lease.Milliseconds()))
-			if err != nil {
+			limit := fmt.Sprintf("set local idle_in_transaction_session_timeout = %d", lease.Milliseconds())
+			if _, err := tx.ExecContext(ctx, limit); err != nil {
 				return fmt.Errorf("inbox: %w", err)
 			}
 		}

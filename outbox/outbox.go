@@ -99,8 +99,9 @@ func (o *Outbox) usable() error {
 }
 
 const (
-	insertRows = "insert into deed_outbox (topic, settings, event_type, event_key, event, data, not_before, changed) values "
-	insertRow  = "(?, ?, ?, ?, ?, ?, ?, ?)"
+	insertRows = "insert into deed_outbox (topic, settings, event_type, event_key, event, data, not_before, changed) " +
+		"values "
+	insertRow = "(?, ?, ?, ?, ?, ?, ?, ?)"
 	// insertMost is how many rows one statement inserts at most.
 	insertMost = 100
 )

@@ -228,8 +228,8 @@ func (r *relay) discover(ctx context.Context, t time.Time) error {
 // unless it has lost it: then it is stored again, or found to be behind a gap.
 func (r *relay) resendLast(ctx context.Context) error {
 	return r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'stamped', changed = 0 where state = 'sent' "+
-			"and turn in (select turn from (select max(turn) as turn from deed_outbox where state = 'sent' "+
+		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'stamped', changed = 0 "+
+			"where state = 'sent' and turn in (select turn from (select max(turn) as turn from deed_outbox where state = 'sent' "+
 			"group by topic, partition_no) as newest)"))
 		return err
 	})

@@ -157,8 +157,8 @@ func (r *relay) writeStamps(ctx context.Context, tx *sql.Tx, rows []newRow, now 
 		return nil, err
 	}
 	turn -= int64(len(rows))
-	update, err := tx.PrepareContext(ctx, rebind("update deed_outbox set state = 'stamped', changed = ?, partition_no = ?, "+
-		"producer = ?, seq = ?, turn = ? where id = ? and state = 'new'"))
+	update, err := tx.PrepareContext(ctx, rebind("update deed_outbox set state = 'stamped', changed = ?, "+
+		"partition_no = ?, producer = ?, seq = ?, turn = ? where id = ? and state = 'new'"))
 	if err != nil {
 		return nil, err
 	}

@@ -117,8 +117,8 @@ func (c *consuming) effect(ctx context.Context, tx *sql.Tx, e deed.Received[Fact
 	if c.db.Dialect() == sqldb.DialectMySQL {
 		upsert = `ON DUPLICATE KEY UPDATE last_kv = values(last_kv), events = events + 1, total = total + values(total)`
 	}
-	_, err := tx.ExecContext(ctx, c.db.Rebind("INSERT INTO ledger (event_key, last_kv, events, total) VALUES (?, ?, 1, ?) "+
-		upsert), f.Key, f.KV, f.Amount)
+	_, err := tx.ExecContext(ctx, c.db.Rebind("INSERT INTO ledger (event_key, last_kv, events, total) "+
+		"VALUES (?, ?, 1, ?) "+upsert), f.Key, f.KV, f.Amount)
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,8 @@ func TestFrozenInsideATransaction(t *testing.T) {
 	}
 	start := func(name string, args map[string]string) *Process {
 		p := spawn(t, Job{
-			Role: "teller", Name: name, Dir: s.dir, URL: s.url, Effects: effects, Lease: lease, Args: args, Load: Load{}.withDefaults(),
+			Role: "teller", Name: name, Dir: s.dir, URL: s.url, Effects: effects, Lease: lease, Args: args,
+			Load: Load{}.withDefaults(),
 		})
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
