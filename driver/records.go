@@ -3,7 +3,6 @@ package driver
 import (
 	"context"
 	"fmt"
-	"unicode/utf8"
 )
 
 // The bounds of a record.
@@ -14,7 +13,7 @@ const (
 
 // Record is a small document under a name.
 type Record struct {
-	Name string // any text but ""
+	Name string // any text but "", without zero bytes
 	// Version grows whenever the record is put, and never comes twice under a name, not
 	// even when it was deleted in between.
 	Version int64
@@ -44,8 +43,8 @@ type Records interface {
 // Check is ErrRefused for a record that no engine accepts.
 func (r *Record) Check() error {
 	switch {
-	case r.Name == "" || len(r.Name) > MaxRecordName || !utf8.ValidString(r.Name):
-		return fmt.Errorf("%w: %.40q is no name of a record (want text of 1 to %d bytes)", ErrRefused, r.Name, MaxRecordName)
+	case len(r.Name) > MaxRecordName || !isText(r.Name):
+		return fmt.Errorf("%w: %.40q is no name of a record (want text of 1 to %d bytes, none of them zero)", ErrRefused, r.Name, MaxRecordName)
 	case r.Version < 0:
 		return fmt.Errorf("%w: version %d (want 0 or more)", ErrRefused, r.Version)
 	case len(r.Data) > MaxRecordBytes:

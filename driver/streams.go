@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -46,7 +47,7 @@ type Streams interface {
 // StreamBatch is what is appended to one stream.
 type StreamBatch struct {
 	Topic    string
-	Key      string // whose stream it is; any text but ""
+	Key      string // whose stream it is; any text but "", without zero bytes
 	Version  int64  // that the stream is at, 0 when nothing was appended to it
 	Messages []Message
 }
@@ -61,8 +62,8 @@ type StreamPage struct {
 // Check is ErrRefused for a batch that no engine accepts.
 func (b *StreamBatch) Check() error {
 	switch {
-	case b.Key == "" || !utf8.ValidString(b.Key):
-		return fmt.Errorf("%w: %q is no key of a stream (want text)", ErrRefused, b.Key)
+	case !isText(b.Key):
+		return fmt.Errorf("%w: %q is no key of a stream (want text, without zero bytes)", ErrRefused, b.Key)
 	case b.Version < 0:
 		return fmt.Errorf("%w: version %d (want 0 or more)", ErrRefused, b.Version)
 	case len(b.Messages) == 0:
@@ -77,6 +78,11 @@ func (b *StreamBatch) Check() error {
 		}
 	}
 	return nil
+}
+
+// isText reports whether every engine can keep a name as it is.
+func isText(s string) bool {
+	return s != "" && utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
 }
 
 // ErrStreams is why Publish refuses batches for a topic of streams.

@@ -193,7 +193,7 @@ func checkRecordsListed(t T, e *Env) {
 	store, prefix := capability[driver.Records](e), e.recordName()
 	var names []string
 	for _, s := range []string{
-		"", "0", "/", "/a", "/a/b", "/A", "/a\x00", "/a%", "/a_", "/\u00e4", "/a\u0308", "/a'\"", "/{x}", "/:1",
+		"", "0", "/", "/a", "/a/b", "/A", "/a%", "/a_", "/\u00e4", "/a\u0308", "/a'\"", "/{x}", "/:1",
 		"/*", "/\U0010ffff",
 	} {
 		names = append(names, prefix+s)
@@ -235,6 +235,7 @@ func checkRecordRefused(t T, e *Env) {
 		"no name":          {Data: []byte("x")},
 		"a long name":      {Name: longest + "x"},
 		"no text":          {Name: prefix + "\xff"},
+		"a zero byte":      {Name: prefix + "\x00"},
 		"a version of -1":  {Name: prefix, Version: -1},
 		"too much of data": {Name: prefix, Data: make([]byte, driver.MaxRecordBytes+1)},
 	} {

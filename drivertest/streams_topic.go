@@ -92,8 +92,8 @@ func checkStreamTopic(t T, e *Env) {
 func checkStreamKeys(t T, e *Env) {
 	info := e.streamTopic(3)
 	keys := []string{
-		" ", "a", "A", "a ", "a:b", "a:b:c", "{a}", "a}b{c", "*", "?", "a\x00b", "\x00", "%", "_", "'; drop", "a\nb",
-		"\u00e4", "a\u0308", "\U0010ffff", "null", "0", "-1", "streams", "stream:a", strings.Repeat("long ", 400),
+		" ", "a", "A", "a ", "a:b", "a:b:c", "{a}", "a}b{c", "*", "?", "%", "_", "'; drop", "a\nb",
+		"\u00e4", "a\u0308", "\U0010ffff", "null", "0", "-1", "streams", "stream:a", strings.Repeat("long ", 200),
 	}
 	for i, key := range keys {
 		e.appended(info.Name, key, 0, fmt.Sprint(i))
@@ -104,7 +104,7 @@ func checkStreamKeys(t T, e *Env) {
 	for i, key := range keys {
 		e.wantStream(info.Name, key, fmt.Sprint(i), fmt.Sprint(i, " again"))
 	}
-	for _, key := range []string{"", "a\xff"} {
+	for _, key := range []string{"", "a\xff", "a\x00b"} {
 		_, err := e.appendAt(e.conn, info.Name, key, 0, "x")
 		e.wantErr(fmt.Sprintf("key %q", key), err, driver.ErrRefused)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -63,11 +64,19 @@ type dueEvent struct {
 // move gives the topic's events that are due their positions, in order of due time
 // and then of acceptance, up to a bound.
 func (t *tx) move(topic int64) error {
+	var name string
+	if err := t.row("SELECT name FROM deed_topic WHERE id = ?", []any{topic}, &name); errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("%w: the topic was deleted", driver.ErrRefused)
+	} else if err != nil {
+		return err
+	}
 	some, err := t.due(topic)
 	if err != nil || len(some) == 0 {
 		return err
 	}
-	last := some[len(some)-1]
+	if err := t.lock(duePartitions(name, some)...); err != nil {
+		return err
+	}
 	// What is of one partition is stored side by side.
 	slices.SortStableFunc(some, func(a, b dueEvent) int { return a.partition - b.partition })
 	for i := range some {
@@ -87,9 +96,27 @@ func (t *tx) move(topic int64) error {
 	}
 	t.stored += len(some)
 	t.published[topic] = true
-	_, err = t.exec("DELETE FROM deed_due WHERE topic_id = ? AND (due, accepted) <= (?, ?)",
-		topic, last.due, last.accepted)
-	return err
+	moved := make([]int64, len(some))
+	for i := range some {
+		moved[i] = some[i].accepted
+	}
+	for ids := range slices.Chunk(moved, idsAtOnce) {
+		query := "DELETE FROM deed_due WHERE accepted IN (" + places(idsAtOnce) + ")"
+		if _, err := t.exec(query, padded(ids)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// duePartitions returns the locks that moving events takes.
+func duePartitions(topic string, some []dueEvent) (locks []lock) {
+	for i := range some {
+		if l := partitionLock(topic, some[i].partition); !slices.Contains(locks, l) {
+			locks = append(locks, l)
+		}
+	}
+	return locks
 }
 
 // due reads the next events to move.

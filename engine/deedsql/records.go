@@ -58,11 +58,11 @@ func (c *Conn) PutRecord(ctx context.Context, r driver.Record) (version int64, e
 		data = []byte{} // which is not null
 	}
 	err = c.write(ctx, 0, func(t *tx) (err error) {
-		if err := t.recordAt(r.Name, r.Version); err != nil {
+		if version, err = t.recordAt(r.Name, r.Version); err != nil {
 			return err
 		}
-		// The row that has the name goes.
-		version, err = t.session.insert("INSERT OR REPLACE INTO deed_record (name, data) VALUES (?, ?)", r.Name, data)
+		_, err = t.exec("INSERT INTO deed_record (name, version, data) VALUES (?, ?, ?) "+
+			"ON CONFLICT (name) DO UPDATE SET version = excluded.version, data = excluded.data", r.Name, version, data)
 		return err
 	})
 	return version, c.fail(what, err)
@@ -71,24 +71,32 @@ func (c *Conn) PutRecord(ctx context.Context, r driver.Record) (version int64, e
 // DeleteRecord implements [driver.Records].
 func (c *Conn) DeleteRecord(ctx context.Context, name string, version int64) error {
 	err := c.write(ctx, 0, func(t *tx) error {
-		if err := t.recordAt(name, version); err != nil {
+		if _, err := t.recordAt(name, version); err != nil {
 			return err
 		}
-		_, err := t.exec("DELETE FROM deed_record WHERE version = ?", version)
+		_, err := t.exec("DELETE FROM deed_record WHERE name = ?", name)
 		return err
 	})
 	return c.fail(fmt.Sprintf("delete record %q", name), err)
 }
 
-// recordAt is a conflict unless the record is at a version.
-func (t *tx) recordAt(name string, version int64) error {
+// recordAt returns the next version of a record, or a conflict unless it is at the one
+// that was thought. From here on nobody else changes records: the counter's row is this
+// transaction's.
+func (t *tx) recordAt(name string, thought int64) (next int64, err error) {
+	if _, err := t.exec("UPDATE deed_counter SET last = last + 1 WHERE name = ?", "records"); err != nil {
+		return 0, err
+	}
+	if err := t.row("SELECT last FROM deed_counter WHERE name = ?", []any{"records"}, &next); err != nil {
+		return 0, err
+	}
 	var there int64
-	err := t.row("SELECT version FROM deed_record WHERE name = ?", []any{name}, &there)
+	err = t.row("SELECT version FROM deed_record WHERE name = ?", []any{name}, &there)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return err
+		return 0, err
 	}
-	if there != version {
-		return fmt.Errorf("it was thought to be at version %d: %w", version, &driver.ConflictError{Version: there})
+	if there != thought {
+		return 0, fmt.Errorf("it was thought to be at version %d: %w", thought, &driver.ConflictError{Version: there})
 	}
-	return nil
+	return next, nil
 }

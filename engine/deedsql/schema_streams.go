@@ -13,11 +13,16 @@ create table deed_stream (
 	primary key (topic_id, key, version)
 ) without rowid;
 
--- Small documents. Each time that one is put it is another row, so that no version
--- comes twice.
+-- Small documents, with versions that the counter gives: so none comes twice.
 create table deed_record (
-	version integer primary key autoincrement,
-	name    text    not null unique,
+	name    text    not null primary key,
+	version integer not null,
 	data    blob    not null
-);
+) without rowid;
+
+create table deed_counter (
+	name text    not null primary key,
+	last integer not null
+) without rowid;
+insert into deed_counter (name, last) values ('records', 0);
 `

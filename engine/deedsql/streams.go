@@ -37,9 +37,17 @@ func (t *tx) appendStream(b *driver.StreamBatch) (last string, err error) {
 		err = topic.holdsStreams()
 	}
 	if err == nil {
-		err = storable(b.Messages)
+		err = topic.storable(b.Messages, t.dialect.limits())
 	}
 	if err != nil {
+		return "", err
+	}
+	partition := driver.PartitionOf(b.Key, topic.settings.Partitions)
+	locks := []lock{partitionLock(b.Topic, partition), topicLock(b.Topic)}
+	if !topic.whole() {
+		locks = locks[:1]
+	}
+	if err := t.lock(locks...); err != nil {
 		return "", err
 	}
 	var version int64
@@ -51,7 +59,6 @@ func (t *tx) appendStream(b *driver.StreamBatch) (last string, err error) {
 	if version != b.Version && !seeded("version") {
 		return "", fmt.Errorf("it was thought to be at version %d: %w", b.Version, &driver.ConflictError{Version: version})
 	}
-	partition := driver.PartitionOf(b.Key, topic.settings.Partitions)
 	h, err := t.head(place{topic.id, partition})
 	if err != nil {
 		return "", err
@@ -79,13 +86,6 @@ func (c *Conn) ReadStream(_ context.Context, p driver.StreamPage) ([]driver.Deli
 	return ds, c.fail(fmt.Sprintf("read stream %q of %s", p.Key, p.Topic), err)
 }
 
-// selectStream finds each event by the run that holds its position.
-const selectStream = "SELECT s.position, r.stored_at, l.meta, l.data FROM deed_stream s " +
-	"CROSS JOIN deed_run r ON r.topic_id = s.topic_id AND r.partition = ?3 AND r.position = " +
-	"(SELECT max(position) FROM deed_run WHERE topic_id = s.topic_id AND partition = ?3 AND position <= s.position) " +
-	"CROSS JOIN deed_log l ON l.n = r.n + s.position - r.position " +
-	"WHERE s.topic_id = ?1 AND s.key = ?2 AND s.version > ?4 ORDER BY s.version LIMIT ?5 + 0"
-
 func (c *Conn) readStream(p driver.StreamPage) ([]driver.Delivery, error) {
 	t, err := c.partition(p.Topic, 0)
 	if err == nil {
@@ -95,12 +95,13 @@ func (c *Conn) readStream(p driver.StreamPage) ([]driver.Delivery, error) {
 		return nil, err
 	}
 	rows := rows{partition: driver.PartitionOf(p.Key, t.settings.Partitions)}
+	query, args := c.dialect.tables().stream(t.id, rows.partition, &p)
 	err = c.sessions.with(func(s *session) error {
 		var failed error
-		err := s.each(selectStream, func(row []sqldriver.Value) bool {
+		err := s.each(query, func(row []sqldriver.Value) bool {
 			failed = rows.add(row)
 			return failed == nil
-		}, t.id, p.Key, int64(rows.partition), p.After, int64(p.Limit))
+		}, args...)
 		if err = errors.Join(err, failed); err != nil {
 			return err
 		}
