@@ -44,7 +44,8 @@ type Records interface {
 func (r *Record) Check() error {
 	switch {
 	case len(r.Name) > MaxRecordName || !isText(r.Name):
-		return fmt.Errorf("%w: %.40q is no name of a record (want text of 1 to %d bytes, none of them zero)", ErrRefused, r.Name, MaxRecordName)
+		return fmt.Errorf("%w: %.40q is no name of a record (want text of 1 to %d bytes, none of them zero)",
+			ErrRefused, r.Name, MaxRecordName)
 	case r.Version < 0:
 		return fmt.Errorf("%w: version %d (want 0 or more)", ErrRefused, r.Version)
 	case len(r.Data) > MaxRecordBytes:
