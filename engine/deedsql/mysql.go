@@ -29,28 +29,41 @@ type mysqlDialect struct {
 // mysqlConnector sets up each connection.
 type mysqlConnector struct {
 	sqldriver.Connector
-	readOnly bool
+	setup []string
 }
 
-// Connect implements [sqldriver.Connector]. Under READ COMMITTED each statement sees
-// what was committed before it, and no gap between rows is locked.
+// Connect implements [sqldriver.Connector].
 func (c mysqlConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	access := "READ WRITE"
-	if c.readOnly {
-		access = "READ ONLY"
-	}
-	setup := "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, " + access
-	if _, err := conn.(sqldriver.ExecerContext).ExecContext(ctx, setup, nil); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	for _, statement := range c.setup {
+		if _, err := conn.(sqldriver.ExecerContext).ExecContext(ctx, statement, nil); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
 	}
 	return conn, nil
 }
 
+// setupMySQL returns what each connection begins with. Under READ COMMITTED a statement
+// sees what was committed before it, and no gap between rows is locked. A process that is
+// stopped within a transaction holds up the others no longer than MariaDB allows here;
+// MySQL has no such bound.
+func setupMySQL(mariaDB, readOnly bool) []string {
+	access := "READ WRITE"
+	if readOnly {
+		access = "READ ONLY"
+	}
+	setup := []string{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, " + access}
+	if mariaDB {
+		setup = append(setup, fmt.Sprintf("SET SESSION idle_transaction_timeout = %d", mysqlStall))
+	}
+	return setup
+}
+
 const (
+	mysqlStall    = 10              // seconds that a transaction may do nothing
 	mysqlIdle     = 8               // connections that are kept
 	mysqlIdleTime = 5 * time.Minute // for so long, below the servers' own limits
 )
@@ -78,13 +91,14 @@ func (d *mysqlDialect) open(ctx context.Context, s mysqlSettings, opts *Options)
 	if err != nil {
 		return fmt.Errorf("%w: url: %w", driver.ErrRefused, err)
 	}
-	d.db = sql.OpenDB(mysqlConnector{connector, opts.ReadOnly})
+	mariaDB, err := d.examine(ctx, connector)
+	if err != nil {
+		return err
+	}
+	d.db = sql.OpenDB(mysqlConnector{connector, setupMySQL(mariaDB, opts.ReadOnly)})
 	d.db.SetMaxIdleConns(mysqlIdle)
 	d.db.SetConnMaxIdleTime(mysqlIdleTime)
 	d.db.SetMaxOpenConns(s.conns)
-	if err := d.examine(ctx); err != nil {
-		return err
-	}
 	if opts.NoCreate || opts.ReadOnly {
 		var n int
 		err := d.db.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.tables "+

@@ -2,6 +2,8 @@ package deedsql
 
 import (
 	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
 	"fmt"
 	"strings"
 
@@ -24,21 +26,25 @@ type mysqlServer struct {
 const mysqlNow = "CAST(unix_timestamp(now(6)) * 1000000 AS SIGNED)"
 
 // examine asks the server for its settings and refuses those that deed cannot live with.
-func (d *mysqlDialect) examine(ctx context.Context) error {
+func (d *mysqlDialect) examine(ctx context.Context, c sqldriver.Connector) (mariaDB bool, err error) {
+	db := sql.OpenDB(c)
+	defer db.Close()
 	var s mysqlServer
-	err := d.db.QueryRowContext(ctx, "SELECT version(), @@innodb_flush_log_at_trx_commit, @@innodb_flush_method, "+
+	err = db.QueryRowContext(ctx, "SELECT version(), @@innodb_flush_log_at_trx_commit, @@innodb_flush_method, "+
 		"@@log_bin, @@sync_binlog, @@binlog_format, @@max_allowed_packet, "+mysqlNow).
 		Scan(&s.version, &s.flush, &s.method, &s.binlog, &s.syncBinlog, &s.format, &s.packet, &s.clock)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := s.refuse(); err != nil {
-		return fmt.Errorf("%w: %s: %w", driver.ErrRefused, d.where, err)
+		return false, fmt.Errorf("%w: %s: %w", driver.ErrRefused, d.where, err)
 	}
 	d.clock.set(s.clock)
 	d.promise = s.promise()
-	return nil
+	return s.mariaDB(), nil
 }
+
+func (s *mysqlServer) mariaDB() bool { return strings.Contains(s.version, "MariaDB") }
 
 // The oldest servers that have what deed needs: SKIP LOCKED, and defaults of blobs.
 const (
@@ -52,7 +58,7 @@ func (s *mysqlServer) refuse() error {
 		return fmt.Errorf("cannot read its version, %q", s.version)
 	}
 	oldest, name := oldestMySQL, "MySQL 8.0.13"
-	if strings.Contains(s.version, "MariaDB") {
+	if s.mariaDB() {
 		oldest, name = oldestMariaDB, "MariaDB 10.6"
 	}
 	if major*10000+minor*100+patch < oldest {

@@ -33,7 +33,7 @@ const (
 	mysqlPort    = "3306"
 	mysqlDial    = 5 * time.Second  // how long a connection may take
 	mysqlAnswer  = 30 * time.Second // how long an answer may take; longer than any lock is waited for
-	mysqlLockFor = 10               // seconds that a statement waits for a lock, before its transaction runs again
+	mysqlLockFor = 5                // seconds that a statement waits for a lock, before its transaction runs again
 )
 
 // parseMySQL reads a URL. An error never repeats it, for it may hold a password.
