@@ -41,7 +41,8 @@ func IsFull(err error) bool {
 	case mysqlDiskFull, mysqlTableFull:
 		return true
 	}
-	return primaryCode(err) == sqlite3.SQLITE_FULL || PostgresState(err) == pgFull || mentions(err, "database or disk is full")
+	return primaryCode(err) == sqlite3.SQLITE_FULL || PostgresState(err) == pgFull ||
+		mentions(err, "database or disk is full")
 }
 
 // IsReadOnly reports whether err says that the database cannot be written.

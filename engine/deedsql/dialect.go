@@ -35,6 +35,7 @@ type dialect interface {
 	// returns the session to run it in with what is known at that point. End gives back
 	// both after the commit or rollback.
 	begin(ctx context.Context, n *needs, before *known) (*session, *known, error)
+	commit(s *session) error
 	end(s *session, failed bool)
 	// try takes one more right if nobody holds it, and never waits.
 	try(t *tx, l lock) (bool, error)
@@ -55,9 +56,10 @@ type dialect interface {
 
 // limits are bytes; 0 is none.
 type limits struct {
-	data int // of an event
-	key  int // of an event
-	name int // an event's id, and its source, on a topic with an id window
+	zero bool // text has no zero bytes
+	data int  // of an event
+	key  int  // of an event
+	name int  // an event's id, and its source, on a topic with an id window
 }
 
 // scope is what an error of a job says about the other jobs of its transaction.

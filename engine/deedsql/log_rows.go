@@ -139,8 +139,8 @@ func (*rowTables) cut(t *tx, at place, upTo int64) error {
 
 // drop implements [tables].
 func (*rowTables) drop(t *tx, topic int64, limit int) (removed int64, err error) {
-	return t.exec("DELETE FROM deed_log WHERE (topic_id, partition, position) IN "+
-		"(SELECT topic_id, partition, position FROM deed_log WHERE topic_id = ? LIMIT ?)", topic, limit)
+	return t.exec("DELETE FROM deed_log WHERE ctid = ANY (ARRAY (SELECT ctid FROM deed_log WHERE topic_id = ? LIMIT ?))",
+		topic, limit)
 }
 
 // addHeads implements [tables].
@@ -175,12 +175,28 @@ func (h *head) scanned() *head {
 	return h
 }
 
-// head implements [tables].
+// head implements [tables]. Who asks for one partition whose lock he does not hold asks
+// for all of them in turn.
 func (*rowTables) head(t *tx, at place) (*head, error) {
-	h := &head{}
-	err := t.row("SELECT "+headColumns+" FROM deed_partition p"+headLast+"WHERE p.topic_id = ? AND p.partition = ?",
-		[]any{at.topic, at.partition}, h.dest()...)
-	return h.scanned(), err
+	var found *head
+	err := t.each("SELECT p.partition, "+headColumns+" FROM deed_partition p"+headLast+"WHERE p.topic_id = ?",
+		[]any{at.topic}, func(rows *sql.Rows) error {
+			h, other := &head{}, place{topic: at.topic}
+			if err := rows.Scan(append([]any{&other.partition}, h.dest()...)...); err != nil {
+				return err
+			}
+			if t.known.heads[other] == nil { // else it is known from when its lock was taken
+				t.known.heads[other] = h.scanned()
+			}
+			if other == at {
+				found = t.known.heads[other]
+			}
+			return nil
+		})
+	if err == nil && found == nil {
+		err = sql.ErrNoRows
+	}
+	return found, err
 }
 
 // writeHeads implements [tables]. The end is in the log; of the rest it writes how much
@@ -195,7 +211,7 @@ func (*rowTables) writeHeads(t *tx) error {
 		if h.dirty = false; now == h.was {
 			continue
 		}
-		_, err := t.exec("UPDATE deed_partition SET removed = ?, removed_bytes = removed_bytes + ?, "+
+		_, err := t.exec("UPDATE deed_partition SET removed = greatest(removed, ?), removed_bytes = removed_bytes + ?, "+
 			"scheduled = scheduled + ?, due_bytes = due_bytes + ? WHERE topic_id = ? AND partition = ?",
 			now.removed, now.gone-h.was.gone, now.scheduled-h.was.scheduled, now.dueBytes-h.was.dueBytes,
 			at.topic, at.partition)

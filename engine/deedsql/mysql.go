@@ -99,18 +99,33 @@ func (d *mysqlDialect) open(ctx context.Context, s mysqlSettings, opts *Options)
 	d.db.SetMaxIdleConns(mysqlIdle)
 	d.db.SetConnMaxIdleTime(mysqlIdleTime)
 	d.db.SetMaxOpenConns(s.conns)
-	if opts.NoCreate || opts.ReadOnly {
-		var n int
-		err := d.db.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.tables "+
-			"WHERE table_schema = database() AND table_name = 'deed_topic'").Scan(&n)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("%w: the database has no topics of deed (publish an event to create one)", driver.ErrNotFound)
+	if s.ddl && !opts.NoCreate && !opts.ReadOnly {
+		err := sqldb.MySQL(d.db).Migrate(ctx, component, mysqlMigrations)
+		if mysqlDenied(err) {
+			err = fmt.Errorf("%w (who may make tables runs: %s)", err, mysqlCommand)
 		}
-		if err != nil || opts.ReadOnly {
-			return err
-		}
+		return err
 	}
-	return sqldb.MySQL(d.db).Migrate(ctx, component, mysqlMigrations)
+	return d.checkTables(ctx)
+}
+
+// mysqlCommand makes the tables by hand.
+const mysqlCommand = "deed migrations print mysql://… | mysql …"
+
+// checkTables refuses tables that are missing or of another version.
+func (d *mysqlDialect) checkTables(ctx context.Context) error {
+	v, err := sqldb.MySQL(d.db).Version(ctx, component)
+	switch want := len(mysqlMigrations); {
+	case sqldb.IsNoTable(err) || err == nil && v == 0:
+		return fmt.Errorf("%w: %s has no tables of deed (make them: %s)", driver.ErrNotFound, d.where, mysqlCommand)
+	case err != nil:
+		return err
+	case v < want:
+		return fmt.Errorf("the tables have version %d, this program needs %d (bring them up to date: %s)", v, want, mysqlCommand)
+	case v > want:
+		return fmt.Errorf("the tables have version %d, this program knows up to %d (run a newer program)", v, want)
+	}
+	return nil
 }
 
 // sql implements [dialect].
@@ -146,6 +161,11 @@ func (d *mysqlDialect) features() driver.Features { return d.promise }
 func (d *mysqlDialect) now() time.Time { return d.clock.now() }
 
 // close implements [dialect].
+func (d *mysqlDialect) commit(s *session) error {
+	_, err := s.exec("COMMIT")
+	return err
+}
+
 func (d *mysqlDialect) close() error { return d.db.Close() }
 
 // clock is the server's, as of the last time that it said it.

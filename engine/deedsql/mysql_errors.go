@@ -72,7 +72,7 @@ func (d *mysqlDialect) explain(err error) (error, scope) {
 	case errNoDatabase:
 		return with(driver.ErrNotFound, "there is no such database (CREATE DATABASE it first)"), allJobs
 	case errDenied, errTableDenied, errSpecificAccess:
-		return with(driver.ErrRefused, "the user lacks a right (GRANT it, or make the tables by hand)"), allJobs
+		return with(driver.ErrRefused, "the user lacks a right (the guide has those that deed needs)"), allJobs
 	case errNoTable:
 		return with(driver.ErrNotFound, "the tables are not there (make them, or let deed make them)"), allJobs
 	case errTooManyConns:
@@ -83,6 +83,12 @@ func (d *mysqlDialect) explain(err error) (error, scope) {
 		return with(driver.ErrNotStored, "the server's storage failed"), allJobs
 	}
 	return fmt.Errorf("%s: %w", d.where, err), oneJob
+}
+
+// mysqlDenied reports whether a user lacks a right.
+func mysqlDenied(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) && (e.Number == errDenied || e.Number == errTableDenied || e.Number == errSpecificAccess)
 }
 
 // explainConn explains what is no answer of the server.

@@ -25,14 +25,20 @@ type mysqlServer struct {
 // mysqlNow is the server's time in microseconds since 1970.
 const mysqlNow = "CAST(unix_timestamp(now(6)) * 1000000 AS SIGNED)"
 
+// askMySQL asks a server for its settings.
+func askMySQL(ctx context.Context, db *sql.DB) (*mysqlServer, error) {
+	s := &mysqlServer{}
+	err := db.QueryRowContext(ctx, "SELECT version(), @@innodb_flush_log_at_trx_commit, @@innodb_flush_method, "+
+		"@@log_bin, @@sync_binlog, @@binlog_format, @@max_allowed_packet, "+mysqlNow).
+		Scan(&s.version, &s.flush, &s.method, &s.binlog, &s.syncBinlog, &s.format, &s.packet, &s.clock)
+	return s, err
+}
+
 // examine asks the server for its settings and refuses those that deed cannot live with.
 func (d *mysqlDialect) examine(ctx context.Context, c sqldriver.Connector) (mariaDB bool, err error) {
 	db := sql.OpenDB(c)
 	defer db.Close()
-	var s mysqlServer
-	err = db.QueryRowContext(ctx, "SELECT version(), @@innodb_flush_log_at_trx_commit, @@innodb_flush_method, "+
-		"@@log_bin, @@sync_binlog, @@binlog_format, @@max_allowed_packet, "+mysqlNow).
-		Scan(&s.version, &s.flush, &s.method, &s.binlog, &s.syncBinlog, &s.format, &s.packet, &s.clock)
+	s, err := askMySQL(ctx, db)
 	if err != nil {
 		return false, err
 	}
@@ -72,7 +78,7 @@ func (s *mysqlServer) refuse() error {
 
 // promise says what events survive, by the server's settings.
 func (s *mysqlServer) promise() driver.Features {
-	f := mysqlPromise()
+	f := MySQLPromise()
 	// A statement is sent with its values in it, where a byte may take two.
 	f.MaxEventBytes = max(s.packet/2-mysqlOverhead, 0)
 	if f.MaxEventBytes > mysqlBytes {
@@ -101,8 +107,8 @@ const (
 	mysqlOverhead = 64 << 10 // what else a statement with an event may hold
 )
 
-// mysqlPromise is what a server with MySQL's own settings promises.
-func mysqlPromise() driver.Features {
+// MySQLPromise is what the engine promises on a server that is set up to keep the most.
+func MySQLPromise() driver.Features {
 	return driver.Features{
 		Engine:     "mysql",
 		Durability: driver.Power,

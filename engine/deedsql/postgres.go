@@ -39,6 +39,7 @@ type postgresDialect struct {
 	rows    *rowTables
 	texts   sync.Map // queries as the database has them, by ours
 	offset  atomic.Int64
+	looks   time.Duration // how often it looks for commits beside being told
 	served  driver.Features
 
 	tell    driverkit.Signal // something was committed
@@ -116,6 +117,7 @@ func openPostgres(ctx context.Context, text string, opts *Options) (*postgresDia
 	d := &postgresDialect{
 		where: fmt.Sprintf("%s:%d/%s", p.config.Host, p.config.Port, p.config.Database), schema: p.schema, pooler: p.pooler,
 		config: p.config, me: driverkit.MemberName(), rows: newRowTables(),
+		looks: postgresLook,
 	}
 	d.db = stdlib.OpenDB(*p.config)
 	d.db.SetMaxOpenConns(postgresConns)
@@ -209,15 +211,8 @@ func (d *postgresDialect) examine(ctx context.Context) error {
 	if version < postgresOldest {
 		return fmt.Errorf("%w: the server has version %d, deed needs Postgres 13", driver.ErrRefused, version/10000)
 	}
-	d.served = driver.Features{
-		Engine: "postgres", Durability: driver.Power,
-		KeyOrder: true, Groups: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
-		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true,
-		MultiProcess:  true,
-		MaxEventBytes: maxData,
-	}
-	switch { // the weakest last
-	case pages == "off":
+	d.served = PostgresPromise()
+	if pages == "off" { // the weakest comes last
 		d.served.Durability, d.served.Setting = driver.Process, "full_page_writes = on"
 	}
 	if fsync == "off" {
@@ -227,6 +222,18 @@ func (d *postgresDialect) examine(ctx context.Context) error {
 		d.served.Durability, d.served.Setting = driver.Memory, "synchronous_commit = on"
 	}
 	return nil
+}
+
+// PostgresPromise is what the engine promises on a server that is set up to keep the
+// most.
+func PostgresPromise() driver.Features {
+	return driver.Features{
+		Engine: "postgres", Durability: driver.Power,
+		KeyOrder: true, Groups: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
+		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true,
+		MultiProcess:  true,
+		MaxEventBytes: maxData,
+	}
 }
 
 func (d *postgresDialect) features() driver.Features { return d.served }
@@ -247,7 +254,9 @@ func (d *postgresDialect) sql(query string) string {
 // prepares is not so: pgx does.
 func (d *postgresDialect) lends() bool { return false }
 
-func (d *postgresDialect) limits() limits { return limits{data: maxData} }
+func (d *postgresDialect) limits() limits {
+	return limits{data: maxData, key: 2000, name: 1200, zero: true}
+}
 
 func (d *postgresDialect) prepares() bool { return false }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/sqldb"
 )
 
@@ -48,6 +49,20 @@ func (d *postgresDialect) begin(ctx context.Context, n *needs, before *known) (*
 		return nil, nil, err
 	}
 	return newSession(conn, d), k, nil
+}
+
+// commit looks at the answer: a transaction in which a statement has failed ends with
+// ROLLBACK, which is no error to the server.
+func (d *postgresDialect) commit(s *session) error {
+	ctx, cancel := callContext()
+	defer cancel()
+	return s.conn.Raw(func(c any) error {
+		tag, err := c.(*stdlib.Conn).Conn().Exec(ctx, "COMMIT")
+		if err == nil && tag.String() != "COMMIT" {
+			err = fmt.Errorf("%w: the server answered %s to COMMIT", driver.ErrNotStored, tag)
+		}
+		return err
+	})
 }
 
 func (d *postgresDialect) end(s *session, failed bool) {

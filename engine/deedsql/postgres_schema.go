@@ -238,9 +238,3 @@ create table deed_mark (
 	primary key (group_id, partition, position)
 );
 `
-
-// PostgresMigrations returns the tables in a schema as a script for psql. An engine that
-// finds them creates nothing. Schema "" stands for what search_path says.
-func PostgresMigrations(schema string) string {
-	return sqldb.PostgresScript(component, postgresMigrations, schema)
-}

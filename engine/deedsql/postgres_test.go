@@ -10,6 +10,7 @@ import (
 )
 
 func TestPostgresConformance(t *testing.T) {
+	t.Parallel()
 	url := pgtest.Open(t)
 	drivertest.Test(t, drivertest.Harness{
 		Open:   func(ctx context.Context) (driver.Conn, error) { return Open(ctx, url, nil) },
@@ -20,6 +21,7 @@ func TestPostgresConformance(t *testing.T) {
 // TestPostgresPooler runs the conformance through pgbouncer, which lends connections for
 // a transaction: nothing may be left on one.
 func TestPostgresPooler(t *testing.T) {
+	t.Parallel()
 	s := pgtest.Start(t)
 	url := pgtest.StartPooler(t, s, "default_pool_size = 8").URL(s.Database(t)) + "&pooler=transaction"
 	drivertest.Test(t, drivertest.Harness{

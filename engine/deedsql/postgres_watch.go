@@ -78,7 +78,7 @@ func (d *postgresDialect) watch(ctx context.Context, changed func()) error {
 	}
 	changed() // what came before it listened
 	for last := ""; ctx.Err() == nil; {
-		n, err := listen(ctx, c, postgresLook)
+		n, err := listen(ctx, c, d.looks)
 		switch {
 		case ctx.Err() != nil:
 			return nil

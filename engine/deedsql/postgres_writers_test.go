@@ -200,6 +200,7 @@ func writeAndRollBack(t *testing.T, c *Conn, writer, rounds, partitions int) (ac
 // same database and holds a snapshot: events flow all the same, and so does everything
 // that groups do.
 func TestUsersLongTransaction(t *testing.T) {
+	t.Parallel()
 	c := openURL(t, pgtest.Open(t))
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 2})
 	if _, err := c.db.Exec("CREATE TABLE users_own (n int)"); err != nil {

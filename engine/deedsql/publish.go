@@ -3,6 +3,7 @@ package deedsql
 import (
 	"context"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/deedgo/deed/driver"
@@ -154,8 +155,15 @@ func (t *topic) accepts(b *driver.Batch, most limits) error {
 	return nil
 }
 
-// check refuses a message that is too large.
+// check refuses a message that is too large, or has text that cannot be stored.
 func (l limits) check(m *driver.Message, window bool) error {
+	if l.zero {
+		for _, text := range [...]string{m.ID, m.Key, m.Source, m.Type} {
+			if strings.IndexByte(text, 0) >= 0 {
+				return fmt.Errorf("%w: event %.100q has a zero byte in its id, key, source or type", driver.ErrRefused, m.ID)
+			}
+		}
+	}
 	name := l.name
 	if !window {
 		name = 0

@@ -9,8 +9,15 @@ import (
 
 // onServers runs a test on an empty database of each kind of server.
 func onServers(t *testing.T, test func(t *testing.T, url string)) {
-	t.Run("postgres", func(t *testing.T) { test(t, pgtest.Open(t)) })
-	t.Run("mysql", func(t *testing.T) { test(t, mariatest.Open(t)) })
+	t.Parallel()
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, pgtest.Open(t))
+	})
+	t.Run("mysql", func(t *testing.T) {
+		t.Parallel()
+		test(t, mariatest.Open(t))
+	})
 }
 
 // server is one that a test kills.
@@ -21,11 +28,14 @@ type server interface {
 
 // onKilled is onServers for a test that kills them.
 func onKilled(t *testing.T, test func(t *testing.T, s server, url string)) {
+	t.Parallel()
 	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
 		s := pgtest.Start(t)
 		test(t, s, s.URL(s.Database(t)))
 	})
 	t.Run("mysql", func(t *testing.T) {
+		t.Parallel()
 		s := mariatest.Start(t)
 		test(t, s, s.URL(s.Database(t)))
 	})

@@ -105,7 +105,8 @@ func (t *tx) park(group int64, partition int, at int64, p *driver.Parked) error 
 		}
 	}
 	_, err := t.exec(parkQuery, group, partition, at, p.Run, p.Key, string(state), p.Aside, due, p.Attempts, p.Crashes,
-		p.Reason, p.Error, p.Stack, nanos(p.Failed), p.Replay, nanos(p.Stored), p.Message.ID, p.Source, p.Type, p.Version,
+		storable(p.Reason), storable(p.Error), storable(p.Stack), nanos(p.Failed), p.Replay,
+		nanos(p.Stored), p.Message.ID, p.Source, p.Type, p.Version,
 		timeValue(p.Time), attributesValue(&p.Message), p.Data)
 	return err
 }

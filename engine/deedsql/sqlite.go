@@ -316,6 +316,11 @@ func (d *sqliteDialect) features() driver.Features {
 	}
 }
 
+func (d *sqliteDialect) commit(s *session) error {
+	_, err := s.exec("COMMIT")
+	return err
+}
+
 func (d *sqliteDialect) close() error {
 	var err error
 	if d.writes != nil {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -41,6 +42,11 @@ func listValue(list []string) string {
 		b = appendJSON(b, s)
 	}
 	return string(append(b, ']'))
+}
+
+// storable replaces in a text that a program made what some database does not store.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 const nanosPerSecond = int64(time.Second)

@@ -283,7 +283,7 @@ func (w *writer) attempt(jobs []*job, n *needs, tries int) (again []*job, err er
 		return w.spoiled(jobs, bad, err, n, tries)
 	}
 	w.running.Unlock() // no job runs any more, and the disk may take its time
-	_, err = w.session.exec("COMMIT")
+	err = w.dialect.commit(w.session)
 	w.running.Lock()
 	if err != nil {
 		w.rollback()
