@@ -160,12 +160,13 @@ func (d *mysqlDialect) features() driver.Features { return d.promise }
 // now implements [dialect].
 func (d *mysqlDialect) now() time.Time { return d.clock.now() }
 
-// close implements [dialect].
+// commit implements [dialect].
 func (d *mysqlDialect) commit(s *session) error {
 	_, err := s.exec("COMMIT")
 	return err
 }
 
+// close implements [dialect].
 func (d *mysqlDialect) close() error { return d.db.Close() }
 
 // clock is the server's, as of the last time that it said it.

@@ -62,7 +62,7 @@ func (d *mysqlDialect) explain(err error) (error, scope) {
 	case errDiskFull, errTableFull, errWriteFile:
 		return with(driver.ErrNotStored, "the disk is full (free some space, then go on)"), allJobs
 	case errOption, errReadOnlyTx, errReadOnlyMode, errReadOnlyDB:
-		return with(driver.ErrRefused, "the server is read-only (name the one that may be written)"), allJobs
+		return with(driver.ErrNotStored, "the server is read-only (name the one that may be written)"), allJobs
 	case errPacket:
 		return with(driver.ErrRefused, "too large (raise max_allowed_packet)"), oneJob
 	case errTooLong:
