@@ -97,7 +97,7 @@ func parsePostgres(text string) (p postgresURL, err error) {
 		p.config.RuntimeParams["application_name"] = "deed"
 	}
 	if p.config.ConnectTimeout == 0 {
-		p.config.ConnectTimeout = postgresStall
+		p.config.ConnectTimeout = postgresConnect
 	}
 	if p.pooler { // the next statement may go to another server process, which has not prepared it
 		p.config.DefaultQueryExecMode = pgx.QueryExecModeExec
