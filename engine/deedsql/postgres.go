@@ -24,8 +24,9 @@ const (
 	postgresConns = 16 // at most, of a Conn, beside the one that listens
 	// postgresStall is how long a transaction may do nothing before the server ends it: a
 	// process that is stopped within one holds up the others for no longer.
-	postgresStall  = 10 * time.Second
-	postgresOldest = 130000 // as server_version_num
+	postgresStall   = 5 * time.Second
+	postgresConnect = 10 * time.Second // that a connection may take
+	postgresOldest  = 130000           // as server_version_num
 )
 
 // postgresDialect is one Postgres database.
