@@ -11,8 +11,11 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib"
+
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/sqldb"
 )
 
@@ -31,6 +34,7 @@ var (
 // fixture is a service with a database and a bus.
 type fixture struct {
 	t    *testing.T
+	url  string // of a Postgres database, "" for the file
 	path string
 	db   *sqldb.DB
 	bus  *deed.Bus
@@ -39,10 +43,14 @@ type fixture struct {
 func setup(t *testing.T) *fixture {
 	t.Helper()
 	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "service.db")}
+	number := "integer primary key autoincrement"
+	if server != nil {
+		f.url, number = server.URL(server.Database(t)), "serial primary key"
+	}
 	f.db = f.open()
 	for _, q := range []string{
 		"create table balance (account text primary key, amount integer not null)",
-		"create table applied (n integer primary key autoincrement, account text, amount integer)", // shows duplicates
+		"create table applied (n " + number + ", account text, amount integer)", // shows duplicates
 	} {
 		if _, err := f.db.SQL().Exec(q); err != nil {
 			t.Fatal(err)
@@ -52,8 +60,33 @@ func setup(t *testing.T) *fixture {
 	return f
 }
 
+// server is what the tests run on when it is Postgres.
+var server *pgtest.Server
+
+// TestOnPostgres runs the tests of what the inbox keeps again, on Postgres.
+func TestOnPostgres(t *testing.T) {
+	server = pgtest.Start(t)
+	defer func() { server = nil }()
+	for name, test := range map[string]func(*testing.T){
+		"one transaction": TestEffectRowAndOutboxAreOneTransaction, "redelivery": TestRedeliveryIsSkipped,
+		"groups": TestGroupsAreSeparate, "duplicates": TestConcurrentDuplicates, "zombie": TestZombieCannotCommit,
+		"replay": TestReplayIsARunOfItsOwn, "batch": TestBatch, "failed keys": TestBatchRunsAgainWithoutFailedKeys,
+		"any": TestOnAny, "rejected": TestRejectedLeavesNothingBehind, "old rows": TestOldRowsAreRemoved,
+	} {
+		t.Run(name, test)
+	}
+}
+
 func (f *fixture) open() *sqldb.DB {
 	f.t.Helper()
+	if f.url != "" {
+		db, err := sql.Open("pgx", f.url)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		f.t.Cleanup(func() { db.Close() })
+		return sqldb.Postgres(db)
+	}
 	db, err := sqldb.OpenSQLite(f.path, nil)
 	if err != nil {
 		f.t.Fatal(err)
@@ -97,12 +130,12 @@ func (f *fixture) run(bus *deed.Bus, runners ...deed.Runner) (stop func()) {
 
 // book is a handler's effect, not idempotent on purpose.
 func book(ctx context.Context, tx *sql.Tx, p payment) error {
-	_, err := tx.ExecContext(ctx, "insert into balance (account, amount) values (?, ?) "+
-		"on conflict (account) do update set amount = amount + excluded.amount", p.Account, p.Amount)
+	_, err := tx.ExecContext(ctx, "insert into balance (account, amount) values ($1, $2) "+
+		"on conflict (account) do update set amount = balance.amount + excluded.amount", p.Account, p.Amount)
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "insert into applied (account, amount) values (?, ?)", p.Account, p.Amount)
+	_, err = tx.ExecContext(ctx, "insert into applied (account, amount) values ($1, $2)", p.Account, p.Amount)
 	return err
 }
 

@@ -72,13 +72,21 @@ func (in *Inbox) prepare(ctx context.Context) error {
 	}
 	err := in.Check(ctx)
 	if err == nil {
-		err = in.Migrate(ctx, component, migrations)
+		err = in.migrate(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("inbox: %w", err)
 	}
 	in.ready = true
 	return nil
+}
+
+func (in *Inbox) migrate(ctx context.Context) error {
+	ms, ok := migrations[in.Dialect()]
+	if !ok {
+		return fmt.Errorf("it does not work on %s yet: %w", in.Dialect(), errors.ErrUnsupported)
+	}
+	return in.Migrate(ctx, component, ms)
 }
 
 // receipt identifies what is to happen once.

@@ -288,7 +288,7 @@ func TestOldRowsAreRemoved(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 450 { // more than two batches, old
-		_, err := f.db.SQL().Exec("insert into deed_inbox values ('books', '/payments', ?, 0, 'payments', 1)",
+		_, err := f.db.SQL().Exec("insert into deed_inbox values ('books', '/payments', $1, 0, 'payments', 1)",
 			fmt.Sprint("old", i))
 		if err != nil {
 			t.Fatal(err)

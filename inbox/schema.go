@@ -5,7 +5,8 @@ import "github.com/deedgo/deed/sqldb"
 const component = "inbox"
 
 // Handled is in milliseconds since 1970. Run is 0 but for replays.
-var migrations = []sqldb.Migration{{Name: "create deed_inbox", SQL: `
+var migrations = map[sqldb.Dialect][]sqldb.Migration{
+	sqldb.DialectSQLite: {{Name: "create deed_inbox", SQL: `
 create table deed_inbox (
 	group_name text not null,
 	source     text not null,
@@ -15,7 +16,19 @@ create table deed_inbox (
 	handled    integer not null,
 	primary key (group_name, source, id, run)
 ) without rowid;
-create index deed_inbox_handled on deed_inbox (handled)`}}
+create index deed_inbox_handled on deed_inbox (handled)`}},
+	sqldb.DialectPostgres: {{Name: "create deed_inbox", SQL: `
+create table deed_inbox (
+	group_name text collate "C" not null,
+	source     text collate "C" not null,
+	id         text collate "C" not null,
+	run        integer not null,
+	topic      text not null,
+	handled    bigint not null,
+	primary key (group_name, source, id, run)
+);
+create index on deed_inbox (handled)`}},
+}
 
-// Script returns the SQL that creates the inbox's table in SQLite.
-func Script() string { return sqldb.Script(component, migrations) }
+// Script returns the SQL that creates the inbox's table.
+func Script(d sqldb.Dialect) string { return sqldb.ScriptFor(d, component, migrations[d]) }

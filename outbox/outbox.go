@@ -79,7 +79,7 @@ func (o *Outbox) prepare(ctx context.Context) error {
 		err = o.db.Check(ctx)
 	}
 	if err == nil {
-		err = o.db.Migrate(ctx, component, migrations)
+		err = o.migrate(ctx)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -94,6 +94,14 @@ func (o *Outbox) usable() error {
 		return fmt.Errorf("outbox: not usable since New: %w", o.setup)
 	}
 	return nil
+}
+
+func (o *Outbox) migrate(ctx context.Context) error {
+	ms, ok := migrations[o.db.Dialect()]
+	if !ok {
+		return fmt.Errorf("it does not work on %s yet: %w", o.db.Dialect(), errors.ErrUnsupported)
+	}
+	return o.db.Migrate(ctx, component, ms)
 }
 
 const insertRow = `insert into deed_outbox (topic, settings, type, key, event, data, not_before, changed)

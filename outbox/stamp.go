@@ -12,6 +12,7 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/sqldb"
 )
 
 // stamp numbers the rows of one partition. The producer belongs to this run alone:
@@ -45,7 +46,7 @@ func (r *relay) stamp(ctx context.Context, l lane) (more bool, err error) {
 	defer r.stamping.Unlock()
 	now := time.Now().UnixMilli()
 	var next map[place]*stamp
-	err = r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		next, err = r.writeStamps(ctx, tx, rows, now)
 		return err
 	})
@@ -147,16 +148,26 @@ func newRowsQuery(l lane, names []string) (string, []any) {
 // writeStamps stamps those of rows that nobody else has stamped meanwhile, and
 // returns the last stamp of each partition that got any.
 func (r *relay) writeStamps(ctx context.Context, tx *sql.Tx, rows []newRow, now int64) (map[place]*stamp, error) {
-	rebind := r.db.Dialect().Rebind
 	var turn int64
-	err := tx.QueryRowContext(ctx, rebind("update deed_outbox_turn set turn = turn + ? returning turn"), len(rows)).
-		Scan(&turn)
+	query := r.db.Dialect().Rebind("update deed_outbox_turn set turn = turn + ? returning turn")
+	err := tx.QueryRowContext(ctx, query, len(rows)).Scan(&turn)
 	if err != nil {
 		return nil, err
 	}
 	turn -= int64(len(rows))
-	update, err := tx.PrepareContext(ctx, rebind("update deed_outbox set state = 'stamped', changed = ?, partition = ?, "+
-		"producer = ?, seq = ?, turn = ? where id = ? and state = 'new'"))
+	stamped := r.stampOneByOne
+	if r.db.Dialect() == sqldb.DialectPostgres {
+		stamped = r.stampAtOnce
+	}
+	return stamped(ctx, tx, rows, turn, now)
+}
+
+// stampOneByOne is how to do it where a statement costs less than a row.
+func (r *relay) stampOneByOne(
+	ctx context.Context, tx *sql.Tx, rows []newRow, turn, now int64,
+) (map[place]*stamp, error) {
+	update, err := tx.PrepareContext(ctx, r.db.Dialect().Rebind("update deed_outbox set state = 'stamped', changed = ?, "+
+		"partition = ?, producer = ?, seq = ?, turn = ? where id = ? and state = 'new'"))
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +192,66 @@ func (r *relay) writeStamps(ctx context.Context, tx *sql.Tx, rows []newRow, now 
 	return next, nil
 }
 
+// stampAtOnce is how to do it where each statement is a message to a server. Arrays go as
+// JSON, which every driver can send.
+func (r *relay) stampAtOnce(
+	ctx context.Context, tx *sql.Tx, rows []newRow, turn, now int64,
+) (map[place]*stamp, error) {
+	ids := make([]int64, len(rows))
+	for i, row := range rows {
+		ids[i] = row.id
+	}
+	text, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	found, err := tx.QueryContext(ctx, "select id from deed_outbox where state = 'new' and id in "+
+		"(select v::bigint from json_array_elements_text($1::json) v)", string(text))
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	there := make(map[int64]bool, len(rows))
+	for found.Next() {
+		var id int64
+		if err := found.Scan(&id); err != nil {
+			return nil, err
+		}
+		there[id] = true
+	}
+	if err := errors.Join(found.Err(), found.Close()); err != nil {
+		return nil, err
+	}
+	type update struct {
+		ID        int64  `json:"id"`
+		Partition int    `json:"partition"`
+		Producer  string `json:"producer"`
+		Seq       int64  `json:"seq"`
+		Turn      int64  `json:"turn"`
+	}
+	var updates []update
+	next := make(map[place]*stamp)
+	for _, row := range rows {
+		turn++
+		if !there[row.id] {
+			continue
+		}
+		if next[row.at] == nil {
+			next[row.at] = r.lastStamp(row.at)
+		}
+		s := next[row.at]
+		s.seq++
+		updates = append(updates, update{row.id, row.at.partition, s.producer, s.seq, turn})
+	}
+	if text, err = json.Marshal(updates); err != nil {
+		return nil, err
+	}
+	_, err = tx.ExecContext(ctx, "update deed_outbox o set state = 'stamped', changed = $1, partition = u.partition, "+
+		"producer = u.producer, seq = u.seq, turn = u.turn from json_to_recordset($2::json) "+
+		"u (id bigint, partition integer, producer text, seq bigint, turn bigint) where o.id = u.id", now, string(text))
+	return next, err
+}
+
 // lastStamp returns a copy of the partition's stamp, or a new producer's.
 func (r *relay) lastStamp(at place) *stamp {
 	r.mu.Lock()
@@ -198,7 +269,7 @@ func (r *relay) lastStamp(at place) *stamp {
 func (r *relay) unstamp(ctx context.Context, at place) error {
 	r.stamping.Lock()
 	defer r.stamping.Unlock()
-	err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, r.db.Dialect().Rebind("update deed_outbox set state = 'new', changed = ?, "+
 			"partition = null, producer = null, seq = null, turn = null "+
 			"where state = 'stamped' and topic = ? and partition = ?"), time.Now().UnixMilli(), at.topic, at.partition)

@@ -98,6 +98,17 @@ func (db *DB) version(ctx context.Context, q querier, component string) (int, er
 	return v, err
 }
 
+// ScriptFor is Script for a dialect.
+func ScriptFor(d Dialect, component string, ms []Migration) string {
+	switch d {
+	case DialectPostgres:
+		return PostgresScript(component, ms, "")
+	case DialectMySQL:
+		return MySQLScript(component, ms)
+	}
+	return Script(component, ms)
+}
+
 // Script returns ms as one SQL script, bookkeeping included, for those who create
 // tables by hand: Migrate then finds nothing left to do.
 func Script(component string, ms []Migration) string {

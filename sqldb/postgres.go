@@ -5,11 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"hash/fnv"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Postgres returns a DB on an open Postgres database, of pgx's database/sql driver.
+// Postgres returns a DB on an open Postgres database, of any database/sql driver.
 // Tables are found by the connection's search_path.
 func Postgres(db *sql.DB) *DB { return &DB{sql: db, dialect: DialectPostgres} }
 
@@ -30,11 +28,12 @@ const (
 	pgLockTimeout = "55P03"
 )
 
-// PostgresState returns the SQLSTATE of an error of Postgres, "" for any other error.
+// PostgresState returns the SQLSTATE of an error of Postgres, of whichever driver, "" for
+// any other error.
 func PostgresState(err error) string {
-	var e *pgconn.PgError
+	var e interface{ SQLState() string }
 	if errors.As(err, &e) {
-		return e.Code
+		return e.SQLState()
 	}
 	return ""
 }
