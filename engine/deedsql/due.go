@@ -1,6 +1,7 @@
 package deedsql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	sqldriver "database/sql/driver"
@@ -12,10 +13,8 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-const (
-	moveEvents = 2048    // delayed events that one job moves to the log
-	moveBytes  = 8 << 20 // of data, after which it takes no further one
-)
+// moveEvents is how many delayed events one job gives positions.
+const moveEvents = txEvents
 
 // dueValue is a NotBefore as a column. What nanoseconds do not reach is due at their
 // end, in 2262.
@@ -32,20 +31,39 @@ func (t *tx) schedule(at place, h *head, m *driver.Message) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.session.exec("INSERT INTO deed_due (topic_id, due, partition, accepted_at, meta, data) "+
-		"VALUES (?, ?, ?, ?, ?, ?)",
-		at.topic, dueValue(m.NotBefore), int64(at.partition), t.now, string(appendMeta(nil, m, number)), m.Data)
+	row, err := t.addRow(m, number)
+	if err != nil {
+		return err
+	}
+	size := int64(len(m.Data))
+	t.dues = append(t.dues, dueEvent{place: at, due: dueValue(m.NotBefore), row: row, bytes: size})
 	h.scheduled++
-	h.dueBytes += int64(len(m.Data))
+	h.dueBytes += size
 	h.dirty = true
 	t.delayed[at.topic] = true
-	return err
+	return t.rows.flushFull(t)
+}
+
+var insertDues = newBulk("deed_due (topic_id, due, n, partition, accepted_at, bytes)", "")
+
+// flushDues writes what was scheduled, in the table's order, so that each of its pages
+// is changed once.
+func (t *tx) flushDues() error {
+	slices.SortFunc(t.dues, func(a, b dueEvent) int {
+		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.due, b.due), cmp.Compare(a.row, b.row))
+	})
+	values := t.rows.args[:0]
+	for _, e := range t.dues {
+		values = append(values, e.topic, e.due, e.row, int64(e.partition), t.now, e.bytes)
+	}
+	t.dues, t.rows.args = t.dues[:0], values[:0]
+	return insertDues.exec(t.session, values)
 }
 
 // nextDue returns when the first delayed event of a topic is due, 0 when there is
 // none.
 func nextDue(st *statements, topic int64) (due int64, err error) {
-	err = st.row("SELECT due FROM deed_due WHERE topic_id = ? ORDER BY due, accepted LIMIT 1", []any{topic}, &due)
+	err = st.row("SELECT due FROM deed_due WHERE topic_id = ? ORDER BY due, n LIMIT 1", []any{topic}, &due)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -54,15 +72,18 @@ func nextDue(st *statements, topic int64) (due int64, err error) {
 
 // dueEvent is a row of deed_due.
 type dueEvent struct {
-	accepted, due int64
-	partition     int
-	meta          string
-	data          []byte
+	place
+	due   int64
+	row   int64 // of deed_log
+	bytes int64 // of data
 }
 
 // move gives the topic's events that are due their positions, in order of due time
-// and then of acceptance, up to a bound.
+// and then of acceptance, up to a bound. The events themselves stay where they are.
 func (t *tx) move(topic int64) error {
+	if err := t.flush(); err != nil { // the same transaction may have scheduled some
+		return err
+	}
 	some, err := t.due(topic)
 	if err != nil || len(some) == 0 {
 		return err
@@ -70,45 +91,46 @@ func (t *tx) move(topic int64) error {
 	last := some[len(some)-1]
 	// What is of one partition is stored side by side.
 	slices.SortStableFunc(some, func(a, b dueEvent) int { return a.partition - b.partition })
-	for i := range some {
-		e := &some[i]
-		at := place{topic, e.partition}
-		h, err := t.head(at)
+	for _, e := range some {
+		h, err := t.head(e.place)
 		if err != nil {
 			return err
 		}
-		size := int64(len(e.data))
 		h.position++
 		h.stored, h.dirty = max(t.now, h.stored), true
-		h.bytes, h.scheduled, h.dueBytes = h.bytes+size, h.scheduled-1, h.dueBytes-size
-		if err := t.addMeta(at, h.position, h.stored, e.meta, e.data); err != nil {
-			return err
-		}
+		h.bytes, h.scheduled, h.dueBytes = h.bytes+e.bytes, h.scheduled-1, h.dueBytes-e.bytes
+		t.rows.place(e.place, h.position, h.stored, e.row)
 	}
 	t.stored += len(some)
 	t.published[topic] = true
-	_, err = t.exec("DELETE FROM deed_due WHERE topic_id = ? AND (due, accepted) <= (?, ?)",
-		topic, last.due, last.accepted)
+	_, err = t.exec("DELETE FROM deed_due WHERE topic_id = ? AND (due, n) <= (?, ?)", topic, last.due, last.row)
 	return err
 }
 
 // due reads the next events to move.
 func (t *tx) due(topic int64) (some []dueEvent, err error) {
-	bytes := 0
-	err = t.session.each("SELECT accepted, due, partition, meta, data FROM deed_due WHERE topic_id = ? AND due <= ? "+
-		"ORDER BY due, accepted LIMIT ? + 0", func(row []sqldriver.Value) bool {
-		var e dueEvent
-		e.accepted, _ = row[0].(int64)
-		e.due, _ = row[1].(int64)
+	err = t.session.each("SELECT due, n, partition, bytes FROM deed_due WHERE topic_id = ? AND due <= ? "+
+		"ORDER BY due, n LIMIT ? + 0", func(row []sqldriver.Value) bool {
+		e := dueEvent{place: place{topic: topic}}
+		e.due, _ = row[0].(int64)
+		e.row, _ = row[1].(int64)
 		partition, _ := row[2].(int64)
 		e.partition = int(partition)
-		e.meta, _ = row[3].(string)
-		e.data, _ = row[4].([]byte)
+		e.bytes, _ = row[3].(int64)
 		some = append(some, e)
-		bytes += len(e.data)
-		return bytes < moveBytes
+		return true
 	}, topic, t.now, int64(moveEvents))
 	return some, err
+}
+
+// dropDue removes some delayed events of a topic that was deleted and returns how many.
+func (t *tx) dropDue(topic int64, limit int) (removed int64, err error) {
+	const first = " FROM deed_due WHERE topic_id = ? ORDER BY due, n LIMIT ?)"
+	if _, err := t.exec("DELETE FROM deed_log WHERE n IN (SELECT n"+first, topic, limit); err != nil {
+		return 0, err
+	}
+	t.known.rowKnown = false // it may have been the table's last
+	return t.exec("DELETE FROM deed_due WHERE (topic_id, due, n) IN (SELECT topic_id, due, n"+first, topic, limit)
 }
 
 // moves makes this connection one of those that move a topic's delayed events when

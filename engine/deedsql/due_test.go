@@ -171,28 +171,60 @@ func TestDelayOfADeletedTopic(t *testing.T) {
 	}
 }
 
-// BenchmarkDue measures how many events a second become due.
+// BenchmarkDue compares what an event costs that becomes due with one that is published
+// plainly, in transactions of as many: due in the order of acceptance, and in another.
 func BenchmarkDue(b *testing.B) {
-	c := open(b, filepath.Join(b.TempDir(), "a.db"))
-	topicOf(b, c, "orders", driver.TopicSettings{Partitions: 16})
-	const chunk = 4096
-	at := time.Now().Add(time.Hour)
-	for left := b.N; left > 0; left -= chunk {
-		delayed(b, c, "orders", 16, min(left, chunk), func(int) time.Duration { return time.Until(at) })
-	}
-	id := int64(0)
-	if err := c.db.QueryRow("SELECT id FROM deed_topic").Scan(&id); err != nil {
-		b.Fatal(err)
-	}
-	b.ResetTimer()
-	for moved := 0; moved < b.N; moved += moveEvents {
-		err := c.write(b.Context(), moveEvents, func(t *tx) error {
-			t.now = at.Add(time.Hour).UnixNano()
-			return t.move(id)
+	const topic, partitions = "orders", 16
+	b.Run("plain", func(b *testing.B) {
+		c := open(b, filepath.Join(b.TempDir(), "a.db"))
+		topicOf(b, c, topic, driver.TopicSettings{Partitions: partitions})
+		bs := events(topic, partitions, moveEvents)
+		measure(b, func() {
+			for stored := 0; stored < b.N; stored += moveEvents {
+				if _, err := c.Publish(b.Context(), bs); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
-		if err != nil {
-			b.Fatal(err)
-		}
+	})
+	for name, step := range map[string]int{"ordered": 1, "shuffled": 7919} {
+		b.Run(name, func(b *testing.B) {
+			c := open(b, filepath.Join(b.TempDir(), "a.db"))
+			topicOf(b, c, topic, driver.TopicSettings{Partitions: partitions})
+			at := time.Now().Add(time.Hour)
+			for from := 0; from < b.N; from += moveEvents {
+				delayed(b, c, topic, partitions, min(b.N-from, moveEvents), func(i int) time.Duration {
+					return time.Until(at) + time.Duration((from+i)*step%b.N)*time.Microsecond
+				})
+			}
+			id := int64(0)
+			if err := c.db.QueryRow("SELECT id FROM deed_topic").Scan(&id); err != nil {
+				b.Fatal(err)
+			}
+			measure(b, func() {
+				for moved := 0; moved < b.N; moved += moveEvents {
+					err := c.write(b.Context(), moveEvents, func(t *tx) error {
+						t.now = at.Add(time.Hour).UnixNano()
+						return t.move(id)
+					})
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			if i := info(b, c, topic); i.Scheduled != 0 || i.Events != int64(b.N) {
+				b.Fatalf("%d scheduled and %d stored of %d", i.Scheduled, i.Events, b.N)
+			}
+		})
 	}
+}
+
+// measure reports events a second, and the processor time of each where the system tells.
+func measure(b *testing.B, run func()) {
+	before := cpuTime()
+	b.ResetTimer()
+	run()
+	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64((cpuTime()-before).Nanoseconds())/float64(b.N), "cpu-ns/event")
 }

@@ -12,7 +12,8 @@ import (
 // The log is two tables. deed_log has the events in the order of storing and no
 // index: appending to the end of a table costs a third of inserting into the end of
 // each partition. Where the events of a partition are is in deed_run, which has one
-// row for each run of them that a transaction stored.
+// row for each run of them that a transaction stored. A delayed event is in the log
+// from the beginning, and in no run until it is due.
 
 const (
 	runEvents   = 1024 // most events of a run
@@ -46,40 +47,48 @@ func (t *tx) add(at place, position, stored int64, m *driver.Message) error {
 		return err
 	}
 	t.keep(at, position, stored, m)
-	t.rows.metas = appendMeta(t.rows.metas, m, number)
-	return t.added(at, position, stored, m.Data)
-}
-
-// addMeta is add for an event that is written already.
-func (t *tx) addMeta(at place, position, stored int64, meta string, data []byte) error {
-	t.rows.metas = append(t.rows.metas, meta...)
-	return t.added(at, position, stored, data)
-}
-
-// added completes the event whose meta was gathered last.
-func (t *tx) added(at place, position, stored int64, data []byte) error {
-	row, err := t.nextRow()
+	row, err := t.addRow(m, number)
 	if err != nil {
 		return err
 	}
-	b := t.rows
-	b.ends = append(b.ends, len(b.metas))
-	b.datas = append(b.datas, data)
-	last := len(b.runs) - 1
-	if last >= 0 && b.runs[last].continues(at, position, stored) {
-		b.runs[last].count++
-	} else {
-		b.runs = append(b.runs, run{place: at, position: position, row: row, count: 1, stored: stored})
+	t.rows.place(at, position, stored, row)
+	return t.rows.flushFull(t)
+}
+
+// addRow puts an event at the end of the log, where it has no position yet, and returns
+// its row.
+func (t *tx) addRow(m *driver.Message, number int64) (row int64, err error) {
+	if row, err = t.nextRow(); err != nil {
+		return 0, err
 	}
-	if len(b.datas) < flushEvents {
+	b := t.rows
+	b.metas = appendMeta(b.metas, m, number)
+	b.ends = append(b.ends, len(b.metas))
+	b.datas = append(b.datas, m.Data)
+	return row, nil
+}
+
+// place gives a row of the log a position.
+func (b *rowBuffer) place(at place, position, stored, row int64) {
+	if last := len(b.runs) - 1; last >= 0 && b.runs[last].continues(at, position, stored, row) {
+		b.runs[last].count++
+		return
+	}
+	b.runs = append(b.runs, run{place: at, position: position, row: row, count: 1, stored: stored})
+}
+
+// flushFull writes what was gathered if it is much.
+func (b *rowBuffer) flushFull(t *tx) error {
+	if len(b.datas) < flushEvents && len(b.runs) < flushEvents {
 		return nil
 	}
 	return b.flush(t)
 }
 
 // continues reports whether an event belongs to the run.
-func (r *run) continues(at place, position, stored int64) bool {
-	return r.place == at && r.position+r.count == position && r.stored == stored && r.count < runEvents
+func (r *run) continues(at place, position, stored, row int64) bool {
+	return r.place == at && r.position+r.count == position && r.row+r.count == row && r.stored == stored &&
+		r.count < runEvents
 }
 
 var insertRuns = newBulk("deed_run (topic_id, partition, position, n, count, stored_at)", "")
@@ -101,6 +110,22 @@ type logInsert struct {
 
 // flush writes what was gathered.
 func (b *rowBuffer) flush(t *tx) error {
+	if err := b.flushRows(t); err != nil {
+		return err
+	}
+	b.args = b.args[:0]
+	for _, r := range b.runs {
+		b.args = append(b.args, r.topic, int64(r.partition), r.position, r.row, r.count, r.stored)
+	}
+	if err := insertRuns.exec(t.session, b.args); err != nil {
+		return err
+	}
+	b.reset()
+	return nil
+}
+
+// flushRows writes the events themselves.
+func (b *rowBuffer) flushRows(t *tx) error {
 	if len(b.datas) == 0 {
 		return nil
 	}
@@ -121,17 +146,9 @@ func (b *rowBuffer) flush(t *tx) error {
 			}
 		}
 	}
-	b.args = b.args[:0]
-	for _, r := range b.runs {
-		b.args = append(b.args, r.topic, int64(r.partition), r.position, r.row, r.count, r.stored)
-	}
-	if err := insertRuns.exec(t.session, b.args); err != nil {
-		return err
-	}
 	if last != t.known.row {
 		return fmt.Errorf("the log's rows end at %d, want %d", last, t.known.row)
 	}
-	b.reset()
 	return nil
 }
 

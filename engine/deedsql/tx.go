@@ -24,6 +24,7 @@ type tx struct {
 	heads     map[place]*head
 	producers map[producerKey]*producer
 	rows      *rowBuffer
+	dues      []dueEvent             // scheduled, not written yet
 	kept      func(topic int64) bool // events of the topic are kept in memory
 	blocks    []*block               // of those
 	keeping   bool                   // the batch that is being stored
@@ -179,6 +180,9 @@ func (t *tx) producer(name string, at place) (*producer, error) {
 // first; the writer calls it before the commit.
 func (t *tx) flush() error {
 	if err := t.rows.flush(t); err != nil {
+		return err
+	}
+	if err := t.flushDues(); err != nil {
 		return err
 	}
 	values := t.rows.args[:0]
