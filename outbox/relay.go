@@ -64,7 +64,7 @@ func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
 	if err := o.prepare(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("outbox: run: %w", err)
 	}
-	poll, err := o.db.SQL().Prepare(o.db.Dialect().Rebind(
+	poll, err := o.db.SQL().Prepare(o.db.Rebind(
 		"select exists (select 1 from deed_outbox where state = 'new' and not_before <= ?)"))
 	if err != nil {
 		return fmt.Errorf("outbox: run: %w", err)
@@ -205,8 +205,8 @@ func (r *relay) waiting(ctx context.Context) (found bool, err error) {
 // that crashed or by an earlier run. It steps over the index from one partition to
 // the next, whatever the number of rows.
 func (r *relay) discover(ctx context.Context, t time.Time) error {
-	query := r.db.Dialect().Rebind("select topic, partition, changed from deed_outbox where state = 'stamped' " +
-		"and (topic, partition) > (?, ?) order by topic, partition, turn limit 1")
+	query := r.db.Rebind("select topic, partition_no, changed from deed_outbox where state = 'stamped' " +
+		"and (topic, partition_no) > (?, ?) order by topic, partition_no, turn limit 1")
 	var at place
 	at.partition = noPartition
 	for {
@@ -228,8 +228,9 @@ func (r *relay) discover(ctx context.Context, t time.Time) error {
 // unless it has lost it: then it is stored again, or found to be behind a gap.
 func (r *relay) resendLast(ctx context.Context) error {
 	return r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "update deed_outbox set state = 'stamped', changed = 0 where state = 'sent' "+
-			"and turn in (select max(turn) from deed_outbox where state = 'sent' group by topic, partition)")
+		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'stamped', changed = 0 "+
+			"where state = 'sent' and turn in (select turn from (select max(turn) as turn from deed_outbox where state = 'sent' "+
+			"group by topic, partition_no) as newest)"))
 		return err
 	})
 }

@@ -186,7 +186,7 @@ func (db *DB) File(ctx context.Context) (string, error) {
 // drops the other's locks and committed rows are lost. Inbox and outbox call it
 // before they write.
 func (db *DB) Check(ctx context.Context) error {
-	if db.ours {
+	if db.ours || db.dialect != DialectSQLite {
 		return nil
 	}
 	file, err := db.File(ctx)

@@ -1,11 +1,10 @@
 package deedsql
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
-	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -13,8 +12,24 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// moveEvents is how many delayed events one job gives positions.
+// moveEvents is how many delayed events one job moves at most.
 const moveEvents = txEvents
+
+// dues is how a database keeps events that wait for their time.
+type dues interface {
+	// schedule keeps an event of a kind. It has no position yet.
+	schedule(t *tx, at place, m *driver.Message, kind int64) error
+	// writeDues writes what schedule held back.
+	writeDues(t *tx) error
+	// due reads the next events to move, in order of due time and then of acceptance.
+	due(t *tx, topic int64) ([]dueEvent, error)
+	// give stores one of them at its position.
+	give(t *tx, e *dueEvent, position, stored int64) error
+	// given removes those that due returned.
+	given(t *tx, topic int64, some []dueEvent) error
+	// dropDues removes some events of a topic that was deleted and returns how many.
+	dropDues(t *tx, topic int64, limit int) (removed int64, err error)
+}
 
 // dueValue is a NotBefore as a column. What nanoseconds do not reach is due at their
 // end, in 2262.
@@ -31,39 +46,17 @@ func (t *tx) schedule(at place, h *head, m *driver.Message) error {
 	if err != nil {
 		return err
 	}
-	row, err := t.addRow(m, number)
-	if err != nil {
-		return err
-	}
-	size := int64(len(m.Data))
-	t.dues = append(t.dues, dueEvent{place: at, due: dueValue(m.NotBefore), row: row, bytes: size})
 	h.scheduled++
-	h.dueBytes += size
+	h.dueBytes += int64(len(m.Data))
 	h.dirty = true
 	t.delayed[at.topic] = true
-	return t.rows.flushFull(t)
-}
-
-var insertDues = newBulk("deed_due (topic_id, due, n, partition, accepted_at, bytes)", "")
-
-// flushDues writes what was scheduled, in the table's order, so that each of its pages
-// is changed once.
-func (t *tx) flushDues() error {
-	slices.SortFunc(t.dues, func(a, b dueEvent) int {
-		return cmp.Or(cmp.Compare(a.topic, b.topic), cmp.Compare(a.due, b.due), cmp.Compare(a.row, b.row))
-	})
-	values := t.rows.args[:0]
-	for _, e := range t.dues {
-		values = append(values, e.topic, e.due, e.row, int64(e.partition), t.now, e.bytes)
-	}
-	t.dues, t.rows.args = t.dues[:0], values[:0]
-	return insertDues.exec(t.session, values)
+	return t.tables.schedule(t, at, m, number)
 }
 
 // nextDue returns when the first delayed event of a topic is due, 0 when there is
 // none.
 func nextDue(st *statements, topic int64) (due int64, err error) {
-	err = st.row("SELECT due FROM deed_due WHERE topic_id = ? ORDER BY due, n LIMIT 1", []any{topic}, &due)
+	err = st.row("SELECT due FROM deed_due WHERE topic_id = ? ORDER BY due LIMIT 1", []any{topic}, &due)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -73,25 +66,33 @@ func nextDue(st *statements, topic int64) (due int64, err error) {
 // dueEvent is a row of deed_due.
 type dueEvent struct {
 	place
-	due   int64
-	row   int64 // of deed_log
-	bytes int64 // of data
+	due      int64
+	accepted int64 // the row of deed_log, where it is there already
+	bytes    int64 // of data
+	meta     string
+	data     []byte
 }
 
 // move gives the topic's events that are due their positions, in order of due time
-// and then of acceptance, up to a bound. The events themselves stay where they are.
+// and then of acceptance, up to a bound.
 func (t *tx) move(topic int64) error {
-	if err := t.flush(); err != nil { // the same transaction may have scheduled some
+	var name string
+	if err := t.row("SELECT name FROM deed_topic WHERE id = ?", []any{topic}, &name); errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("%w: the topic was deleted", driver.ErrRefused)
+	} else if err != nil {
 		return err
 	}
-	some, err := t.due(topic)
+	some, err := t.tables.due(t, topic)
 	if err != nil || len(some) == 0 {
 		return err
 	}
-	last := some[len(some)-1]
+	if err := t.lock(duePartitions(name, some)...); err != nil {
+		return err
+	}
 	// What is of one partition is stored side by side.
 	slices.SortStableFunc(some, func(a, b dueEvent) int { return a.partition - b.partition })
-	for _, e := range some {
+	for i := range some {
+		e := &some[i]
 		h, err := t.head(e.place)
 		if err != nil {
 			return err
@@ -99,38 +100,23 @@ func (t *tx) move(topic int64) error {
 		h.position++
 		h.stored, h.dirty = max(t.now, h.stored), true
 		h.bytes, h.scheduled, h.dueBytes = h.bytes+e.bytes, h.scheduled-1, h.dueBytes-e.bytes
-		t.rows.place(e.place, h.position, h.stored, e.row)
+		if err := t.tables.give(t, e, h.position, h.stored); err != nil {
+			return err
+		}
 	}
 	t.stored += len(some)
 	t.published[topic] = true
-	_, err = t.exec("DELETE FROM deed_due WHERE topic_id = ? AND (due, n) <= (?, ?)", topic, last.due, last.row)
-	return err
+	return t.tables.given(t, topic, some)
 }
 
-// due reads the next events to move.
-func (t *tx) due(topic int64) (some []dueEvent, err error) {
-	err = t.session.each("SELECT due, n, partition, bytes FROM deed_due WHERE topic_id = ? AND due <= ? "+
-		"ORDER BY due, n LIMIT ? + 0", func(row []sqldriver.Value) bool {
-		e := dueEvent{place: place{topic: topic}}
-		e.due, _ = row[0].(int64)
-		e.row, _ = row[1].(int64)
-		partition, _ := row[2].(int64)
-		e.partition = int(partition)
-		e.bytes, _ = row[3].(int64)
-		some = append(some, e)
-		return true
-	}, topic, t.now, int64(moveEvents))
-	return some, err
-}
-
-// dropDue removes some delayed events of a topic that was deleted and returns how many.
-func (t *tx) dropDue(topic int64, limit int) (removed int64, err error) {
-	const first = " FROM deed_due WHERE topic_id = ? ORDER BY due, n LIMIT ?)"
-	if _, err := t.exec("DELETE FROM deed_log WHERE n IN (SELECT n"+first, topic, limit); err != nil {
-		return 0, err
+// duePartitions returns the locks that moving events takes.
+func duePartitions(topic string, some []dueEvent) (locks []lock) {
+	for i := range some {
+		if l := partitionLock(topic, some[i].partition); !slices.Contains(locks, l) {
+			locks = append(locks, l)
+		}
 	}
-	t.known.rowKnown = false // it may have been the table's last
-	return t.exec("DELETE FROM deed_due WHERE (topic_id, due, n) IN (SELECT topic_id, due, n"+first, topic, limit)
+	return locks
 }
 
 // moves makes this connection one of those that move a topic's delayed events when

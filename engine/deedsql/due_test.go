@@ -258,7 +258,7 @@ func TestRetentionOfMoved(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return t.cut(place{topic.id, 0}, n/2-1)
+		return t.tables.cut(t, place{topic.id, 0}, n/2-1)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package deedsql
 import (
 	"context"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/deedgo/deed/driver"
@@ -15,7 +16,7 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 	for i := range batches {
 		events += len(batches[i].Messages)
 	}
-	err := c.write(ctx, events, func(t *tx) error {
+	err := c.run(ctx, &job{events: events, batches: batches, run: func(t *tx) error {
 		for i := range batches {
 			var err error
 			if receipts[i], err = t.append(&batches[i]); err != nil {
@@ -23,7 +24,7 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 			}
 		}
 		return nil
-	})
+	}})
 	if err != nil {
 		return nil, fmt.Errorf("deedsql: publish: %w", err)
 	}
@@ -43,8 +44,15 @@ func (t *tx) append(b *driver.Batch) (driver.Receipt, error) {
 	if err != nil {
 		return refuse(err)
 	}
-	if err := topic.accepts(b); err != nil {
+	if err := topic.accepts(b, t.dialect.limits()); err != nil {
 		return refuse(err)
+	}
+	locks := []lock{partitionLock(b.Topic, b.Partition), topicLock(b.Topic)}
+	if !topic.whole() {
+		locks = locks[:1]
+	}
+	if err := t.lock(locks...); err != nil {
+		return driver.Receipt{}, err
 	}
 	at := place{topic.id, b.Partition}
 	messages := b.Messages
@@ -100,10 +108,10 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 			continue
 		}
 		h.position++
+		h.bytes += int64(len(m.Data))
 		if err := t.add(place{topic.id, partition}, h.position, stored, m); err != nil {
 			return r, err
 		}
-		h.bytes += int64(len(m.Data))
 		now++
 		r.Stored++
 	}
@@ -119,8 +127,11 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 	return r, nil
 }
 
+// whole reports whether what is stored on one partition depends on the others.
+func (t *topic) whole() bool { return t.settings.MaxBytes > 0 || t.settings.Dedupe > 0 }
+
 // accepts refuses a batch that can never be stored.
-func (t *topic) accepts(b *driver.Batch) error {
+func (t *topic) accepts(b *driver.Batch, most limits) error {
 	if b.Generation != 0 && b.Generation != t.generation {
 		return fmt.Errorf("%w: topic %s is at generation %d, the batch's partition was chosen for %d",
 			driver.ErrRefused, t.name, t.generation, b.Generation)
@@ -137,9 +148,36 @@ func (t *topic) accepts(b *driver.Batch) error {
 		if !utf8.ValidString(m.ID) || !utf8.ValidString(m.Key) {
 			return fmt.Errorf("%w: id %q or key %q is no UTF-8", driver.ErrRefused, m.ID, m.Key)
 		}
-		if len(m.Data) > sqliteBytes {
-			return fmt.Errorf("%w: event %s has %d bytes of data (at most %d)",
-				driver.ErrRefused, m.ID, len(m.Data), sqliteBytes)
+		if err := most.check(m, t.settings.Dedupe > 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check refuses a message that is too large, or has text that cannot be stored.
+func (l limits) check(m *driver.Message, window bool) error {
+	if l.zero {
+		for _, text := range [...]string{m.ID, m.Key, m.Source, m.Type} {
+			if strings.IndexByte(text, 0) >= 0 {
+				return fmt.Errorf("%w: event %.100q has a zero byte in its id, key, source or type", driver.ErrRefused, m.ID)
+			}
+		}
+	}
+	name := l.name
+	if !window {
+		name = 0
+	}
+	for _, part := range []struct {
+		what       string
+		size, most int
+	}{
+		{"data", len(m.Data), l.data}, {"its key", len(m.Key), l.key},
+		{"its id, which the id window stores", len(m.ID), name}, {"its source, which the id window stores", len(m.Source), name},
+	} {
+		if part.most > 0 && part.size > part.most {
+			return fmt.Errorf("%w: event %.100q has %d bytes of %s (at most %d)",
+				driver.ErrRefused, m.ID, part.size, part.what, part.most)
 		}
 	}
 	return nil

@@ -2,9 +2,6 @@ package deedsql
 
 import "github.com/deedgo/deed/sqldb"
 
-// component is the name that the tables' version is kept under.
-const component = "engine"
-
 // sqliteMigrations make the tables. Applied steps never change.
 var sqliteMigrations = []sqldb.Migration{
 	{Name: "topics", SQL: sqliteTopics},

@@ -48,7 +48,7 @@ func (d *sqliteDialect) newWatch(ctx context.Context) (*sqliteWatch, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &sqliteWatch{polls: newSession(c), net: sqliteNet, lively: sqliteLively, active: time.Now(), pending: true}
+	w := &sqliteWatch{polls: newSession(c, d), net: sqliteNet, lively: sqliteLively, active: time.Now(), pending: true}
 	if _, err := w.polls.exec("PRAGMA busy_timeout = 0"); err != nil { // see underWay
 		w.polls.close()
 		return nil, err
@@ -76,7 +76,7 @@ func (w *sqliteWatch) run(ctx context.Context, changed func()) {
 		defer stop()
 	}
 	for last := int64(-1); ctx.Err() == nil; w.wait(ctx) {
-		now, err := w.polls.version()
+		now, err := dataVersion(w.polls)
 		if err != nil || now == last {
 			continue // the readers meet the same error and report it
 		}

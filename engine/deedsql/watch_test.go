@@ -69,7 +69,7 @@ func TestWatchWaitsForTheCommit(t *testing.T) {
 		for w.pending {
 			w.wait(t.Context())
 		}
-		before, err := w.polls.version()
+		before, err := dataVersion(w.polls)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func TestWatchWaitsForTheCommit(t *testing.T) {
 		for w.pending {
 			w.wait(t.Context())
 		}
-		after, err := w.polls.version()
+		after, err := dataVersion(w.polls)
 		if err != nil || after != before != (end == "COMMIT") {
 			t.Errorf("%s: version %d after %d, %v", end, after, before, err)
 		}

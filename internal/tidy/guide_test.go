@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/redistest"
 	"github.com/deedgo/deed/internal/testenv"
 )
@@ -20,6 +21,7 @@ func TestGuideSession(t *testing.T) {
 	for guide, blocks := range map[string]int{"docs/guides/command-line.md": 8, "docs/guides/pipes.md": 8} {
 		t.Run(filepath.Base(guide), func(t *testing.T) { runGuide(t, guide, blocks, os.Environ()) })
 	}
+	t.Run("postgres.md", func(t *testing.T) { runGuide(t, "docs/guides/postgres.md", 2, postgresEnv(t)) })
 	t.Run("redis.md", func(t *testing.T) { runGuide(t, "docs/guides/redis.md", 8, redisEnv(t)) })
 }
 
@@ -36,6 +38,17 @@ func redisEnv(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return append(os.Environ(), "DEED_URL="+s.URL(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+}
+
+// postgresEnv is the same with psql.
+func postgresEnv(t *testing.T) []string {
+	_, err := exec.LookPath("psql")
+	testenv.Require(t, "psql, to run the guide", err)
+	s := pgtest.Start(t)
+	host, port, _ := strings.Cut(s.Addr(), ":")
+	database := s.Database(t)
+	return append(os.Environ(), "DEED_URL="+s.URL(database), "PGHOST="+host, "PGPORT="+port, "PGUSER=postgres",
+		"PGDATABASE="+database)
 }
 
 // runGuide runs a guide that has at least so many blocks.

@@ -1,0 +1,161 @@
+package deedsql
+
+import (
+	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/sqldb"
+)
+
+// mysqlDialect is one database of a MySQL or MariaDB server.
+type mysqlDialect struct {
+	where string // host and database, for messages
+	db    *sql.DB
+	said  translations
+	clock clock
+
+	promise driver.Features
+	ids     map[string]int64 // of topics that were locked before; the writer's own
+}
+
+// mysqlConnector sets up each connection.
+type mysqlConnector struct {
+	sqldriver.Connector
+	readOnly bool
+}
+
+// Connect implements [sqldriver.Connector]. Under READ COMMITTED each statement sees
+// what was committed before it, and no gap between rows is locked.
+func (c mysqlConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
+	conn, err := c.Connector.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	access := "READ WRITE"
+	if c.readOnly {
+		access = "READ ONLY"
+	}
+	setup := "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, " + access
+	if _, err := conn.(sqldriver.ExecerContext).ExecContext(ctx, setup, nil); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+const (
+	mysqlIdle     = 8               // connections that are kept
+	mysqlIdleTime = 5 * time.Minute // for so long, below the servers' own limits
+)
+
+// openMySQL connects, finds out what the server promises and makes the tables, if it
+// may.
+func openMySQL(ctx context.Context, url string, opts *Options) (*mysqlDialect, error) {
+	s, err := parseMySQL(url)
+	if err != nil {
+		return nil, fmt.Errorf("deedsql: %w", err)
+	}
+	d := &mysqlDialect{where: s.config.Addr + "/" + s.config.DBName, ids: make(map[string]int64)}
+	if err := d.open(ctx, s, opts); err != nil {
+		if d.db != nil {
+			d.db.Close()
+		}
+		explained, _ := d.explain(err)
+		return nil, fmt.Errorf("deedsql: open: %w", explained)
+	}
+	return d, nil
+}
+
+func (d *mysqlDialect) open(ctx context.Context, s mysqlSettings, opts *Options) error {
+	connector, err := mysql.NewConnector(s.config)
+	if err != nil {
+		return fmt.Errorf("%w: url: %w", driver.ErrRefused, err)
+	}
+	d.db = sql.OpenDB(mysqlConnector{connector, opts.ReadOnly})
+	d.db.SetMaxIdleConns(mysqlIdle)
+	d.db.SetConnMaxIdleTime(mysqlIdleTime)
+	d.db.SetMaxOpenConns(s.conns)
+	if err := d.examine(ctx); err != nil {
+		return err
+	}
+	if opts.NoCreate || opts.ReadOnly {
+		var n int
+		err := d.db.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.tables "+
+			"WHERE table_schema = database() AND table_name = 'deed_topic'").Scan(&n)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("%w: the database has no topics of deed (publish an event to create one)", driver.ErrNotFound)
+		}
+		if err != nil || opts.ReadOnly {
+			return err
+		}
+	}
+	return sqldb.MySQL(d.db).Migrate(ctx, component, mysqlMigrations)
+}
+
+// sql implements [dialect].
+func (d *mysqlDialect) sql(query string) string { return d.said.get(query) }
+
+// prepares implements [dialect]: a statement goes with its values in one round trip.
+func (d *mysqlDialect) prepares() bool { return false }
+
+// shared implements [dialect].
+func (d *mysqlDialect) shared() bool { return true }
+
+// lends implements [dialect].
+func (d *mysqlDialect) lends() bool { return true }
+
+// limits implements [dialect].
+func (d *mysqlDialect) limits() limits {
+	return limits{data: d.promise.MaxEventBytes, key: 2000, name: 1000} // as the columns
+}
+
+// tables implements [dialect].
+func (d *mysqlDialect) tables() tables {
+	return mysqlTables{room: min(d.promise.MaxEventBytes, mysqlStatement)}
+}
+
+// mysqlStatement is how many bytes one statement inserts, but for an event that is larger
+// itself.
+const mysqlStatement = 1 << 20
+
+// features implements [dialect].
+func (d *mysqlDialect) features() driver.Features { return d.promise }
+
+// now implements [dialect].
+func (d *mysqlDialect) now() time.Time { return d.clock.now() }
+
+// close implements [dialect].
+func (d *mysqlDialect) commit(s *session) error {
+	_, err := s.exec("COMMIT")
+	return err
+}
+
+func (d *mysqlDialect) close() error { return d.db.Close() }
+
+// clock is the server's, as of the last time that it said it.
+type clock struct {
+	mu   sync.Mutex
+	said time.Time
+	at   time.Time // this machine's, which tells how long that is ago
+}
+
+// set takes the server's time, which has just come in, in microseconds since 1970.
+func (c *clock) set(micros int64) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.said, c.at = time.UnixMicro(micros), time.Now()
+	return c.said
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.said.Add(time.Since(c.at))
+}

@@ -1,0 +1,88 @@
+package deedsql
+
+import (
+	sqldriver "database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// The errors of MySQL and MariaDB that the engine tells apart.
+const (
+	errDiskFull       = 1021
+	errWriteFile      = 1026
+	errEngine         = 1030 // "Got error 28 … from storage engine"
+	errDenied         = 1044
+	errPassword       = 1045
+	errNoDatabase     = 1049
+	errTooManyConns   = 1040
+	errShutdown       = 1053
+	errTableFull      = 1114
+	errTableDenied    = 1142
+	errNoTable        = 1146
+	errPacket         = 1153
+	errLockWait       = 1205
+	errDeadlock       = 1213
+	errSpecificAccess = 1227
+	errOption         = 1290 // "running with the --read-only option"
+	errTooLong        = 1406
+	errReadOnlyTx     = 1792
+	errReadOnlyMode   = 1836
+	errChanged        = 1020 // "Record has changed since last read"
+	errReadOnlyDB     = 3989
+)
+
+// explain implements [dialect].
+func (d *mysqlDialect) explain(err error) (error, scope) {
+	var e *mysql.MySQLError
+	if !errors.As(err, &e) {
+		return d.explainConn(err)
+	}
+	with := func(sentinel error, way string) error {
+		return fmt.Errorf("%w: %s: %s: %w", sentinel, d.where, way, err)
+	}
+	switch e.Number {
+	case errDeadlock, errChanged:
+		return fmt.Errorf("%s: others were in the way %d times: %w", d.where, retries, err), noJob
+	case errLockWait:
+		return fmt.Errorf("%s: another transaction holds a lock for more than %ds (SHOW ENGINE INNODB STATUS names it): %w",
+			d.where, mysqlLockFor, err), noJob
+	case errDiskFull, errTableFull, errWriteFile:
+		return with(driver.ErrNotStored, "the disk is full (free some space, then go on)"), allJobs
+	case errOption, errReadOnlyTx, errReadOnlyMode, errReadOnlyDB:
+		return with(driver.ErrRefused, "the server is read-only (name the one that may be written)"), allJobs
+	case errPacket:
+		return with(driver.ErrRefused, "too large (raise max_allowed_packet)"), oneJob
+	case errTooLong:
+		return with(driver.ErrRefused, "a name, key or id is too long"), oneJob
+	case errPassword:
+		return with(driver.ErrRefused, "the server refuses user or password"), allJobs
+	case errNoDatabase:
+		return with(driver.ErrNotFound, "there is no such database (CREATE DATABASE it first)"), allJobs
+	case errDenied, errTableDenied, errSpecificAccess:
+		return with(driver.ErrRefused, "the user lacks a right (GRANT it, or make the tables by hand)"), allJobs
+	case errNoTable:
+		return with(driver.ErrNotFound, "the tables are not there (make them, or let deed make them)"), allJobs
+	case errTooManyConns, errShutdown, errEngine:
+		return fmt.Errorf("%s: %w", d.where, err), allJobs
+	}
+	return fmt.Errorf("%s: %w", d.where, err), oneJob
+}
+
+// explainConn explains what is no answer of the server.
+func (d *mysqlDialect) explainConn(err error) (error, scope) {
+	var n net.Error
+	switch {
+	case errors.Is(err, mysql.ErrPktTooLarge):
+		return fmt.Errorf("%w: %s: too large (raise max_allowed_packet): %w", driver.ErrRefused, d.where, err), oneJob
+	case errors.Is(err, sqldriver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, io.EOF),
+		errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &n):
+		return fmt.Errorf("%s: the server does not answer, or has ended the connection: %w", d.where, err), allJobs
+	}
+	return err, oneJob
+}
