@@ -1,6 +1,7 @@
 package deedsql
 
 import (
+	"context"
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ const (
 	errNoDatabase     = 1049
 	errTooManyConns   = 1040
 	errShutdown       = 1053
+	errQueryKilled    = 1317
+	errKilled         = 1927
+	errIdle           = 4031
 	errTableFull      = 1114
 	errTableDenied    = 1142
 	errNoTable        = 1146
@@ -39,6 +43,9 @@ const (
 
 // explain implements [dialect].
 func (d *mysqlDialect) explain(err error) (error, scope) {
+	if err == nil || errors.Is(err, driver.ErrAway) {
+		return err, allJobs
+	}
 	var e *mysql.MySQLError
 	if !errors.As(err, &e) {
 		return d.explainConn(err)
@@ -55,7 +62,7 @@ func (d *mysqlDialect) explain(err error) (error, scope) {
 	case errDiskFull, errTableFull, errWriteFile:
 		return with(driver.ErrNotStored, "the disk is full (free some space, then go on)"), allJobs
 	case errOption, errReadOnlyTx, errReadOnlyMode, errReadOnlyDB:
-		return with(driver.ErrRefused, "the server is read-only (name the one that may be written)"), allJobs
+		return with(driver.ErrNotStored, "the server is read-only (name the one that may be written)"), allJobs
 	case errPacket:
 		return with(driver.ErrRefused, "too large (raise max_allowed_packet)"), oneJob
 	case errTooLong:
@@ -65,13 +72,23 @@ func (d *mysqlDialect) explain(err error) (error, scope) {
 	case errNoDatabase:
 		return with(driver.ErrNotFound, "there is no such database (CREATE DATABASE it first)"), allJobs
 	case errDenied, errTableDenied, errSpecificAccess:
-		return with(driver.ErrRefused, "the user lacks a right (GRANT it, or make the tables by hand)"), allJobs
+		return with(driver.ErrRefused, "the user lacks a right (the guide has those that deed needs)"), allJobs
 	case errNoTable:
 		return with(driver.ErrNotFound, "the tables are not there (make them, or let deed make them)"), allJobs
-	case errTooManyConns, errShutdown, errEngine:
-		return fmt.Errorf("%s: %w", d.where, err), allJobs
+	case errTooManyConns:
+		return with(driver.ErrAway, "the server has no connection left (raise max_connections)"), allJobs
+	case errShutdown, errKilled, errQueryKilled, errIdle:
+		return with(driver.ErrAway, "the server has ended the connection"), allJobs
+	case errEngine:
+		return with(driver.ErrNotStored, "the server's storage failed"), allJobs
 	}
 	return fmt.Errorf("%s: %w", d.where, err), oneJob
+}
+
+// mysqlDenied reports whether a user lacks a right.
+func mysqlDenied(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) && (e.Number == errDenied || e.Number == errTableDenied || e.Number == errSpecificAccess)
 }
 
 // explainConn explains what is no answer of the server.
@@ -81,8 +98,9 @@ func (d *mysqlDialect) explainConn(err error) (error, scope) {
 	case errors.Is(err, mysql.ErrPktTooLarge):
 		return fmt.Errorf("%w: %s: too large (raise max_allowed_packet): %w", driver.ErrRefused, d.where, err), oneJob
 	case errors.Is(err, sqldriver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, io.EOF),
-		errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &n):
-		return fmt.Errorf("%s: the server does not answer, or has ended the connection: %w", d.where, err), allJobs
+		errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &n),
+		errors.Is(err, context.DeadlineExceeded): // of a call to the server
+		return fmt.Errorf("%w: %s: %w", driver.ErrAway, d.where, err), allJobs
 	}
 	return err, oneJob
 }

@@ -122,12 +122,45 @@ func (mysqlTables) drop(t *tx, topic int64, limit int) (removed int64, err error
 	return t.exec("DELETE FROM deed_log WHERE topic_id = ? LIMIT ?", topic, limit)
 }
 
-// head implements [tables]. Whoever reads it may move it, and so has its lock, which a
-// transaction that knows what it needs has taken in its turn.
+const mysqlHead = "SELECT position, stored_at, removed, bytes, scheduled, due_bytes FROM deed_head " +
+	"WHERE topic_id = ? AND partition = ?"
+
+// head implements [tables]. Whoever holds the partition's lock has the row locked: from
+// the beginning, as a rule, or from here on, when the topic's number was not known then.
 func (mysqlTables) head(t *tx, at place) (*head, error) {
+	query := mysqlHead
+	if t.holds(at) {
+		query += forUpdate
+	}
 	h := &head{}
-	err := t.row("SELECT position, stored_at, removed, bytes, scheduled, due_bytes FROM deed_head "+
-		"WHERE topic_id = ? AND partition = ?"+forUpdate, []any{at.topic, at.partition},
+	err := t.row(query, []any{at.topic, at.partition},
 		&h.position, &h.stored, &h.removed, &h.bytes, &h.scheduled, &h.dueBytes)
 	return h, err
+}
+
+// holds reports whether the transaction may move the end of a partition.
+func (t *tx) holds(at place) bool {
+	for name, topic := range t.topics {
+		if topic.id == at.topic {
+			return t.needs.holds(partitionLock(name, at.partition))
+		}
+	}
+	return false
+}
+
+// writeHeads implements [tables]. What retention has removed of a partition that others
+// may move is taken off, under the topic's lock.
+func (m mysqlTables) writeHeads(t *tx) error {
+	for at, h := range t.heads {
+		if !h.dirty || t.holds(at) {
+			continue
+		}
+		_, err := t.exec("UPDATE deed_head SET removed = ?, bytes = bytes - ? WHERE topic_id = ? AND partition = ?",
+			h.removed, h.gone, at.topic, at.partition)
+		if err != nil {
+			return err
+		}
+		h.dirty, h.gone = false, 0
+	}
+	return m.runTables.writeHeads(t)
 }

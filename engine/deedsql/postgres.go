@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,8 +24,9 @@ const (
 	postgresConns = 16 // at most, of a Conn, beside the one that listens
 	// postgresStall is how long a transaction may do nothing before the server ends it: a
 	// process that is stopped within one holds up the others for no longer.
-	postgresStall  = 10 * time.Second
-	postgresOldest = 130000 // as server_version_num
+	postgresStall   = 5 * time.Second
+	postgresConnect = 10 * time.Second // that a connection may take
+	postgresOldest  = 130000           // as server_version_num
 )
 
 // postgresDialect is one Postgres database.
@@ -96,7 +98,7 @@ func parsePostgres(text string) (p postgresURL, err error) {
 		p.config.RuntimeParams["application_name"] = "deed"
 	}
 	if p.config.ConnectTimeout == 0 {
-		p.config.ConnectTimeout = postgresStall
+		p.config.ConnectTimeout = postgresConnect
 	}
 	if p.pooler { // the next statement may go to another server process, which has not prepared it
 		p.config.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -122,7 +124,11 @@ func openPostgres(ctx context.Context, text string, opts *Options) (*postgresDia
 	d.db = stdlib.OpenDB(*p.config)
 	d.db.SetMaxOpenConns(postgresConns)
 	d.db.SetMaxIdleConns(postgresConns)
-	if err := d.prepare(ctx, p.ddl && !opts.NoCreate && !opts.ReadOnly); err != nil {
+	err = d.prepare(ctx, p.ddl && !opts.NoCreate && !opts.ReadOnly)
+	if errors.Is(err, errNoTables) && p.ddl {
+		err = fmt.Errorf("%w: %w", os.ErrNotExist, err) // what may be made as soon as there is a need
+	}
+	if err != nil {
 		d.db.Close()
 		explained, _ := d.explain(err)
 		return nil, fmt.Errorf("deedsql: open %s: %w", d.where, explained)
@@ -151,13 +157,14 @@ func (d *postgresDialect) prepare(ctx context.Context, ddl bool) error {
 	return d.checkTables(ctx)
 }
 
+var errNoTables = fmt.Errorf("%w: the database has no tables of deed", driver.ErrNotFound)
+
 // checkTables refuses tables that are missing or of another version.
 func (d *postgresDialect) checkTables(ctx context.Context) error {
 	v, err := sqldb.PostgresIn(d.db, d.schema).Version(ctx, component)
 	switch {
 	case sqldb.IsNoTable(err) || err == nil && v == 0:
-		return fmt.Errorf("%w: the database has no tables of deed in schema %s (make them: %s)",
-			driver.ErrNotFound, d.schema, d.command())
+		return fmt.Errorf("%w in schema %s (make them: %s)", errNoTables, d.schema, d.command())
 	case err != nil:
 		return err
 	case v < len(postgresMigrations):

@@ -17,6 +17,9 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 	if strings.HasPrefix(url, "sqlite:") {
 		return nil, nil
 	}
+	if strings.HasPrefix(url, "mysql:") {
+		return examineMySQL(ctx, url)
+	}
 	p, err := parsePostgres(url)
 	if err != nil {
 		return nil, err

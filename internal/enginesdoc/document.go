@@ -39,8 +39,10 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 			return nil, fmt.Errorf("close %s: %w", e.shown, err)
 		}
 	}
-	out = append(out, ask("postgres://HOST", unopened{new(deedsql.Conn), deedsql.PostgresPromise()}))
-	return append(out, ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
+	return append(out,
+		ask("postgres://HOST", unopened{new(deedsql.Conn), deedsql.PostgresPromise()}),
+		ask("mysql://HOST", unopened{new(deedsql.Conn), deedsql.MySQLPromise()}),
+		ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
 		ask("redis+pubsub://HOST", &deedredis.PubSub{})), nil
 }
 
