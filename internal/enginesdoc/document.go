@@ -189,7 +189,8 @@ const middle = "\n" +
 	"`mem:` is for tests and for trying things out: a store in the memory of one process. `mem:NAME` names one that\n" +
 	"several parts of the process share. `sqlite:FILE` is the default: one file, several processes, no server.\n" +
 	"`postgres://HOST` is tables in a database of a Postgres server, whose default settings the column shows, and\n" +
-	"[the Postgres guide](guides/postgres.md) what less means.\n" +
+	"[the Postgres guide](guides/postgres.md) what less means. `mysql://HOST` is the same on MySQL or MariaDB: see\n" +
+	"[the MySQL guide](guides/mysql.md).\n" +
 	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a\n" +
 	"cluster; the column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less\n" +
 	"means.\n" +
