@@ -24,6 +24,9 @@ type dialect interface {
 	// shared says that several processes may be in write transactions at once, which is
 	// what locks are for.
 	shared() bool
+	// lanes is how many transactions one process may have under way at once, for large
+	// calls of Publish.
+	lanes() int
 	// tables is how events are stored.
 	tables() tables
 

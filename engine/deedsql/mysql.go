@@ -146,6 +146,8 @@ func (d *mysqlDialect) limits() limits {
 }
 
 // tables implements [dialect].
+func (d *mysqlDialect) lanes() int { return 1 }
+
 func (d *mysqlDialect) tables() tables {
 	return mysqlTables{room: min(d.promise.MaxEventBytes, mysqlStatement)}
 }

@@ -22,6 +22,9 @@ import (
 
 const (
 	postgresConns = 16 // at most, of a Conn, beside the one that listens
+	// postgresLanes are two, so that the server works on one transaction while the other
+	// one's commit is on its way to the disk.
+	postgresLanes = 2
 	// postgresStall is how long a transaction may do nothing before the server ends it: a
 	// process that is stopped within one holds up the others for no longer.
 	postgresStall   = 5 * time.Second
@@ -268,6 +271,8 @@ func (d *postgresDialect) limits() limits {
 func (d *postgresDialect) prepares() bool { return false }
 
 func (d *postgresDialect) shared() bool { return true }
+
+func (d *postgresDialect) lanes() int { return postgresLanes }
 
 func (d *postgresDialect) tables() tables { return d.rows }
 

@@ -163,6 +163,8 @@ func (d *sqliteDialect) lends() bool { return false }
 
 func (d *sqliteDialect) limits() limits { return limits{data: maxData} }
 
+func (d *sqliteDialect) lanes() int { return 1 }
+
 func (d *sqliteDialect) tables() tables { return runTables{} }
 
 // shared is not so: whoever has the file's write lock is alone.

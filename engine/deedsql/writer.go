@@ -58,11 +58,11 @@ type job struct {
 	done    chan struct{}
 }
 
-func newWriter(d dialect, kept func(int64) bool, after func(*tx)) *writer {
+func newWriter(d dialect, kept func(int64) bool, after func(*tx), sweeps bool) *writer {
 	w := &writer{
 		dialect: d, kept: kept, after: after,
 		queue: make(chan *job, jobQueue), urgent: make(chan *job, jobQueue), stop: make(chan struct{}),
-		sweeper: sweeper{last: time.Now()},
+		sweeper: sweeper{never: !sweeps, last: time.Now()},
 	}
 	w.done.Go(w.loop)
 	return w
