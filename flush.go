@@ -32,8 +32,9 @@ type run struct {
 	first, last *part
 	before      *run // on the same partition
 	batch       driver.Batch
-	count       int  // of messages
-	restamp     bool // nothing of it was stored, and what went before it never will be
+	count       int   // of messages
+	restamp     bool  // nothing of it was stored, and what went before it never will be
+	doubt       error // of a try that may have stored it
 	settled     bool
 }
 
@@ -113,7 +114,7 @@ func (p *publisher) stamp(runs []*run) {
 			continue
 		}
 		r.batch.Producer, r.batch.Seq = p.producer, max(p.next[r.at()], 1)
-		if before := r.before; before != nil && !before.settled {
+		if before := r.before; before != nil && !before.settled && before.batch.Producer == p.producer {
 			r.batch.Seq = max(r.batch.Seq, before.batch.Seq+int64(before.count))
 		}
 		r.restamp = false
@@ -135,12 +136,17 @@ func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*r
 		if receipt.Err = err; err == nil {
 			receipt = receipts[i]
 		}
-		if failed[r.at()] && errors.Is(receipt.Err, driver.ErrGap) {
-			// The gap is the failed run before this one, not a loss.
-			receipt.Err = fmt.Errorf("%w: what goes before it failed", driver.ErrNotStored)
-			r.restamp = true
+		if errors.Is(receipt.Err, driver.ErrGap) {
+			r.doubt = nil       // nothing of it is there
+			if failed[r.at()] { // the gap is the failed run before this one, not a loss
+				receipt.Err = fmt.Errorf("%w: what goes before it failed", driver.ErrNotStored)
+				r.restamp = true
+			}
 		}
 		if receipt.Err != nil {
+			if !surelyNotStored(receipt.Err) {
+				r.doubt = receipt.Err
+			}
 			if failed == nil {
 				failed = make(map[seqKey]bool)
 			}
@@ -177,9 +183,15 @@ func (p *publisher) settle(ctx context.Context, r *run, receipt driver.Receipt) 
 	at := r.at()
 	r.settled = true
 	receipt.Err = p.bus.gone(ctx, r.batch.Topic, r.batch.Generation, receipt.Err)
+	if r.doubt != nil && surelyNotStored(receipt.Err) && !errors.Is(receipt.Err, driver.ErrNotFound) {
+		// The last try stored nothing, but one before it may have. Were its numbers given to
+		// other events, these would pass for stored already, and be lost.
+		receipt.Err = fmt.Errorf("%w (and then: %v)", r.doubt, receipt.Err)
+	}
 	switch {
-	case receipt.Err == nil:
+	case receipt.Err == nil && r.batch.Producer == p.producer:
 		p.next[at] = max(p.next[at], r.batch.Seq+int64(r.count))
+	case receipt.Err == nil: // the last of a producer that was renewed meanwhile
 	case errors.Is(receipt.Err, driver.ErrNotFound):
 		maps.DeleteFunc(p.next, func(k seqKey, _ int64) bool { return k.topic == at.topic && k.generation == at.generation })
 	case errors.Is(receipt.Err, driver.ErrGap):

@@ -27,7 +27,8 @@ type script struct {
 
 type failure struct {
 	err   error
-	after bool // the store has it all the same
+	after bool   // the store has it all the same
+	topic string // only the batches of this one fail, if it is set
 }
 
 func (s *script) Unwrap() driver.Conn { return s.Conn }
@@ -43,12 +44,17 @@ func (s *script) Publish(ctx context.Context, batches []driver.Batch) ([]driver.
 		f, s.fails = s.fails[0], s.fails[1:]
 	}
 	s.mu.Unlock()
-	if f.err != nil && !f.after {
+	if f.topic == "" && f.err != nil && !f.after {
 		return nil, f.err
 	}
 	receipts, err := s.Conn.Publish(ctx, batches)
-	if f.err != nil {
+	if f.topic == "" && f.err != nil {
 		return nil, f.err
+	}
+	for i := range batches {
+		if batches[i].Topic == f.topic {
+			receipts[i] = driver.Receipt{Err: f.err}
+		}
 	}
 	return receipts, err
 }
@@ -78,7 +84,7 @@ func stored(t *testing.T, bus *deed.Bus, topic string) []deed.Stored {
 func TestRetriesNeverStoreTwice(t *testing.T) {
 	bubble(t, "", func(t *testing.T) {
 		lost := errors.New("connection lost")
-		bus, s := scripted(t, failure{lost, true}, failure{lost, false}, failure{lost, true})
+		bus, s := scripted(t, failure{err: lost, after: true}, failure{err: lost}, failure{err: lost, after: true})
 		publish(t, bus, note{"a", 1}, note{"b", 1}, note{"a", 2})
 		if s.calls != 4 {
 			t.Errorf("%d engine calls, want 4", s.calls)
@@ -94,8 +100,8 @@ func TestGivingUpTellsUnknownFromNotStored(t *testing.T) {
 		lost := errors.New("connection lost")
 		refused := fmt.Errorf("disk full: %w", driver.ErrNotStored)
 		bus, _ := scripted(t,
-			failure{lost, false}, failure{lost, false}, failure{lost, false}, failure{lost, true},
-			failure{refused, false}, failure{refused, false}, failure{refused, false}, failure{refused, false})
+			failure{err: lost}, failure{err: lost}, failure{err: lost}, failure{err: lost, after: true},
+			failure{err: refused}, failure{err: refused}, failure{err: refused}, failure{err: refused})
 		var e *deed.PublishError
 		err := bus.Publish(t.Context(), noted.New(note{"a", 1}))
 		if !errors.As(err, &e) || !slices.Equal(e.Unknown, []int{0}) {
@@ -108,6 +114,46 @@ func TestGivingUpTellsUnknownFromNotStored(t *testing.T) {
 		publish(t, bus, note{"a", 3}) // a new producer goes on
 		if got := stored(t, bus, "notes"); len(got) != 2 {
 			t.Errorf("%d events stored, want the unknown one and the last", len(got))
+		}
+	})
+}
+
+// The numbers of an event that may be stored are never given to another one.
+func TestNotStoredAtLastDoesNotSpeakForTheTriesBefore(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		lost := errors.New("connection lost")
+		refused := fmt.Errorf("the server is starting: %w", driver.ErrNotStored)
+		bus, _ := scripted(t,
+			failure{err: lost, after: true}, failure{err: refused}, failure{err: refused}, failure{err: refused})
+		var e *deed.PublishError
+		err := bus.Publish(t.Context(), noted.New(note{"a", 1}))
+		if !errors.As(err, &e) || !slices.Equal(e.Unknown, []int{0}) || !errors.Is(err, lost) {
+			t.Errorf("got %v, want unknown: the first try has stored it", err)
+		}
+		publish(t, bus, note{"a", 2})
+		if got := stored(t, bus, "notes"); len(got) != 2 {
+			t.Errorf("%d events stored, want the unknown one and the acknowledged one", len(got))
+		}
+	})
+}
+
+// A batch that is stored under a producer which was given up in the same engine call
+// says nothing of the sequence of the next one.
+func TestGivingUpOneTopicLeavesTheOthers(t *testing.T) {
+	bubble(t, "", func(t *testing.T) {
+		lost := errors.New("connection lost")
+		bus, _ := scripted(t, failure{}, failure{err: lost}, failure{err: lost}, failure{err: lost},
+			failure{err: lost, topic: "broken"})
+		broken := deed.NewTopic("broken", nil)
+		publish(t, bus, note{"a", 1})
+		err := bus.Publish(t.Context(), deed.NewDraft(broken, deed.Event{Type: "t", Key: "a"}), noted.New(note{"a", 2}))
+		var e *deed.PublishError
+		if !errors.As(err, &e) || len(e.Unknown) != 1 {
+			t.Errorf("got %v, want one unknown", err)
+		}
+		publish(t, bus, note{"a", 3})
+		if got := stored(t, bus, "notes"); len(got) != 3 {
+			t.Errorf("%d events stored, want 3", len(got))
 		}
 	})
 }

@@ -6,18 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
-
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine/deedmem"
-	"github.com/deedgo/deed/internal/pgtest"
+	"github.com/deedgo/deed/internal/testdb"
 	"github.com/deedgo/deed/outbox"
 	"github.com/deedgo/deed/sqldb"
 )
@@ -93,68 +90,29 @@ func refuseEach(f func(driver.Batch) error) func(
 }
 
 type fixture struct {
-	t    *testing.T
-	url  string // of a Postgres database, "" for the file
-	path string
-	db   *sqldb.DB
-	box  *outbox.Outbox
-	bus  *deed.Bus
-	eng  *engine
+	t   *testing.T
+	at  testdb.Database
+	db  *sqldb.DB
+	box *outbox.Outbox
+	bus *deed.Bus
+	eng *engine
 }
 
-func setup(t *testing.T, opts *outbox.Options) *fixture {
+func setup(t *testing.T, k testdb.Kind, opts *outbox.Options) *fixture {
 	t.Helper()
-	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "service.db")}
-	if server != nil {
-		f.url = server.URL(server.Database(t))
-	}
+	f := &fixture{t: t, at: k.New(t)}
 	f.db, f.box = f.open(opts)
 	f.bus, f.eng = newBus(t, false)
-	if _, err := f.db.SQL().Exec("create table orders (id text primary key, n integer)"); err != nil {
+	if _, err := f.db.SQL().Exec("create table orders (id varchar(100) primary key, n integer)"); err != nil {
 		t.Fatal(err)
 	}
 	return f
 }
 
-// server is what the tests run on when it is Postgres.
-var server *pgtest.Server
-
-// TestOnPostgres runs the tests of what the outbox keeps again, on Postgres.
-func TestOnPostgres(t *testing.T) {
-	server = pgtest.Start(t)
-	defer func() { server = nil }()
-	for name, test := range map[string]func(*testing.T){
-		"committed": TestCommittedIsRelayedAndRolledBackIsNot, "as published": TestEventArrivesAsPublished,
-		"foreign": TestForeignTransactionIsRelayedSoon, "order": TestKeyOrderUnderConcurrentTransactionsAndTwoRelays,
-		"kept": TestRowsAreKeptAndThenRemoved, "delayed": TestDelayedEventWaitsInTheOutbox, "last pass": TestLastPass,
-		"one connection": TestOneConnectionIsEnough, "settings": TestTopicSettingsTravel, "wrong": TestPublishSaysWhatIsWrong,
-		"crash": TestCrashBetweenSendAndMark, "failing": TestFailingPartitionHoldsNothingElseUp,
-		"refused": TestRefusedEventIsSetAside, "discard": TestDiscardRefused, "lost": TestLostEventsAreSentAgain,
-		"noticed": TestLostEventsAreNoticedWithoutNewOnes, "gap": TestGapThatCannotBeFilled,
-		"no topic": TestTopicThatCannotBeCreatedHoldsNothingElseUp, "closed": TestClosedBusEndsRun,
-	} {
-		t.Run(name, test)
-	}
-}
-
-// open opens the same database file as another process would.
+// open opens the same database as another process would.
 func (f *fixture) open(opts *outbox.Options) (*sqldb.DB, *outbox.Outbox) {
 	f.t.Helper()
-	if f.url != "" {
-		sqlDB, err := sql.Open("pgx", f.url)
-		if err != nil {
-			f.t.Fatal(err)
-		}
-		f.t.Cleanup(func() { sqlDB.Close() })
-		db := sqldb.Postgres(sqlDB)
-		return db, outbox.New(db, "/notes", opts)
-	}
-	sqlDB, err := sqldb.OpenSQLite(f.path, nil)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.t.Cleanup(func() { sqlDB.Close() })
-	db := sqldb.SQLite(sqlDB)
+	db := f.at.Open(f.t)
 	return db, outbox.New(db, "/notes", opts)
 }
 
@@ -296,9 +254,14 @@ func upTo(n int) []int {
 func countUp(ctx context.Context, db *sqldb.DB, box *outbox.Outbox, key string) error {
 	return db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var n int
-		err := tx.QueryRowContext(ctx, "insert into orders (id, n) values ($1, 1) "+
-			"on conflict (id) do update set n = orders.n + 1 returning n", key).Scan(&n)
-		if err != nil {
+		upsert := "on conflict (id) do update set n = orders.n + 1"
+		if db.Dialect() == sqldb.DialectMySQL {
+			upsert = "on duplicate key update n = n + 1"
+		}
+		if _, err := tx.ExecContext(ctx, db.Rebind("insert into orders (id, n) values (?, 1) "+upsert), key); err != nil {
+			return err
+		}
+		if err := tx.QueryRowContext(ctx, db.Rebind("select n from orders where id = ?"), key).Scan(&n); err != nil {
 			return err
 		}
 		return box.Publish(ctx, tx, Noted.New(note{key, n}))

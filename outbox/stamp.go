@@ -73,7 +73,7 @@ func (r *relay) newRows(ctx context.Context, l lane) (rows []newRow, full bool, 
 		return nil, false, nil
 	}
 	query, args := newRowsQuery(l, names)
-	found, err := r.db.SQL().QueryContext(ctx, r.db.Dialect().Rebind(query), args...)
+	found, err := r.db.SQL().QueryContext(ctx, r.db.Rebind(query), args...)
 	if err != nil {
 		return nil, false, fmt.Errorf("read new rows: %w", err)
 	}
@@ -130,7 +130,7 @@ func (r *relay) troubledTopics(l lane) []string {
 }
 
 func newRowsQuery(l lane, names []string) (string, []any) {
-	query := "select id, topic, settings, type, key from deed_outbox where state = 'new' and not_before <= ?"
+	query := "select id, topic, settings, event_type, event_key from deed_outbox where state = 'new' and not_before <= ?"
 	args := []any{time.Now().UnixMilli()}
 	if len(names) > 0 && l != allLanes {
 		not := "not "
@@ -148,26 +148,20 @@ func newRowsQuery(l lane, names []string) (string, []any) {
 // writeStamps stamps those of rows that nobody else has stamped meanwhile, and
 // returns the last stamp of each partition that got any.
 func (r *relay) writeStamps(ctx context.Context, tx *sql.Tx, rows []newRow, now int64) (map[place]*stamp, error) {
+	rebind := r.db.Rebind
 	var turn int64
-	query := r.db.Dialect().Rebind("update deed_outbox_turn set turn = turn + ? returning turn")
-	err := tx.QueryRowContext(ctx, query, len(rows)).Scan(&turn)
-	if err != nil {
+	if _, err := tx.ExecContext(ctx, rebind("update deed_outbox_turn set turn = turn + ?"), len(rows)); err != nil {
+		return nil, err
+	}
+	if err := tx.QueryRowContext(ctx, rebind("select turn from deed_outbox_turn")).Scan(&turn); err != nil {
 		return nil, err
 	}
 	turn -= int64(len(rows))
-	stamped := r.stampOneByOne
 	if r.db.Dialect() == sqldb.DialectPostgres {
-		stamped = r.stampAtOnce
+		return r.stampAtOnce(ctx, tx, rows, turn, now)
 	}
-	return stamped(ctx, tx, rows, turn, now)
-}
-
-// stampOneByOne is how to do it where a statement costs less than a row.
-func (r *relay) stampOneByOne(
-	ctx context.Context, tx *sql.Tx, rows []newRow, turn, now int64,
-) (map[place]*stamp, error) {
-	update, err := tx.PrepareContext(ctx, r.db.Dialect().Rebind("update deed_outbox set state = 'stamped', changed = ?, "+
-		"partition = ?, producer = ?, seq = ?, turn = ? where id = ? and state = 'new'"))
+	update, err := tx.PrepareContext(ctx, rebind("update deed_outbox set state = 'stamped', changed = ?, "+
+		"partition_no = ?, producer = ?, seq = ?, turn = ? where id = ? and state = 'new'"))
 	if err != nil {
 		return nil, err
 	}
@@ -192,66 +186,6 @@ func (r *relay) stampOneByOne(
 	return next, nil
 }
 
-// stampAtOnce is how to do it where each statement is a message to a server. Arrays go as
-// JSON, which every driver can send.
-func (r *relay) stampAtOnce(
-	ctx context.Context, tx *sql.Tx, rows []newRow, turn, now int64,
-) (map[place]*stamp, error) {
-	ids := make([]int64, len(rows))
-	for i, row := range rows {
-		ids[i] = row.id
-	}
-	text, err := json.Marshal(ids)
-	if err != nil {
-		return nil, err
-	}
-	found, err := tx.QueryContext(ctx, "select id from deed_outbox where state = 'new' and id in "+
-		"(select v::bigint from json_array_elements_text($1::json) v)", string(text))
-	if err != nil {
-		return nil, err
-	}
-	defer found.Close()
-	there := make(map[int64]bool, len(rows))
-	for found.Next() {
-		var id int64
-		if err := found.Scan(&id); err != nil {
-			return nil, err
-		}
-		there[id] = true
-	}
-	if err := errors.Join(found.Err(), found.Close()); err != nil {
-		return nil, err
-	}
-	type update struct {
-		ID        int64  `json:"id"`
-		Partition int    `json:"partition"`
-		Producer  string `json:"producer"`
-		Seq       int64  `json:"seq"`
-		Turn      int64  `json:"turn"`
-	}
-	var updates []update
-	next := make(map[place]*stamp)
-	for _, row := range rows {
-		turn++
-		if !there[row.id] {
-			continue
-		}
-		if next[row.at] == nil {
-			next[row.at] = r.lastStamp(row.at)
-		}
-		s := next[row.at]
-		s.seq++
-		updates = append(updates, update{row.id, row.at.partition, s.producer, s.seq, turn})
-	}
-	if text, err = json.Marshal(updates); err != nil {
-		return nil, err
-	}
-	_, err = tx.ExecContext(ctx, "update deed_outbox o set state = 'stamped', changed = $1, partition = u.partition, "+
-		"producer = u.producer, seq = u.seq, turn = u.turn from json_to_recordset($2::json) "+
-		"u (id bigint, partition integer, producer text, seq bigint, turn bigint) where o.id = u.id", now, string(text))
-	return next, err
-}
-
 // lastStamp returns a copy of the partition's stamp, or a new producer's.
 func (r *relay) lastStamp(at place) *stamp {
 	r.mu.Lock()
@@ -270,9 +204,9 @@ func (r *relay) unstamp(ctx context.Context, at place) error {
 	r.stamping.Lock()
 	defer r.stamping.Unlock()
 	err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, r.db.Dialect().Rebind("update deed_outbox set state = 'new', changed = ?, "+
-			"partition = null, producer = null, seq = null, turn = null "+
-			"where state = 'stamped' and topic = ? and partition = ?"), time.Now().UnixMilli(), at.topic, at.partition)
+		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'new', changed = ?, "+
+			"partition_no = null, producer = null, seq = null, turn = null "+
+			"where state = 'stamped' and topic = ? and partition_no = ?"), time.Now().UnixMilli(), at.topic, at.partition)
 		return err
 	})
 	r.mu.Lock()

@@ -36,6 +36,15 @@ func SQLite(db *sql.DB) *DB {
 // SQL returns the wrapped database.
 func (db *DB) SQL() *sql.DB { return db.sql }
 
+// Close gives back what the DB itself has open, after transactions under way have
+// ended. The *sql.DB stays open, and the DB usable.
+func (db *DB) Close() error {
+	if db.queue == nil {
+		return nil
+	}
+	return db.queue.close()
+}
+
 // Dialect returns which SQL the database speaks.
 func (db *DB) Dialect() Dialect { return db.dialect }
 

@@ -25,6 +25,14 @@ func (d Dialect) Rebind(query string) string {
 	return rewrite(query, "")
 }
 
+// Bytes returns a text as an argument for a column of bytes, which SQLite has as text.
+func (d Dialect) Bytes(text string) any {
+	if d == DialectSQLite {
+		return text
+	}
+	return []byte(text)
+}
+
 // Qualify is Rebind for Postgres with the tables of deed in a schema.
 func Qualify(query, schema string) string { return rewrite(query, QuoteName(schema)+".") }
 

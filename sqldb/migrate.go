@@ -39,7 +39,7 @@ func (db *DB) Migrate(ctx context.Context, component string, ms []Migration) err
 				return err
 			}
 		}
-		if _, err := tx.ExecContext(ctx, db.named(schemaTable)); err != nil {
+		if _, err := tx.ExecContext(ctx, db.Rebind(schemaTable)); err != nil {
 			return err
 		}
 		v, err := db.version(ctx, tx, component)
@@ -50,11 +50,11 @@ func (db *DB) Migrate(ctx context.Context, component string, ms []Migration) err
 			return newerTables(v, ms)
 		}
 		for i, m := range ms[v:] {
-			if _, err := tx.ExecContext(ctx, db.named(m.SQL)); err != nil {
+			if _, err := tx.ExecContext(ctx, db.Rebind(m.SQL)); err != nil {
 				return fmt.Errorf("step %d (%s): %w", v+i+1, m.Name, err)
 			}
 		}
-		_, err = tx.ExecContext(ctx, db.named("insert into deed_schema (component, version, applied) "+
+		_, err = tx.ExecContext(ctx, db.Rebind("insert into deed_schema (component, version, applied) "+
 			"values (?, ?, ?) on conflict (component) do update set version = excluded.version, applied = excluded.applied"),
 			component, len(ms), time.Now().UTC().Format(time.RFC3339))
 		return err
@@ -70,8 +70,9 @@ func newerTables(version int, ms []Migration) error {
 	return fmt.Errorf("the tables have version %d, this program knows up to %d (run a newer program)", version, len(ms))
 }
 
-// named says a statement in the database's words.
-func (db *DB) named(query string) string {
+// Rebind says a query with "?" placeholders in the database's words, tables of deed in
+// their schema.
+func (db *DB) Rebind(query string) string {
 	if db.schema != "" {
 		return Qualify(query, db.schema)
 	}
@@ -90,7 +91,7 @@ type querier interface {
 
 func (db *DB) version(ctx context.Context, q querier, component string) (int, error) {
 	var v int
-	err := q.QueryRowContext(ctx, db.named("select version from deed_schema where component = ?"), component).
+	err := q.QueryRowContext(ctx, db.Rebind("select version from deed_schema where component = ?"), component).
 		Scan(&v)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
@@ -98,8 +99,9 @@ func (db *DB) version(ctx context.Context, q querier, component string) (int, er
 	return v, err
 }
 
-// ScriptFor is Script for a dialect.
-func ScriptFor(d Dialect, component string, ms []Migration) string {
+// Script returns the steps of a component's tables as one script of the dialect, for
+// those who create tables by hand.
+func (d Dialect) Script(component string, ms []Migration) string {
 	switch d {
 	case DialectPostgres:
 		return PostgresScript(component, ms, "")

@@ -3,9 +3,34 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"hash/fnv"
 )
+
+// Execer is a transaction that statements run in: a *sql.Tx, what wraps one (those of
+// sqlx and bun, GORM's ConnPool), or [Pgx] of pgx's own.
+type Execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// Pgx makes a pgx.Tx an Execer.
+func Pgx[Tag interface{ RowsAffected() int64 }](tx pgxTx[Tag]) Execer { return pgxExecer[Tag]{tx} }
+
+// pgxTx is what matters here of a pgx.Tx, whose package is no requirement of this one.
+type pgxTx[Tag interface{ RowsAffected() int64 }] interface {
+	Exec(ctx context.Context, query string, args ...any) (Tag, error)
+}
+
+type pgxExecer[Tag interface{ RowsAffected() int64 }] struct{ tx pgxTx[Tag] }
+
+func (p pgxExecer[Tag]) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	tag, err := p.tx.Exec(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return sqldriver.RowsAffected(tag.RowsAffected()), nil
+}
 
 // Postgres returns a DB on an open Postgres database, of any database/sql driver.
 // Tables are found by the connection's search_path.

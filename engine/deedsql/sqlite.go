@@ -18,11 +18,7 @@ import (
 )
 
 const (
-	// How soon other processes' commits are noticed: while they come, and after a second
-	// without any, to let the processor sleep.
-	sqlitePoll = 15 * time.Millisecond
-	sqliteRest = 45 * time.Millisecond
-	maxData    = 64 << 20 // largest data of an event
+	maxData = 64 << 20 // largest data of an event
 	// sqliteWAL is how many pages the log that SQLite writes first may have, 16 MiB,
 	// before the writer copies them to their places, which everybody waits for. Many
 	// of them are one page again and again, and then are copied once.
@@ -106,7 +102,8 @@ func (d *sqliteDialect) prepare(ctx context.Context, opts *Options) error {
 	if d.lock, err = sqldb.OpenFileLock(d.path); err != nil {
 		return fmt.Errorf("the lock file, on which writers queue: %w", err)
 	}
-	if err := sqldb.SQLite(d.db).Migrate(ctx, component, sqliteMigrations); err != nil {
+	db := sqldb.SQLite(d.db)
+	if err := errors.Join(db.Migrate(ctx, component, sqliteMigrations), db.Close()); err != nil {
 		d.lock.Close()
 		return err
 	}
@@ -149,7 +146,11 @@ func (d *sqliteDialect) openWriter(ctx context.Context) error {
 		c.Close()
 		return fmt.Errorf("synchronous is %d, which a power cut does not respect (want 2, FULL)", synchronous)
 	}
-	if _, err := c.ExecContext(ctx, fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)); err != nil {
+	set := fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)
+	if seeded("sync") {
+		set += "; pragma synchronous = off"
+	}
+	if _, err := c.ExecContext(ctx, set); err != nil {
 		c.Close()
 		return err
 	}
@@ -238,48 +239,6 @@ func dataVersion(s *session) (n int64, err error) {
 		return true
 	})
 	return n, err
-}
-
-// watch polls data_version, which costs a few microseconds and no lock. The time of a
-// file would not do in its place: two commits may come within its grain.
-func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
-	c, err := d.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	polls := newSession(c, d)
-	defer polls.close() //nolint:errcheck // it has nothing to lose
-	timer := time.NewTimer(sqlitePoll)
-	defer timer.Stop()
-	active, changes := time.Now(), time.Time{}
-	for last := int64(-1); ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
-		timer.Reset(pollAfter(time.Since(active)))
-		now, err := dataVersion(polls)
-		if err != nil {
-			continue // the readers meet the same error and report it
-		}
-		if now != last {
-			at := time.Now()
-			if at.Sub(changes) < time.Second { // one change alone is a heartbeat, as a rule of this process
-				active = at
-			}
-			last, changes = now, at
-			changed()
-		}
-	}
-}
-
-// pollAfter is the pause before the next poll after so long without a commit.
-func pollAfter(quiet time.Duration) time.Duration {
-	if quiet < time.Second {
-		return sqlitePoll
-	}
-	return sqliteRest
 }
 
 // now is this machine's clock: an SQLite file is used by one machine.

@@ -7,10 +7,12 @@ local function clock()
   return t[1] * 1000 + math.floor(t[2] / 1000), t[1] * 1000000 + t[2]
 end
 
--- advance returns the partition's next epoch. It is the time where that is more, so that
--- a server which has lost an epoch gives another one.
+-- advance returns the partition's next epoch. It is the time in microseconds where that
+-- is more, so that a server which has lost an epoch gives another one. (In milliseconds
+-- a topic could be made anew before the epochs of the old one have passed.)
 local function advance(meta)
-  local epoch = math.max(tonumber(redis.call('HGET', meta, 'epoch')) + 1, (clock()))
+  local _, micros = clock()
+  local epoch = math.max(tonumber(redis.call('HGET', meta, 'epoch')) + 1, micros)
   epoch = string.format('%.0f', epoch)
   redis.call('HSET', meta, 'epoch', epoch)
   return epoch

@@ -6,6 +6,7 @@
 local log, meta, producers = KEYS[1], KEYS[2], KEYS[3]
 local there = redis.call('HGET', meta, 'generation')
 if there and tonumber(there) >= tonumber(ARGV[1]) then return 0 end
+local _, micros = clock()
 local last, at, entries, length, letters, delayed = 0, 0, 0, 0, 0, 0
 if there or redis.call('EXISTS', log) == 0 then
   redis.call('DEL', log, meta, producers, log .. ':groups', log .. ':due', log .. ':later')
@@ -27,5 +28,5 @@ end
 redis.call('HSET', meta, 'generation', ARGV[1], 'incarnation', ARGV[2], 'window', ARGV[3],
   'last', string.format('%.0f', last), 'ms', string.format('%.0f', at), 'entries', entries,
   'removed', string.format('%.0f', math.max(0, last - length)), 'trimmed', entries - length, 'bytes', 0, 'letters', letters,
-  'delayed', delayed, 'epoch', string.format('%.0f', (clock())))
+  'delayed', delayed, 'epoch', string.format('%.0f', micros))
 return 1
