@@ -52,7 +52,7 @@ type dialect interface {
 	now() time.Time
 	// explain says what an error of the database means, as one of the driver's
 	// sentinels where one fits.
-	explain(err error) (error, scope)
+	explain(err error) (scope, error)
 	features() driver.Features
 	close() error
 }

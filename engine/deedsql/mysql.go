@@ -80,7 +80,7 @@ func openMySQL(ctx context.Context, url string, opts *Options) (*mysqlDialect, e
 		if d.db != nil {
 			d.db.Close()
 		}
-		explained, _ := d.explain(err)
+		_, explained := d.explain(err)
 		return nil, fmt.Errorf("deedsql: open: %w", explained)
 	}
 	return d, nil

@@ -248,7 +248,8 @@ func (l limits) check(m *driver.Message, window bool) error {
 		size, most int
 	}{
 		{"data", len(m.Data), l.data}, {"its key", len(m.Key), l.key},
-		{"its id, which the id window stores", len(m.ID), name}, {"its source, which the id window stores", len(m.Source), name},
+		{"its id, which the id window stores", len(m.ID), name},
+		{"its source, which the id window stores", len(m.Source), name},
 	} {
 		if part.most > 0 && part.size > part.most {
 			return fmt.Errorf("%w: event %.100q has %d bytes of %s (at most %d)",
