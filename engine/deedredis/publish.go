@@ -14,7 +14,8 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// Publish implements [driver.Conn]: a script for each batch, all in one pipeline.
+// Publish implements [driver.Conn]: scripts that append several batches each, all in one
+// pipeline.
 func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Receipt, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -22,31 +23,79 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("deedredis: publish: %w: %w", driver.ErrNotStored, err)
 	}
-	receipts := make([]driver.Receipt, len(batches))
-	calls := make([]call, 0, len(batches))
-	of := make([]int, 0, len(batches)) // the batch of each call
-	for i := range batches {
-		x, err := c.publishing(ctx, &batches[i])
-		if err != nil {
-			receipts[i].Err = c.failBatch(&batches[i], surely(err))
-			continue
-		}
-		calls = append(calls, x)
-		of = append(of, i)
-	}
-	results, short := c.appendAll(ctx, calls)
-	c.schedules(ctx, batches)
-	for k, r := range results {
-		i := of[k]
-		receipts[i] = c.receipt(ctx, &batches[i], r)
-		if receipts[i].Err == nil && short != nil {
-			receipts[i] = driver.Receipt{Err: short}
-		}
+	receipts := c.publish(ctx, batches)
+	for i := range receipts {
 		if receipts[i].Err != nil {
 			receipts[i].Err = c.failBatch(&batches[i], receipts[i].Err)
 		}
 	}
 	return receipts, nil
+}
+
+func (c *Conn) publish(ctx context.Context, batches []driver.Batch) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(batches))
+	all := appending{c: c}
+	for i := range batches {
+		if err := all.add(ctx, i, &batches[i]); err != nil {
+			receipts[i].Err = surely(err)
+		}
+	}
+	results, short := c.appendAll(ctx, all.calls)
+	c.schedules(ctx, batches)
+	for k, r := range results {
+		answers, err := r.ToArray()
+		if err == nil && len(answers) != len(all.of[k]) {
+			err = fmt.Errorf("the script answered for %d batches of %d", len(answers), len(all.of[k]))
+		}
+		for n, i := range all.of[k] {
+			if receipts[i].Err = err; err == nil {
+				receipts[i] = c.receipt(ctx, &batches[i], &answers[n])
+			}
+			if receipts[i].Err == nil && short != nil {
+				receipts[i] = driver.Receipt{Err: short}
+			}
+		}
+	}
+	return receipts
+}
+
+// appendMost and appendBytes bound what one script appends, if that is more than one
+// batch, so that others get their turn.
+const (
+	appendMost  = 256
+	appendBytes = 1 << 20
+)
+
+// appending gathers batches into script calls. In a cluster, where each partition has a
+// slot of its own, a script appends one.
+type appending struct {
+	c     *Conn
+	calls []call
+	of    [][]int // the batches of each call
+
+	events, bytes int // of the last call
+}
+
+// add checks a batch and puts it into a call.
+func (a *appending) add(ctx context.Context, i int, b *driver.Batch) error {
+	t, full, err := a.c.publishing(ctx, b)
+	if err != nil {
+		return err
+	}
+	bytes := 0
+	for k := range b.Messages {
+		bytes += len(b.Messages[k].Data)
+	}
+	a.events, a.bytes = a.events+len(b.Messages), a.bytes+bytes
+	if a.calls == nil || a.c.cluster || a.events > appendMost || a.bytes > appendBytes {
+		a.calls, a.of = append(a.calls, call{script: publishScript}), append(a.of, nil)
+		a.events, a.bytes = len(b.Messages), bytes
+	}
+	last := len(a.calls) - 1
+	x := &a.calls[last]
+	x.keys, x.args = append(x.keys, t.keys[b.Partition]...), appendArgs(x.args, t, b, full)
+	a.of[last] = append(a.of[last], i)
+	return nil
 }
 
 // surely marks an error that came before anything was sent.
@@ -64,57 +113,69 @@ func (c *Conn) failBatch(b *driver.Batch, err error) error {
 	return fmt.Errorf("deedredis: publish to %s partition %d: %w", b.Topic, b.Partition, err)
 }
 
-// publishing checks a batch and turns it into a script call.
-func (c *Conn) publishing(ctx context.Context, b *driver.Batch) (call, error) {
-	t, err := c.known(ctx, b.Topic)
-	if err != nil {
-		return call{}, err
+// publishing checks a batch and returns its topic, and whether that is full.
+func (c *Conn) publishing(ctx context.Context, b *driver.Batch) (t *topic, full bool, err error) {
+	if t, err = c.known(ctx, b.Topic); err != nil {
+		return nil, false, err
 	}
 	if b.Generation != 0 && b.Generation != t.info.Generation {
 		if t, err = c.lookup(ctx, b.Topic); err != nil { // it may be made anew
-			return call{}, err
+			return nil, false, err
 		}
 	}
 	if b.Partition < 0 || b.Partition >= t.info.Partitions {
-		return call{}, fmt.Errorf("%w: topic %s has %d partitions", driver.ErrRefused, b.Topic, t.info.Partitions)
+		return nil, false, fmt.Errorf("%w: topic %s has %d partitions", driver.ErrRefused, b.Topic, t.info.Partitions)
 	}
 	if b.Producer != "" && b.Seq < 1 {
-		return call{}, fmt.Errorf("%w: producer %s begins at %d (want 1 or more)", driver.ErrRefused, b.Producer, b.Seq)
+		return nil, false, fmt.Errorf("%w: producer %s begins at %d (want 1 or more)", driver.ErrRefused, b.Producer, b.Seq)
 	}
-	full, err := c.full(ctx, t, b)
-	if err != nil {
-		return call{}, err
-	}
-	return call{publishScript, t.keys[b.Partition], publishArgs(t, b, full)}, nil
+	full, err = c.full(ctx, t, b)
+	return t, full, err
 }
 
-// publishArgs writes what the script publish.lua takes.
-func publishArgs(t *topic, b *driver.Batch, full bool) []string {
-	if t.info.Pack && len(b.Messages) > 1 && !delays(b) {
-		return packedArgs(b, full)
+// appendArgs writes what the script publish.lua takes of a batch.
+func appendArgs(args []string, t *topic, b *driver.Batch, full bool) []string {
+	begin := len(args)
+	args = slices.Grow(args, headArgs+2*len(b.Messages))[:begin+headArgs]
+	head := args[begin:]
+	head[1], head[2], head[3] = strconv.Itoa(b.Generation), b.Producer, strconv.FormatInt(b.Seq, 10)
+	head[4], head[6] = strconv.Itoa(len(b.Messages)), flag(full)
+	switch delayed := delays(b); {
+	case t.info.Dedupe > 0 || delayed:
+		head[5] = "whole"
+		args = appendEvents(args, b.Messages, true)
+	case t.info.Pack && len(b.Messages) > 1:
+		head[5] = "packed"
+		args = appendPacks(args, b.Messages)
+	default:
+		head[5] = "plain"
+		args = appendEvents(args, b.Messages, false)
 	}
-	width := 2
-	if t.info.Dedupe > 0 || delays(b) {
-		width = 4
-	}
-	args := make([]string, 0, 7+width*len(b.Messages))
-	args = append(args, strconv.Itoa(b.Generation), b.Producer, strconv.FormatInt(b.Seq, 10),
-		strconv.Itoa(len(b.Messages)), strconv.Itoa(width), flag(full), "0")
+	args[begin] = strconv.Itoa(len(args) - begin)
+	return args
+}
+
+// headArgs is how many arguments say what a batch is.
+const headArgs = 7
+
+// appendEvents writes events one by one, those that may be delayed or known already with
+// when they are due and who they are.
+func appendEvents(args []string, ms []driver.Message, whole bool) []string {
 	// One block has it all: a copy, since the client may still be sending when a caller
 	// who gave up gets the messages back.
-	block, at := make([]byte, 0, roomFor(b.Messages)), 0
+	block, at := make([]byte, 0, roomFor(ms)), 0
 	next := func() string {
 		part := rueidis.BinaryString(block[at:len(block):len(block)])
 		at = len(block)
 		return part
 	}
-	for i := range b.Messages {
-		m := &b.Messages[i]
+	for i := range ms {
+		m := &ms[i]
 		block = appendAttributes(block, m)
 		attributes := next()
 		block = append(block, m.Data...)
 		args = append(args, attributes, next())
-		if width == 4 {
+		if whole {
 			args = append(args, dueMicros(m.NotBefore), m.Source+"\x00"+m.ID)
 		}
 	}
@@ -125,12 +186,9 @@ func publishArgs(t *topic, b *driver.Batch, full bool) []string {
 // never much.
 const packMost = 256
 
-// packedArgs is publishArgs for a topic that packs.
-func packedArgs(b *driver.Batch, full bool) []string {
-	args := make([]string, 0, 7+4*(len(b.Messages)/packMost+1))
-	args = append(args, strconv.Itoa(b.Generation), b.Producer, strconv.FormatInt(b.Seq, 10),
-		strconv.Itoa(len(b.Messages)), "2", flag(full), "1")
-	for ms := range slices.Chunk(b.Messages, packMost) {
+// appendPacks writes events that are stored together.
+func appendPacks(args []string, all []driver.Message) []string {
+	for ms := range slices.Chunk(all, packMost) {
 		bytes := 0
 		for i := range ms {
 			bytes += len(ms[i].Data)
@@ -212,9 +270,9 @@ func (c *Conn) appendAll(ctx context.Context, calls []call) (results []rueidis.R
 	return results, short
 }
 
-// receipt reads the answer of the script.
-func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResult) driver.Receipt {
-	answer, err := r.ToArray()
+// receipt reads what the script answered for a batch.
+func (c *Conn) receipt(ctx context.Context, b *driver.Batch, m *rueidis.RedisMessage) driver.Receipt {
+	answer, err := m.ToArray()
 	if err != nil {
 		return driver.Receipt{Err: err}
 	}
@@ -253,15 +311,7 @@ func (c *Conn) again(ctx context.Context, b *driver.Batch) driver.Receipt {
 	if _, err := c.lookup(ctx, b.Topic); err != nil {
 		return driver.Receipt{Err: err}
 	}
-	x, err := c.publishing(ctx, b)
-	if err != nil {
-		return driver.Receipt{Err: err}
-	}
-	results, short := c.appendAll(ctx, []call{x})
-	if got := c.receipt(ctx, b, results[0]); got.Err != nil || short == nil {
-		return got
-	}
-	return driver.Receipt{Err: short}
+	return c.publish(ctx, []driver.Batch{*b})[0]
 }
 
 // absent tells a topic that was deleted from a server that lost a part of one.
