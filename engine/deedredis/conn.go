@@ -138,6 +138,7 @@ func Promise() driver.Features {
 		Retention:    true,
 		MultiProcess: true,
 		Pack:         true,
+		Flights:      2, // while the server works on one, the client makes and reads the other
 
 		MaxEventBytes: maxData,
 	}

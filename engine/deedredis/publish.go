@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/rueidis"
 
@@ -34,13 +32,14 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 
 func (c *Conn) publish(ctx context.Context, batches []driver.Batch) []driver.Receipt {
 	receipts := make([]driver.Receipt, len(batches))
-	all := appending{c: c}
+	all := newAppending(c)
 	for i := range batches {
 		if err := all.add(ctx, i, &batches[i]); err != nil {
 			receipts[i].Err = surely(err)
 		}
 	}
 	results, short := c.appendAll(ctx, all.calls)
+	all.giveBack(results)
 	c.schedules(ctx, batches)
 	for k, r := range results {
 		answers, err := r.ToArray()
@@ -57,45 +56,6 @@ func (c *Conn) publish(ctx context.Context, batches []driver.Batch) []driver.Rec
 		}
 	}
 	return receipts
-}
-
-// appendMost and appendBytes bound what one script appends, if that is more than one
-// batch, so that others get their turn.
-const (
-	appendMost  = 256
-	appendBytes = 1 << 20
-)
-
-// appending gathers batches into script calls. In a cluster, where each partition has a
-// slot of its own, a script appends one.
-type appending struct {
-	c     *Conn
-	calls []call
-	of    [][]int // the batches of each call
-
-	events, bytes int // of the last call
-}
-
-// add checks a batch and puts it into a call.
-func (a *appending) add(ctx context.Context, i int, b *driver.Batch) error {
-	t, full, err := a.c.publishing(ctx, b)
-	if err != nil {
-		return err
-	}
-	bytes := 0
-	for k := range b.Messages {
-		bytes += len(b.Messages[k].Data)
-	}
-	a.events, a.bytes = a.events+len(b.Messages), a.bytes+bytes
-	if a.calls == nil || a.c.cluster || a.events > appendMost || a.bytes > appendBytes {
-		a.calls, a.of = append(a.calls, call{script: publishScript}), append(a.of, nil)
-		a.events, a.bytes = len(b.Messages), bytes
-	}
-	last := len(a.calls) - 1
-	x := &a.calls[last]
-	x.keys, x.args = append(x.keys, t.keys[b.Partition]...), appendArgs(x.args, t, b, full)
-	a.of[last] = append(a.of[last], i)
-	return nil
 }
 
 // surely marks an error that came before anything was sent.
@@ -131,124 +91,6 @@ func (c *Conn) publishing(ctx context.Context, b *driver.Batch) (t *topic, full 
 	}
 	full, err = c.full(ctx, t, b)
 	return t, full, err
-}
-
-// appendArgs writes what the script publish.lua takes of a batch.
-func appendArgs(args []string, t *topic, b *driver.Batch, full bool) []string {
-	begin := len(args)
-	args = slices.Grow(args, headArgs+2*len(b.Messages))[:begin+headArgs]
-	head := args[begin:]
-	head[1], head[2], head[3] = strconv.Itoa(b.Generation), b.Producer, strconv.FormatInt(b.Seq, 10)
-	head[4], head[6] = strconv.Itoa(len(b.Messages)), flag(full)
-	switch delayed := delays(b); {
-	case t.info.Dedupe > 0 || delayed:
-		head[5] = "whole"
-		args = appendEvents(args, b.Messages, true)
-	case t.info.Pack && len(b.Messages) > 1:
-		head[5] = "packed"
-		args = appendPacks(args, b.Messages)
-	default:
-		head[5] = "plain"
-		args = appendEvents(args, b.Messages, false)
-	}
-	args[begin] = strconv.Itoa(len(args) - begin)
-	return args
-}
-
-// headArgs is how many arguments say what a batch is.
-const headArgs = 7
-
-// appendEvents writes events one by one, those that may be delayed or known already with
-// when they are due and who they are.
-func appendEvents(args []string, ms []driver.Message, whole bool) []string {
-	// One block has it all: a copy, since the client may still be sending when a caller
-	// who gave up gets the messages back.
-	block, at := make([]byte, 0, roomFor(ms)), 0
-	next := func() string {
-		part := rueidis.BinaryString(block[at:len(block):len(block)])
-		at = len(block)
-		return part
-	}
-	for i := range ms {
-		m := &ms[i]
-		block = appendAttributes(block, m)
-		attributes := next()
-		block = append(block, m.Data...)
-		args = append(args, attributes, next())
-		if whole {
-			args = append(args, dueMicros(m.NotBefore), m.Source+"\x00"+m.ID)
-		}
-	}
-	return args
-}
-
-// packMost is how many events an entry holds at most, so that reading one more is
-// never much.
-const packMost = 256
-
-// appendPacks writes events that are stored together.
-func appendPacks(args []string, all []driver.Message) []string {
-	for ms := range slices.Chunk(all, packMost) {
-		bytes := 0
-		for i := range ms {
-			bytes += len(ms[i].Data)
-		}
-		sizes, data := make([]byte, 0, 4*len(ms)), make([]byte, 0, bytes)
-		attributes := make([]byte, 0, roomFor(ms)-bytes)
-		for i := range ms {
-			if i > 0 {
-				sizes, attributes = append(sizes, ','), append(attributes, '\n')
-			}
-			sizes = strconv.AppendInt(sizes, int64(len(ms[i].Data)), 10)
-			attributes = appendAttributes(attributes, &ms[i])
-			data = append(data, ms[i].Data...)
-		}
-		args = append(args, rueidis.BinaryString(sizes), rueidis.BinaryString(attributes), rueidis.BinaryString(data),
-			strconv.Itoa(len(ms)))
-	}
-	return args
-}
-
-// roomFor is about how many bytes messages take, with their attributes as JSON.
-func roomFor(ms []driver.Message) int {
-	const names = 128 // with quotes, and the time
-	n := 0
-	for i := range ms {
-		m := &ms[i]
-		n += names + len(m.ID) + len(m.Source) + len(m.Type) + len(m.Key) + len(m.ContentType) + len(m.Data)
-		for name, value := range m.Attributes {
-			n += len(name) + len(value) + len(`,"":""`)
-		}
-	}
-	return n
-}
-
-func delays(b *driver.Batch) bool {
-	for i := range b.Messages {
-		if !b.Messages[i].NotBefore.IsZero() {
-			return true
-		}
-	}
-	return false
-}
-
-func flag(b bool) string {
-	if b {
-		return "1"
-	}
-	return "0"
-}
-
-// dueMicros is when an event is due, as the due store sorts by.
-func dueMicros(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	us := t.UnixMicro()
-	if t.Nanosecond()%1000 > 0 {
-		us++ // never before
-	}
-	return strconv.FormatInt(us, 10)
 }
 
 // appendAll runs the calls. Where the URL asks for it, it waits for replicas or the

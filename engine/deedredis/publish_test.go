@@ -66,8 +66,7 @@ func TestBatchesOfOneScript(t *testing.T) {
 
 func publishAll(t *testing.T, conn *Conn, batches []driver.Batch) []driver.Receipt {
 	t.Helper()
-	var all appending
-	all.c = conn
+	all := newAppending(conn)
 	for i := range batches {
 		if err := all.add(t.Context(), i, &batches[i]); err != nil {
 			t.Fatal(err)
