@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -30,37 +29,49 @@ type appending struct {
 
 	// What the events are written into. It is a copy, since the client may still be
 	// sending when a caller who gave up gets the messages back.
-	block *[]byte
+	block []byte
 	at    int // where the argument begins that is being written
 }
 
-// blocks keeps the blocks of appendings that are through.
-var blocks = sync.Pool{New: func() any { return new([]byte) }}
+// newAppending takes a block that was used before, if there is one.
+func newAppending(c *Conn) *appending {
+	select {
+	case block := <-c.blocks:
+		return &appending{c: c, block: block}
+	default:
+		return &appending{c: c}
+	}
+}
 
-func newAppending(c *Conn) *appending { return &appending{c: c, block: blocks.Get().(*[]byte)} }
-
-// blockMost is the largest block that is kept.
-const blockMost = 8 << 20
+// A connection keeps as many blocks as Publish calls gain by running at once, and none
+// that is larger than a usual flush.
+const (
+	flights   = 2
+	blockMost = 2 << 20
+)
 
 // giveBack ends the use of the block, if the server has answered to all that was sent from
 // it. Else the client may be sending it yet.
 func (a *appending) giveBack(results []rueidis.RedisResult) {
 	for _, r := range results {
-		if _, server := rueidis.IsRedisErr(r.Error()); r.Error() != nil && !server {
+		err := r.Error()
+		if _, server := rueidis.IsRedisErr(err); err != nil && !server {
 			return
 		}
 	}
-	if cap(*a.block) <= blockMost {
-		*a.block = (*a.block)[:0]
-		blocks.Put(a.block)
+	if cap(a.block) > blockMost {
+		return
+	}
+	select {
+	case a.c.blocks <- a.block[:0]:
+	default:
 	}
 }
 
 // text ends an argument and returns it.
 func (a *appending) text() string {
-	b := *a.block
-	part := rueidis.BinaryString(b[a.at:len(b):len(b)])
-	a.at = len(b)
+	part := rueidis.BinaryString(a.block[a.at:])
+	a.at = len(a.block)
 	return part
 }
 
@@ -116,9 +127,9 @@ func (a *appending) args(args []string, t *topic, b *driver.Batch, full bool) []
 func (a *appending) single(args []string, ms []driver.Message, whole bool) []string {
 	for i := range ms {
 		m := &ms[i]
-		*a.block = appendAttributes(*a.block, m)
+		a.block = appendAttributes(a.block, m)
 		attributes := a.text()
-		*a.block = append(*a.block, m.Data...)
+		a.block = append(a.block, m.Data...)
 		args = append(args, attributes, a.text())
 		if whole {
 			args = append(args, dueMicros(m.NotBefore), m.Source+"\x00"+m.ID)
@@ -134,27 +145,23 @@ const packMost = 256
 // packs writes events that are stored together.
 func (a *appending) packs(args []string, all []driver.Message) []string {
 	for ms := range slices.Chunk(all, packMost) {
-		block := *a.block
 		for i := range ms {
 			if i > 0 {
-				block = append(block, ',')
+				a.block = append(a.block, ',')
 			}
-			block = strconv.AppendInt(block, int64(len(ms[i].Data)), 10)
+			a.block = strconv.AppendInt(a.block, int64(len(ms[i].Data)), 10)
 		}
-		*a.block = block
 		sizes := a.text()
 		for i := range ms {
 			if i > 0 {
-				block = append(block, '\n')
+				a.block = append(a.block, '\n')
 			}
-			block = appendAttributes(block, &ms[i])
+			a.block = appendAttributes(a.block, &ms[i])
 		}
-		*a.block = block
 		attributes := a.text()
 		for i := range ms {
-			block = append(block, ms[i].Data...)
+			a.block = append(a.block, ms[i].Data...)
 		}
-		*a.block = block
 		args = append(args, sizes, attributes, a.text(), strconv.Itoa(len(ms)))
 	}
 	return args
