@@ -260,3 +260,38 @@ func TestMySQLStall(t *testing.T) {
 	}
 	publish(t, stalled, "orders", 0, 1)
 }
+
+// TestMySQLTLS connects with TLS to a user who wants it, and with a certificate to one who
+// wants that.
+func TestMySQLTLS(t *testing.T) {
+	t.Parallel()
+	s, certs := mariatest.StartTLS(t)
+	db := s.Database(t)
+	for user, wants := range map[string]string{"safe": "SSL", "known": "X509"} {
+		if _, err := s.Ask(db, fmt.Sprintf("CREATE USER %s@'%%' REQUIRE %s", user, wants)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Ask(db, fmt.Sprintf("GRANT ALL ON %s.* TO %s@'%%'", db, user)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	as := func(user, query string) string { return strings.Replace(s.URL(db), "root@", user+"@", 1) + "?" + query }
+	ca := "tls=true&ca=" + certs.CAFile
+	pair := "&cert=" + certs.CertFile + "&key=" + certs.KeyFile
+	for _, url := range []string{
+		as("safe", ca), as("safe", "tls=true&skip_verify=true"), as("safe", "tls=preferred"), as("known", ca+pair),
+	} {
+		c := openURL(t, url)
+		var name, cipher string
+		if err := c.db.QueryRow("SHOW STATUS LIKE 'Ssl_cipher'").Scan(&name, &cipher); err != nil || cipher == "" {
+			t.Errorf("%s: no TLS: %v", url, err)
+		}
+	}
+	for url, want := range map[string]string{
+		as("safe", ""): "user or password", as("known", ca): "user or password", as("safe", "tls=true"): "certificate",
+	} {
+		if _, err := Open(t.Context(), url, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v (want %s)", url, err, want)
+		}
+	}
+}

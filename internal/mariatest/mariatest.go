@@ -87,6 +87,20 @@ func Start(t testing.TB, settings ...string) *Server {
 	return s
 }
 
+// StartTLS is [Start] for a server that speaks TLS, too. Its
+// certificate is for 127.0.0.1 and localhost, signed by an authority that nobody else
+// knows.
+func StartTLS(t testing.TB, settings ...string) (*Server, *testserver.TLS) {
+	t.Helper()
+	c, err := testserver.NewTLS(testserver.Home(t))
+	if err != nil {
+		t.Fatalf("certificates: %v", err)
+	}
+	s := Start(t, append([]string{"ssl_ca = " + c.CAFile, "ssl_cert = " + c.ServerCertFile, "ssl_key = " + c.ServerKeyFile},
+		settings...)...)
+	return s, c
+}
+
 // find returns the path of mariadbd.
 func find() (string, error) {
 	if name := os.Getenv(ServerVar); name != "" {
