@@ -23,7 +23,7 @@ func (d *mysqlDialect) begin(ctx context.Context, n *needs, before *known) (*ses
 		if err == nil {
 			return s, k, nil
 		}
-		_, who := d.explain(err)
+		who, _ := d.explain(err)
 		if again := who == noJob || errors.Is(err, sqldriver.ErrBadConn); !again || tries == retries || ctx.Err() != nil {
 			return nil, nil, err
 		}

@@ -11,6 +11,7 @@ import (
 // events is as on SQLite.
 type mysqlTables struct {
 	runTables
+	dueRows
 	room int // bytes of data that one statement may hold
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
 
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
@@ -88,12 +89,12 @@ var promises = []promise{
 	{"Retention", "Old events go, within the topic's bounds and never before their groups",
 		yes(func(f driver.Features) bool { return f.Retention })},
 	{"Reset", "A group can be set back, and replays are told apart", yes(func(f driver.Features) bool { return f.Reset })},
-	{"Pack", "A topic may store a batch as one entry", yes(func(f driver.Features) bool { return f.Pack })},
 	{"Ephemeral", "Nothing is stored: whoever listens hears each event once at most",
 		yes(func(f driver.Features) bool { return f.Ephemeral })},
 	{"Patterns", "A subscription may be to all topics that match a pattern",
 		yes(func(f driver.Features) bool { return f.Patterns })},
 	{"MultiProcess", "Several processes share it", yes(func(f driver.Features) bool { return f.MultiProcess })},
+	{"Flights", "Publish calls that are in flight at once", flights},
 	{"MaxEventBytes", "Largest event", size},
 }
 
@@ -119,6 +120,8 @@ func yes(promised func(driver.Features) bool) func(driver.Features) string {
 		return "–"
 	}
 }
+
+func flights(f driver.Features) string { return strconv.Itoa(max(f.Flights, 1)) }
 
 func size(f driver.Features) string {
 	switch n := f.MaxEventBytes; {
