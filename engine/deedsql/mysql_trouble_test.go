@@ -36,11 +36,13 @@ func TestMySQLRefuses(t *testing.T) {
 		}
 	}
 	old := mariatest.Start(t, "log_bin = b\nbinlog_format = STATEMENT")
-	if _, err := Open(t.Context(), old.URL(old.Database(t)), nil); err == nil || !strings.Contains(err.Error(), "MIXED or ROW") {
+	_, err := Open(t.Context(), old.URL(old.Database(t)), nil)
+	if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), "MIXED or ROW") {
 		t.Errorf("with STATEMENT: %v", err)
 	}
 	for version, want := range map[string]string{
-		"10.5.26-MariaDB": "want MariaDB 10.6", "5.7.44-log": "want MySQL 8.0.21", "what": "cannot read", "8.4.2": "", "11.4.3-MariaDB-x": "",
+		"10.5.26-MariaDB": "want MariaDB 10.6", "5.7.44-log": "want MySQL 8.0.21", "what": "cannot read",
+		"8.4.2": "", "11.4.3-MariaDB-x": "",
 	} {
 		err := (&mysqlServer{version: version}).refuse()
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
@@ -88,7 +90,8 @@ func TestMySQLClerk(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 		var rows int
-		if err := c.db.QueryRow("SELECT count(*) FROM deed_event WHERE topic = ?", name).Scan(&rows); err != nil || rows != 5 {
+		err := c.db.QueryRow("SELECT count(*) FROM deed_event WHERE topic = ?", name).Scan(&rows)
+		if err != nil || rows != 5 {
 			t.Errorf("deed_event has %d rows: %v", rows, err)
 		}
 	}

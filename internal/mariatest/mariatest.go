@@ -33,7 +33,8 @@ const (
 	// ServerVar names the environment variable that holds the path of mariadbd.
 	ServerVar = "DEED_TEST_MARIADB"
 	// Durable is a setting for [Start]: the server's commits survive the loss of power.
-	Durable = "innodb_flush_log_at_trx_commit = 1\nsync_binlog = 1\ninnodb_flush_method = O_DIRECT\ninnodb_doublewrite = ON"
+	Durable = "innodb_flush_log_at_trx_commit = 1\nsync_binlog = 1\ninnodb_flush_method = O_DIRECT\n" +
+		"innodb_doublewrite = ON"
 	// system is a database that every server has.
 	system = "mysql"
 )
@@ -96,9 +97,8 @@ func StartTLS(t testing.TB, settings ...string) (*Server, *testserver.TLS) {
 	if err != nil {
 		t.Fatalf("certificates: %v", err)
 	}
-	s := Start(t, append([]string{"ssl_ca = " + c.CAFile, "ssl_cert = " + c.ServerCertFile, "ssl_key = " + c.ServerKeyFile},
-		settings...)...)
-	return s, c
+	ssl := []string{"ssl_ca = " + c.CAFile, "ssl_cert = " + c.ServerCertFile, "ssl_key = " + c.ServerKeyFile}
+	return Start(t, append(ssl, settings...)...), c
 }
 
 // find returns the path of mariadbd.

@@ -110,7 +110,8 @@ func writePEM(name string, cert *tls.Certificate) error {
 	if err := os.WriteFile(name+".crt", crt, 0o600); err != nil {
 		return err
 	}
-	if err := os.WriteFile(name+".key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
+	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})
+	if err := os.WriteFile(name+".key", private, 0o600); err != nil {
 		return err
 	}
 	return errors.Join(give(name+".crt"), give(name+".key")) // a server may run as nobody
