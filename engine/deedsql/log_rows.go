@@ -13,6 +13,7 @@ import (
 // rowTables are the tables on Postgres: a row of deed_log for each event, found by
 // (topic, partition, position). The end of a partition is its last row.
 type rowTables struct {
+	dueRows
 	mu        sync.Mutex
 	producers map[producerKey]*passed
 }

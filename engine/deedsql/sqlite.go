@@ -169,7 +169,7 @@ func (d *sqliteDialect) limits() limits { return limits{data: maxData} }
 
 func (d *sqliteDialect) lanes() int { return 1 }
 
-func (d *sqliteDialect) tables() tables { return runTables{} }
+func (d *sqliteDialect) tables() tables { return sqliteTables{} }
 
 // shared is not so: whoever has the file's write lock is alone.
 func (d *sqliteDialect) shared() bool { return false }

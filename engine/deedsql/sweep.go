@@ -128,11 +128,10 @@ func (c *Conn) sweepDropped(ctx context.Context) error {
 	return nil
 }
 
-// dropQueries remove rows of a dropped topic or group, each at most a number. The
-// log's go first.
+// dropQueries remove rows of a dropped topic or group, each at most a number. A topic's
+// events go first.
 var dropQueries = map[string][]string{
 	"topic": {
-		"DELETE FROM deed_due WHERE accepted IN (SELECT accepted FROM deed_due WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_window WHERE (topic_id, era, source, id) IN " +
 			"(SELECT topic_id, era, source, id FROM deed_window WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_producer WHERE (producer, topic_id, partition) IN " +
@@ -166,6 +165,9 @@ func sweepSome(t *tx) (more bool, err error) {
 			limit = txEvents // nobody waits for it
 		}
 		if n, err := t.tables.drop(t, id, limit); err != nil || n == int64(limit) {
+			return true, err
+		}
+		if n, err := t.tables.dropDues(t, id, sweepRows); err != nil || n == sweepRows {
 			return true, err
 		}
 	}
