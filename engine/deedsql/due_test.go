@@ -189,15 +189,21 @@ func TestDeleteKeepsOthersDelayed(t *testing.T) {
 	}
 	var rows, dues int
 	err := c.db.QueryRow("SELECT (SELECT count(*) FROM deed_log), (SELECT count(*) FROM deed_due)").Scan(&rows, &dues)
-	if err != nil || rows != 3 || dues > 3 {
+	if err != nil || rows != 3 || dues > 3 { // fewer when their time has come
 		t.Errorf("%d events and %d to come, %v; want the 3 of the other topic", rows, dues, err)
 	}
 	publish(t, c, "other", 0, 1) // takes a row after the last
-	got := collect(t, subscribe(t, c, "other", "g", time.Minute), 4)
-	for i, d := range got {
-		if d.Position != fmt.Sprint(i+1) || d.NotBefore.IsZero() != (i == 0) {
-			t.Errorf("event %d has position %s and is due %v", i, d.Position, d.NotBefore)
+	wasDelayed := 0
+	for i, d := range collect(t, subscribe(t, c, "other", "g", time.Minute), 4) {
+		if d.Position != fmt.Sprint(i+1) {
+			t.Errorf("event %d has position %s", i, d.Position)
 		}
+		if !d.NotBefore.IsZero() {
+			wasDelayed++
+		}
+	}
+	if wasDelayed != 3 {
+		t.Errorf("%d events were delayed, want 3", wasDelayed)
 	}
 }
 
