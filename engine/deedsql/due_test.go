@@ -214,8 +214,8 @@ func TestDelayedOfBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := sqliteMigrations[:slices.IndexFunc(sqliteMigrations, func(m sqldb.Migration) bool { return m.SQL == sqliteDue })]
-	if err := sqldb.SQLite(db).Migrate(t.Context(), component, before); err != nil {
+	step := slices.IndexFunc(sqliteMigrations, func(m sqldb.Migration) bool { return m.SQL == sqliteDue })
+	if err := sqldb.SQLite(db).Migrate(t.Context(), component, sqliteMigrations[:step]); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []string{
@@ -225,7 +225,8 @@ func TestDelayedOfBefore(t *testing.T) {
 		"INSERT INTO deed_run VALUES (1, 0, 1, 1, 1, 1)",
 		"INSERT INTO deed_head VALUES (1, 0, 1, 1, 0, 1, 3, 5)",
 		`INSERT INTO deed_due (topic_id, due, partition, accepted_at, meta, data) VALUES
-			(1, 30, 0, 1, '[1,"d","k",0]', x'0102'), (1, 20, 0, 1, '[1,"c","k",0]', x'0304'), (1, 10, 0, 1, '[1,"b","k",0]', x'05')`,
+			(1, 30, 0, 1, '[1,"d","k",0]', x'0102'), (1, 20, 0, 1, '[1,"c","k",0]', x'0304'),
+			(1, 10, 0, 1, '[1,"b","k",0]', x'05')`,
 	} {
 		if _, err := db.Exec(s); err != nil {
 			t.Fatalf("%s: %v", s, err)
