@@ -42,6 +42,42 @@ func (p *publisher) request(drafts int) *request {
 	return r
 }
 
+// leftovers are requests in flight whose callers gave up. What these publish next may
+// not overtake them in another flight.
+type leftovers struct {
+	n   atomic.Int32
+	mu  sync.Mutex
+	all []*request
+}
+
+func (l *leftovers) add(r *request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, r)
+	l.n.Store(int32(len(l.all)))
+}
+
+func (l *leftovers) some() bool { return l.n.Load() > 0 }
+
+// await returns when those that were there at its call have come down. Its caller has
+// nothing in flight, and has taken nothing that another could wait for.
+func (l *leftovers) await() {
+	if !l.some() {
+		return
+	}
+	l.mu.Lock()
+	waiting := slices.Clone(l.all)
+	l.mu.Unlock()
+	for _, r := range waiting {
+		<-r.done
+		r.done <- struct{}{} // for others that wait
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = slices.DeleteFunc(l.all, func(r *request) bool { return slices.Contains(waiting, r) })
+	l.n.Store(int32(len(l.all)))
+}
+
 // release takes a request back that nobody looks at any more.
 func (p *publisher) release(r *request) {
 	clear(r.parts)

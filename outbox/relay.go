@@ -223,8 +223,8 @@ func (r *relay) discover(ctx context.Context, t time.Time) error {
 func (r *relay) resendLast(ctx context.Context) error {
 	return r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'stamped', changed = 0 "+
-			"where state = 'sent' and turn in (select turn from (select max(turn) as turn from deed_outbox where state = 'sent' "+
-			"group by topic, partition_no) as newest)"))
+			"where state = 'sent' and turn in (select turn from (select max(turn) as turn from deed_outbox "+
+			"where state = 'sent' group by topic, partition_no) as newest)"))
 		return err
 	})
 }

@@ -80,7 +80,7 @@ func openMySQL(ctx context.Context, url string, opts *Options) (*mysqlDialect, e
 		if d.db != nil {
 			d.db.Close()
 		}
-		explained, _ := d.explain(err)
+		_, explained := d.explain(err)
 		return nil, fmt.Errorf("deedsql: open: %w", explained)
 	}
 	return d, nil
@@ -146,6 +146,8 @@ func (d *mysqlDialect) limits() limits {
 }
 
 // tables implements [dialect].
+func (d *mysqlDialect) lanes() int { return 1 }
+
 func (d *mysqlDialect) tables() tables {
 	return mysqlTables{room: min(d.promise.MaxEventBytes, mysqlStatement)}
 }

@@ -20,7 +20,7 @@ func examineMySQL(ctx context.Context, url string) ([]driver.Finding, error) {
 	d := &mysqlDialect{where: s.config.Addr + "/" + s.config.DBName}
 	x, err := d.findings(ctx, s)
 	if err != nil {
-		explained, _ := d.explain(err)
+		_, explained := d.explain(err)
 		return nil, fmt.Errorf("deedsql: examine: %w", explained)
 	}
 	return x, nil

@@ -52,10 +52,10 @@ func (d *mysqlDialect) examine(ctx context.Context, c sqldriver.Connector) (mari
 
 func (s *mysqlServer) mariaDB() bool { return strings.Contains(s.version, "MariaDB") }
 
-// The oldest servers that have what deed needs: SKIP LOCKED, and defaults of blobs.
+// The oldest servers that have what deed needs: SKIP LOCKED, defaults of blobs, JSON_VALUE.
 const (
 	oldestMariaDB = 10_06_00
-	oldestMySQL   = 8_00_13
+	oldestMySQL   = 8_00_21
 )
 
 func (s *mysqlServer) refuse() error {
@@ -63,7 +63,7 @@ func (s *mysqlServer) refuse() error {
 	if _, err := fmt.Sscanf(s.version, "%d.%d.%d", &major, &minor, &patch); err != nil {
 		return fmt.Errorf("cannot read its version, %q", s.version)
 	}
-	oldest, name := oldestMySQL, "MySQL 8.0.13"
+	oldest, name := oldestMySQL, "MySQL 8.0.21"
 	if s.mariaDB() {
 		oldest, name = oldestMariaDB, "MariaDB 10.6"
 	}

@@ -40,7 +40,7 @@ func TestMySQLRefuses(t *testing.T) {
 		t.Errorf("with STATEMENT: %v", err)
 	}
 	for version, want := range map[string]string{
-		"10.5.26-MariaDB": "want MariaDB 10.6", "5.7.44-log": "want MySQL 8.0.13", "what": "cannot read", "8.4.2": "", "11.4.3-MariaDB-x": "",
+		"10.5.26-MariaDB": "want MariaDB 10.6", "5.7.44-log": "want MySQL 8.0.21", "what": "cannot read", "8.4.2": "", "11.4.3-MariaDB-x": "",
 	} {
 		err := (&mysqlServer{version: version}).refuse()
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {

@@ -22,6 +22,9 @@ import (
 
 const (
 	postgresConns = 16 // at most, of a Conn, beside the one that listens
+	// postgresLanes are two, so that the server works on one transaction while the other
+	// one's commit is on its way to the disk.
+	postgresLanes = 2
 	// postgresStall is how long a transaction may do nothing before the server ends it: a
 	// process that is stopped within one holds up the others for no longer.
 	postgresStall   = 5 * time.Second
@@ -130,7 +133,7 @@ func openPostgres(ctx context.Context, text string, opts *Options) (*postgresDia
 	}
 	if err != nil {
 		d.db.Close()
-		explained, _ := d.explain(err)
+		_, explained := d.explain(err)
 		return nil, fmt.Errorf("deedsql: open %s: %w", d.where, explained)
 	}
 	d.channel = fmt.Sprintf("deed_%x", uint64(d.lockNumber("channel")))
@@ -184,16 +187,10 @@ func (d *postgresDialect) command() string {
 
 // findSchema finds out where the tables are, or go, when the URL does not say.
 func (d *postgresDialect) findSchema(ctx context.Context, ddl bool) error {
+	if d.schema != "" && ddl {
+		return d.makeSchema(ctx)
+	}
 	if d.schema != "" {
-		if ddl {
-			var there bool
-			err := d.db.QueryRowContext(ctx, "SELECT to_regnamespace($1) IS NOT NULL", sqldb.QuoteName(d.schema)).Scan(&there)
-			if err != nil || there {
-				return err
-			}
-			_, err = d.db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+sqldb.QuoteName(d.schema))
-			return err
-		}
 		return nil
 	}
 	var schema sql.NullString
@@ -204,6 +201,24 @@ func (d *postgresDialect) findSchema(ctx context.Context, ddl bool) error {
 	}
 	d.schema = schema.String
 	return err
+}
+
+// makeSchema makes the schema of the URL, unless it is there, which takes no right. Of
+// processes that start together one does, since IF NOT EXISTS alone lets both try.
+func (d *postgresDialect) makeSchema(ctx context.Context) error {
+	var there bool
+	name := sqldb.QuoteName(d.schema)
+	err := d.db.QueryRowContext(ctx, "SELECT to_regnamespace($1) IS NOT NULL", name).Scan(&there)
+	if err != nil || there {
+		return err
+	}
+	return sqldb.Postgres(d.db).Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", d.lockNumber("schema")); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+name)
+		return err
+	})
 }
 
 // examine reads what the server is set up to keep.
@@ -268,6 +283,8 @@ func (d *postgresDialect) limits() limits {
 func (d *postgresDialect) prepares() bool { return false }
 
 func (d *postgresDialect) shared() bool { return true }
+
+func (d *postgresDialect) lanes() int { return postgresLanes }
 
 func (d *postgresDialect) tables() tables { return d.rows }
 

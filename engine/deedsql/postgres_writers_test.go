@@ -228,3 +228,37 @@ func TestUsersLongTransaction(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestPartOfACallFails has the database refuse one partition: the batches that went with
+// it are not stored, and the receipts say so; the others are.
+func TestPartOfACallFails(t *testing.T) {
+	t.Parallel()
+	c := openURL(t, pgtest.Open(t))
+	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 4})
+	for _, q := range []string{
+		"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$",
+		"CREATE TRIGGER refuses BEFORE INSERT ON deed_log FOR EACH ROW WHEN (NEW.partition = 3) EXECUTE FUNCTION refuse()",
+	} {
+		if _, err := c.db.Exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receipts, err := c.Publish(t.Context(), events("orders", 4, 4*laneEvents))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, r := range receipts {
+		if p%2 == 0 && (r.Err != nil || r.Stored != laneEvents) {
+			t.Errorf("partition %d: %d events are stored, %v", p, r.Stored, r.Err)
+		}
+		if p%2 == 1 && !errors.Is(r.Err, driver.ErrNotStored) {
+			t.Errorf("partition %d: error %v, want one that wraps ErrNotStored", p, r.Err)
+		}
+	}
+	if got := fmt.Sprint(ends(t, c, "orders")); got != fmt.Sprintf("[%d  %[1]d ]", laneEvents) {
+		t.Errorf("the partitions end at %s", got)
+	}
+	if _, err := c.Publish(t.Context(), events("orders", 4, 4)); !errors.Is(err, driver.ErrNotStored) {
+		t.Errorf("a call that fails as a whole: %v", err)
+	}
+}

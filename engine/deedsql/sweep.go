@@ -16,6 +16,7 @@ const (
 // the topics a step at a time; each step is the last job of a transaction that the
 // writer makes anyhow, or of one of its own while nobody else writes.
 type sweeper struct {
+	never  bool // another writer does it
 	active bool
 	last   time.Time // when the last round began
 	after  int64     // the topics up to this id are done, in this round
@@ -24,7 +25,7 @@ type sweeper struct {
 
 // job returns the next step, nil while there is nothing to do.
 func (s *sweeper) job() *job {
-	if !s.active && time.Since(s.last) < sweepGap {
+	if s.never || !s.active && time.Since(s.last) < sweepGap {
 		return nil
 	}
 	if !s.active {

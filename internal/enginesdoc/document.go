@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
 
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
@@ -88,12 +89,12 @@ var promises = []promise{
 	{"Retention", "Old events go, within the topic's bounds and never before their groups",
 		yes(func(f driver.Features) bool { return f.Retention })},
 	{"Reset", "A group can be set back, and replays are told apart", yes(func(f driver.Features) bool { return f.Reset })},
-	{"Pack", "A topic may store a batch as one entry", yes(func(f driver.Features) bool { return f.Pack })},
 	{"Ephemeral", "Nothing is stored: whoever listens hears each event once at most",
 		yes(func(f driver.Features) bool { return f.Ephemeral })},
 	{"Patterns", "A subscription may be to all topics that match a pattern",
 		yes(func(f driver.Features) bool { return f.Patterns })},
 	{"MultiProcess", "Several processes share it", yes(func(f driver.Features) bool { return f.MultiProcess })},
+	{"Flights", "Publish calls that are in flight at once", flights},
 	{"MaxEventBytes", "Largest event", size},
 }
 
@@ -119,6 +120,8 @@ func yes(promised func(driver.Features) bool) func(driver.Features) string {
 		return "–"
 	}
 }
+
+func flights(f driver.Features) string { return strconv.Itoa(max(f.Flights, 1)) }
 
 func size(f driver.Features) string {
 	switch n := f.MaxEventBytes; {
@@ -189,7 +192,8 @@ const middle = "\n" +
 	"`mem:` is for tests and for trying things out: a store in the memory of one process. `mem:NAME` names one that\n" +
 	"several parts of the process share. `sqlite:FILE` is the default: one file, several processes, no server.\n" +
 	"`postgres://HOST` is tables in a database of a Postgres server, whose default settings the column shows, and\n" +
-	"[the Postgres guide](guides/postgres.md) what less means.\n" +
+	"[the Postgres guide](guides/postgres.md) what less means. `mysql://HOST` is the same on MySQL or MariaDB: see\n" +
+	"[the MySQL guide](guides/mysql.md).\n" +
 	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a\n" +
 	"cluster; the column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less\n" +
 	"means.\n" +
