@@ -32,6 +32,9 @@ type Delivery struct {
 	Quiet bool
 	// Run counts the group's resets on the topic.
 	Run int
+	// Lease is how long the member keeps the partition without a word from it. A
+	// transaction that is idle for longer is a frozen handler's.
+	Lease time.Duration
 }
 
 // HandlerFunc handles one event with its data as bytes.

@@ -7,6 +7,7 @@
 //	go run . -quick            # the same in small, to see that it works
 //	go run . -only deed/sqlite # the cases whose name contains it
 //	go run . -memory           # memory stays bounded, or exit 1
+//	go run . -idle             # waiting costs next to nothing, or exit 1
 package main
 
 import (
@@ -28,6 +29,7 @@ type settings struct {
 	json   string
 	grow   int
 	memory bool
+	idle   bool
 	scale  float64
 
 	sample  string // JSON of a request: this process takes one sample
@@ -43,7 +45,8 @@ func main() {
 	flag.StringVar(&s.json, "json", "bench.json", "write every sample to this file")
 	flag.IntVar(&s.grow, "grow", 1_000_000, "events that are in the log before the growth case starts")
 	flag.BoolVar(&s.memory, "memory", false, "check that memory is bounded, instead of measuring speed")
-	flag.Float64Var(&s.scale, "scale", 1, "with -memory: multiplies the number of events")
+	flag.BoolVar(&s.idle, "idle", false, "check that a member that waits uses no processor and is woken soon")
+	flag.Float64Var(&s.scale, "scale", 1, "with -memory and -idle: multiplies the number of events, and the time")
 	flag.StringVar(&s.profile, "profile", "", "write CPU profiles of the cases to files with this prefix")
 	flag.StringVar(&s.sample, "sample", "", "take one sample (used by bench itself)")
 	flag.Parse()
@@ -74,6 +77,9 @@ func run(ctx context.Context, s *settings) error {
 	defer os.RemoveAll(dir)
 	if s.memory {
 		return checkMemory(ctx, s, dir)
+	}
+	if s.idle {
+		return checkIdle(ctx, s, dir)
 	}
 	return measureAll(ctx, s, dir)
 }

@@ -8,3 +8,10 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestIdle only shows that it works: so short a time says nothing.
+func TestIdle(t *testing.T) {
+	if _, err := measureIdle(t.Context(), &settings{scale: 0.05}, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+}

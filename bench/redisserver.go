@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -79,21 +78,7 @@ func freePort() (int, error) {
 }
 
 // cpu is the processor time that the server has used.
-func (s *redisServer) cpu() time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(text), ") ") // the name may hold anything
-	fields := strings.Fields(rest)
-	const user, system, tick = 11, 12, 10 * time.Millisecond
-	if len(fields) <= system {
-		return 0
-	}
-	u, _ := strconv.Atoi(fields[user])
-	k, _ := strconv.Atoi(fields[system])
-	return time.Duration(u+k) * tick
-}
+func (s *redisServer) cpu() time.Duration { return cpuOf(s.cmd.Process.Pid) }
 
 // stop ends the server, which has nothing worth keeping.
 func (s *redisServer) stop() error {

@@ -24,6 +24,7 @@ type scheme struct {
 	name    string
 	open    func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error)
 	examine func(ctx context.Context, url string) ([]driver.Finding, error) // nil: there is no server to look at
+	tables  func(url string) (string, error)                                // nil: it has none
 }
 
 // schemes is the one table of the engines there are. It is a table and not a
@@ -35,13 +36,18 @@ var schemes = []scheme{
 	{name: "mem+pubsub", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.OpenPubSub(ctx, url)
 	}},
+	{name: "mysql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
+	{name: "postgres", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
+	{name: "postgresql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "redis", open: openRedis, examine: deedredis.Examine},
 	{name: "redis+pubsub", open: openRedisPubSub},
 	{name: "rediss", open: openRedis, examine: deedredis.Examine},
 	{name: "rediss+pubsub", open: openRedisPubSub},
-	{name: "sqlite", open: func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
-		return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
-	}},
+	{name: "sqlite", open: openSQL, tables: deedsql.Migrations},
+}
+
+func openSQL(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
+	return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
 }
 
 func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
@@ -98,6 +104,19 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 		return nil, err
 	}
 	return s.examine(ctx, url)
+}
+
+// Migrations returns the tables that the database of a URL needs as an SQL script. It
+// opens nothing.
+func Migrations(url string) (string, error) {
+	s, err := find(url)
+	if err != nil {
+		return "", err
+	}
+	if s.tables == nil {
+		return "", fmt.Errorf("engine: %s: has no tables", s.name)
+	}
+	return s.tables(url)
 }
 
 // find returns the scheme of a URL.

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/internal/testdb"
 	"github.com/deedgo/deed/sqldb"
 )
 
@@ -30,19 +30,24 @@ var (
 
 // fixture is a service with a database and a bus.
 type fixture struct {
-	t    *testing.T
-	path string
-	db   *sqldb.DB
-	bus  *deed.Bus
+	t   *testing.T
+	at  testdb.Database
+	db  *sqldb.DB
+	bus *deed.Bus
 }
 
-func setup(t *testing.T) *fixture {
+func setup(t *testing.T, k testdb.Kind) *fixture {
 	t.Helper()
-	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "service.db")}
+	f := &fixture{t: t, at: k.New(t)}
 	f.db = f.open()
+	number := map[sqldb.Dialect]string{
+		sqldb.DialectSQLite:   "integer primary key autoincrement",
+		sqldb.DialectPostgres: "bigint generated always as identity primary key",
+		sqldb.DialectMySQL:    "bigint auto_increment primary key",
+	}[k.Dialect]
 	for _, q := range []string{
-		"create table balance (account text primary key, amount integer not null)",
-		"create table applied (n integer primary key autoincrement, account text, amount integer)", // shows duplicates
+		"create table balance (account varchar(100) primary key, amount integer not null)",
+		"create table applied (n " + number + ", account varchar(100), amount integer)", // shows duplicates
 	} {
 		if _, err := f.db.SQL().Exec(q); err != nil {
 			t.Fatal(err)
@@ -54,12 +59,7 @@ func setup(t *testing.T) *fixture {
 
 func (f *fixture) open() *sqldb.DB {
 	f.t.Helper()
-	db, err := sqldb.OpenSQLite(f.path, nil)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.t.Cleanup(func() { db.Close() })
-	return sqldb.SQLite(db)
+	return f.at.Open(f.t)
 }
 
 func newBus(t *testing.T, url string) *deed.Bus {
@@ -96,19 +96,23 @@ func (f *fixture) run(bus *deed.Bus, runners ...deed.Runner) (stop func()) {
 }
 
 // book is a handler's effect, not idempotent on purpose.
-func book(ctx context.Context, tx *sql.Tx, p payment) error {
-	_, err := tx.ExecContext(ctx, "insert into balance (account, amount) values (?, ?) "+
-		"on conflict (account) do update set amount = amount + excluded.amount", p.Account, p.Amount)
-	if err != nil {
+func (f *fixture) book(ctx context.Context, tx *sql.Tx, p payment) error {
+	upsert := "on conflict (account) do update set amount = balance.amount + excluded.amount"
+	if f.db.Dialect() == sqldb.DialectMySQL {
+		upsert = "on duplicate key update amount = amount + values(amount)"
+	}
+	query := f.db.Rebind("insert into balance (account, amount) values (?, ?) " + upsert)
+	if _, err := tx.ExecContext(ctx, query, p.Account, p.Amount); err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, "insert into applied (account, amount) values (?, ?)", p.Account, p.Amount)
+	query = f.db.Rebind("insert into applied (account, amount) values (?, ?)")
+	_, err := tx.ExecContext(ctx, query, p.Account, p.Amount)
 	return err
 }
 
 func (f *fixture) applied() []string {
 	f.t.Helper()
-	rows, err := f.db.SQL().Query("select account || amount from applied order by n")
+	rows, err := f.db.SQL().Query("select concat(account, amount) from applied order by n")
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ type Database interface {
 	Migrate(ctx context.Context, component string, ms []sqldb.Migration) error
 	Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error
 	Dialect() sqldb.Dialect
+	Rebind(query string) string
 }
 
 var _, _ Database = (*sqldb.DB)(nil), (*Inbox)(nil)
@@ -72,7 +73,7 @@ func (in *Inbox) prepare(ctx context.Context) error {
 	}
 	err := in.Check(ctx)
 	if err == nil {
-		err = in.Migrate(ctx, component, migrations)
+		err = in.Migrate(ctx, component, migrations[in.Dialect()])
 	}
 	if err != nil {
 		return fmt.Errorf("inbox: %w", err)
@@ -98,12 +99,20 @@ func receiptOf(e deed.Event, d deed.Delivery) receipt {
 	return r
 }
 
-// do runs fn in a transaction, which it also uses to remove old rows now and then.
-func (in *Inbox) do(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+// do runs fn in a transaction, which it also uses to remove old rows now and then. Where
+// the server can, it ends the transaction of a process that is frozen for longer than the
+// lease, so that its locks do not stop the partition's next owner.
+func (in *Inbox) do(ctx context.Context, lease time.Duration, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	if err := in.prepare(ctx); err != nil {
 		return err
 	}
 	err := in.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if in.Dialect() == sqldb.DialectPostgres && lease > 0 {
+			limit := fmt.Sprintf("set local idle_in_transaction_session_timeout = %d", lease.Milliseconds())
+			if _, err := tx.ExecContext(ctx, limit); err != nil {
+				return fmt.Errorf("inbox: %w", err)
+			}
+		}
 		if err := fn(ctx, tx); err != nil {
 			return err
 		}
@@ -122,12 +131,18 @@ func (in *Inbox) do(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx
 var errRehearsed = errors.New("rehearsed")
 
 const insertReceipt = `insert into deed_inbox (group_name, source, id, run, topic, handled)
-values (?, ?, ?, ?, ?, ?) on conflict do nothing`
+values (?, ?, ?, ?, ?, ?)`
 
 // insert remembers r and reports whether it is new.
 func (in *Inbox) insert(ctx context.Context, tx *sql.Tx, r receipt) (bool, error) {
-	res, err := tx.ExecContext(ctx, in.Dialect().Rebind(insertReceipt), r.group, r.source, r.id, r.run, r.topic,
-		time.Now().UnixMilli())
+	query := insertReceipt
+	if in.Dialect() != sqldb.DialectMySQL { // there the transaction survives a row that exists
+		query += " on conflict do nothing"
+	}
+	res, err := tx.ExecContext(ctx, in.Rebind(query), r.group, r.source, r.id, r.run, r.topic, time.Now().UnixMilli())
+	if sqldb.IsUnique(err) {
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("inbox: remember event %s: %w", r.id, err)
 	}
@@ -152,8 +167,13 @@ func (in *Inbox) clean(ctx context.Context, tx *sql.Tx) error {
 	if !due {
 		return nil
 	}
-	res, err := tx.ExecContext(ctx, in.Dialect().Rebind("delete from deed_inbox where (group_name, source, id, run) in "+
-		"(select group_name, source, id, run from deed_inbox where handled < ? order by handled limit ?)"),
+	skip := "" // what somebody else is removing
+	if in.Dialect() == sqldb.DialectPostgres {
+		skip = " for update skip locked"
+	}
+	res, err := tx.ExecContext(ctx, in.Rebind("delete from deed_inbox where (group_name, source, id, run) in "+
+		"(select group_name, source, id, run from (select group_name, source, id, run from deed_inbox "+
+		"where handled < ? order by handled limit ?"+skip+") as old)"),
 		now.Add(-in.keep).UnixMilli(), cleanBatch)
 	if err != nil {
 		return fmt.Errorf("inbox: remove old rows: %w", err)

@@ -13,17 +13,18 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/inbox"
+	"github.com/deedgo/deed/internal/testdb"
 	"github.com/deedgo/deed/outbox"
 	"github.com/deedgo/deed/sqldb"
 )
 
-func TestEffectRowAndOutboxAreOneTransaction(t *testing.T) {
-	f := setup(t)
+func testEffectRowAndOutboxAreOneTransaction(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	box := outbox.New(f.db, "/books", nil)
 	boom := true // the first try fails after everything was written
 	sub := deed.Subscribe("books", &deed.SubscribeOptions{Retry: deed.Retry{Min: time.Millisecond}},
 		inbox.On(f.db, Paid, func(ctx context.Context, tx *sql.Tx, e deed.Received[payment]) error {
-			if err := book(ctx, tx, e.Data); err != nil {
+			if err := f.book(ctx, tx, e.Data); err != nil {
 				return err
 			}
 			if err := box.Publish(ctx, tx, Booked.New(e.Data)); err != nil {
@@ -56,11 +57,11 @@ func TestEffectRowAndOutboxAreOneTransaction(t *testing.T) {
 	}
 }
 
-func TestRedeliveryIsSkipped(t *testing.T) {
-	f := setup(t)
+func testRedeliveryIsSkipped(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	sub := deed.Subscribe("books", nil,
 		inbox.On(f.db, Paid, func(ctx context.Context, tx *sql.Tx, e deed.Received[payment]) error {
-			return book(ctx, tx, e.Data)
+			return f.book(ctx, tx, e.Data)
 		}))
 	d := Paid.New(payment{"a", 1})
 	d.ID = "same"
@@ -74,12 +75,12 @@ func TestRedeliveryIsSkipped(t *testing.T) {
 	f.eventuallyApplied("a1", "a2")
 }
 
-func TestGroupsAreSeparate(t *testing.T) {
-	f := setup(t)
+func testGroupsAreSeparate(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	h := func(name string) *deed.Subscription {
 		return deed.Subscribe(name, nil,
 			inbox.On(f.db, Paid, func(ctx context.Context, tx *sql.Tx, e deed.Received[payment]) error {
-				return book(ctx, tx, e.Data)
+				return f.book(ctx, tx, e.Data)
 			}))
 	}
 	f.run(f.bus, h("one"), h("two"))
@@ -89,10 +90,10 @@ func TestGroupsAreSeparate(t *testing.T) {
 
 // Two members handle one event at the same time, as a zombie and its successor do:
 // check-then-act would book twice.
-func TestConcurrentDuplicates(t *testing.T) {
-	f := setup(t)
+func testConcurrentDuplicates(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	stores := []*sqldb.DB{f.db, f.open()}
-	handle := func(ctx context.Context, tx *sql.Tx, e deed.Received[payment]) error { return book(ctx, tx, e.Data) }
+	handle := func(ctx context.Context, tx *sql.Tx, e deed.Received[payment]) error { return f.book(ctx, tx, e.Data) }
 	var wg sync.WaitGroup
 	for i := range 8 {
 		call := inbox.Handle(stores[i%2], handle)
@@ -111,11 +112,11 @@ func TestConcurrentDuplicates(t *testing.T) {
 }
 
 // A handler that lost its partition while it worked may not commit.
-func TestZombieCannotCommit(t *testing.T) {
-	f := setup(t)
+func testZombieCannotCommit(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	call := inbox.Handle(f.db, func(ctx context.Context, tx *sql.Tx, e deed.Received[payment]) error {
-		err := book(ctx, tx, e.Data)
+		err := f.book(ctx, tx, e.Data)
 		cancel(deed.ErrClaimLost)
 		return err
 	})
@@ -127,10 +128,10 @@ func TestZombieCannotCommit(t *testing.T) {
 	}
 }
 
-func TestReplayIsARunOfItsOwn(t *testing.T) {
-	f := setup(t)
+func testReplayIsARunOfItsOwn(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	call := inbox.Handle(f.db, func(ctx context.Context, tx *sql.Tx, e deed.Received[payment]) error {
-		return book(ctx, tx, e.Data)
+		return f.book(ctx, tx, e.Data)
 	})
 	for _, c := range []struct {
 		replay bool
@@ -155,8 +156,8 @@ func TestReplayIsARunOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestBatch(t *testing.T) {
-	f := setup(t)
+func testBatch(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	var mu sync.Mutex
 	var sizes []int
 	poison := true
@@ -167,7 +168,7 @@ func TestBatch(t *testing.T) {
 			sizes = append(sizes, len(es))
 			failed := deed.BatchError{}
 			for i, e := range es {
-				if err := book(ctx, tx, e.Data); err != nil {
+				if err := f.book(ctx, tx, e.Data); err != nil {
 					return err
 				}
 				if poison && e.Data.Amount == 2 {
@@ -205,8 +206,8 @@ func TestBatch(t *testing.T) {
 }
 
 // Without a bus: which events a batch handler sees, and what the batch reports.
-func TestBatchRunsAgainWithoutFailedKeys(t *testing.T) {
-	f := setup(t)
+func testBatchRunsAgainWithoutFailedKeys(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	var seen [][]int
 	call := inbox.HandleBatch(f.db, func(ctx context.Context, tx *sql.Tx, es []deed.Received[payment]) error {
 		var amounts []int
@@ -216,7 +217,7 @@ func TestBatchRunsAgainWithoutFailedKeys(t *testing.T) {
 			if e.Data.Amount == 2 {
 				failed[i] = errors.New("bad")
 			}
-			if err := book(ctx, tx, e.Data); err != nil {
+			if err := f.book(ctx, tx, e.Data); err != nil {
 				return err
 			}
 		}
@@ -249,22 +250,22 @@ func TestBatchRunsAgainWithoutFailedKeys(t *testing.T) {
 	}
 }
 
-func TestOnAny(t *testing.T) {
-	f := setup(t)
+func testOnAny(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	sub := deed.Subscribe("audit", nil,
 		inbox.OnAny(f.db, payments, func(ctx context.Context, tx *sql.Tx, e deed.Received[[]byte]) error {
-			return book(ctx, tx, payment{e.Type, len(e.Data)})
+			return f.book(ctx, tx, payment{e.Type, len(e.Data)})
 		}))
 	f.run(f.bus, sub)
 	f.publish(payment{"a", 1})
 	f.eventuallyApplied(fmt.Sprint("payments.paid", len(`{"Account":"a","Amount":1}`)))
 }
 
-func TestRejectedLeavesNothingBehind(t *testing.T) {
-	f := setup(t)
+func testRejectedLeavesNothingBehind(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	sub := deed.Subscribe("books", nil,
 		inbox.On(f.db, Paid, func(ctx context.Context, tx *sql.Tx, e deed.Received[payment]) error {
-			if err := book(ctx, tx, e.Data); err != nil {
+			if err := f.book(ctx, tx, e.Data); err != nil {
 				return err
 			}
 			if e.Data.Amount < 0 {
@@ -280,15 +281,15 @@ func TestRejectedLeavesNothingBehind(t *testing.T) {
 	}
 }
 
-func TestOldRowsAreRemoved(t *testing.T) {
-	f := setup(t)
+func testOldRowsAreRemoved(t *testing.T, k testdb.Kind) {
+	f := setup(t, k)
 	in := inbox.New(f.db, &inbox.Options{Keep: time.Nanosecond})
 	call := inbox.Handle(in, func(context.Context, *sql.Tx, deed.Received[payment]) error { return nil })
 	if err := call(t.Context(), delivery("first", payment{"a", 1})); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 450 { // more than two batches, old
-		_, err := f.db.SQL().Exec("insert into deed_inbox values ('books', '/payments', ?, 0, 'payments', 1)",
+		_, err := f.db.SQL().Exec(f.db.Rebind("insert into deed_inbox values ('books', '/payments', ?, 0, 'payments', 1)"),
 			fmt.Sprint("old", i))
 		if err != nil {
 			t.Fatal(err)

@@ -39,7 +39,7 @@ func once[T any](
 	if seeded("inbox") {
 		return onceApart(ctx, in, e, handle)
 	}
-	return in.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return in.do(ctx, e.Lease, func(ctx context.Context, tx *sql.Tx) error {
 		fresh, err := in.insert(ctx, tx, receiptOf(e.Event, e.Delivery))
 		if err != nil || !fresh {
 			return err
@@ -54,14 +54,14 @@ func onceApart[T any](
 	handle func(ctx context.Context, tx *sql.Tx, e deed.Received[T]) error,
 ) error {
 	fresh := false
-	err := in.do(ctx, func(ctx context.Context, tx *sql.Tx) (err error) {
+	err := in.do(ctx, e.Lease, func(ctx context.Context, tx *sql.Tx) (err error) {
 		fresh, err = in.insert(ctx, tx, receiptOf(e.Event, e.Delivery))
 		return err
 	})
 	if err != nil || !fresh {
 		return err
 	}
-	return in.do(ctx, func(ctx context.Context, tx *sql.Tx) error { return handle(ctx, tx, e) })
+	return in.do(ctx, e.Lease, func(ctx context.Context, tx *sql.Tx) error { return handle(ctx, tx, e) })
 }
 
 // OnBatch handles up to limit events of one type in one transaction, all or nothing.
@@ -106,7 +106,7 @@ func batch[T any](
 	ctx context.Context, in *Inbox, events []deed.Received[T], failed deed.BatchError,
 	handle func(ctx context.Context, tx *sql.Tx, events []deed.Received[T]) error,
 ) error {
-	return in.do(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return in.do(ctx, events[0].Lease, func(ctx context.Context, tx *sql.Tx) error {
 		fresh := make([]deed.Received[T], 0, len(events))
 		index := make([]int, 0, len(events))
 		for i, e := range events {

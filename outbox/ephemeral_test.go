@@ -7,12 +7,13 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/internal/testdb"
 )
 
 // An outbox keeps events so that none is lost; an engine that stores nothing would lose
 // them after all.
 func TestEphemeralEngineIsRefused(t *testing.T) {
-	f := setup(t, nil)
+	f := setup(t, testdb.SQLite, nil)
 	conn, err := deedmem.OpenPubSub(t.Context(), "mem+pubsub:")
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/internal/testdb"
 	"github.com/deedgo/deed/outbox"
 	"github.com/deedgo/deed/sqldb"
 )
@@ -90,34 +90,29 @@ func refuseEach(f func(driver.Batch) error) func(
 }
 
 type fixture struct {
-	t    *testing.T
-	path string
-	db   *sqldb.DB
-	box  *outbox.Outbox
-	bus  *deed.Bus
-	eng  *engine
+	t   *testing.T
+	at  testdb.Database
+	db  *sqldb.DB
+	box *outbox.Outbox
+	bus *deed.Bus
+	eng *engine
 }
 
-func setup(t *testing.T, opts *outbox.Options) *fixture {
+func setup(t *testing.T, k testdb.Kind, opts *outbox.Options) *fixture {
 	t.Helper()
-	f := &fixture{t: t, path: filepath.Join(t.TempDir(), "service.db")}
+	f := &fixture{t: t, at: k.New(t)}
 	f.db, f.box = f.open(opts)
 	f.bus, f.eng = newBus(t, false)
-	if _, err := f.db.SQL().Exec("create table orders (id text primary key, n integer)"); err != nil {
+	if _, err := f.db.SQL().Exec("create table orders (id varchar(100) primary key, n integer)"); err != nil {
 		t.Fatal(err)
 	}
 	return f
 }
 
-// open opens the same database file as another process would.
+// open opens the same database as another process would.
 func (f *fixture) open(opts *outbox.Options) (*sqldb.DB, *outbox.Outbox) {
 	f.t.Helper()
-	sqlDB, err := sqldb.OpenSQLite(f.path, nil)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	f.t.Cleanup(func() { sqlDB.Close() })
-	db := sqldb.SQLite(sqlDB)
+	db := f.at.Open(f.t)
 	return db, outbox.New(db, "/notes", opts)
 }
 
@@ -259,9 +254,14 @@ func upTo(n int) []int {
 func countUp(ctx context.Context, db *sqldb.DB, box *outbox.Outbox, key string) error {
 	return db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		var n int
-		err := tx.QueryRowContext(ctx, "insert into orders (id, n) values (?, 1) "+
-			"on conflict (id) do update set n = n + 1 returning n", key).Scan(&n)
-		if err != nil {
+		upsert := "on conflict (id) do update set n = orders.n + 1"
+		if db.Dialect() == sqldb.DialectMySQL {
+			upsert = "on duplicate key update n = n + 1"
+		}
+		if _, err := tx.ExecContext(ctx, db.Rebind("insert into orders (id, n) values (?, 1) "+upsert), key); err != nil {
+			return err
+		}
+		if err := tx.QueryRowContext(ctx, db.Rebind("select n from orders where id = ?"), key).Scan(&n); err != nil {
 			return err
 		}
 		return box.Publish(ctx, tx, Noted.New(note{key, n}))

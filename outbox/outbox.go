@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,7 +81,7 @@ func (o *Outbox) prepare(ctx context.Context) error {
 		err = o.db.Check(ctx)
 	}
 	if err == nil {
-		err = o.db.Migrate(ctx, component, migrations)
+		err = o.db.Migrate(ctx, component, migrations[o.db.Dialect()])
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -96,37 +98,59 @@ func (o *Outbox) usable() error {
 	return nil
 }
 
-const insertRow = `insert into deed_outbox (topic, settings, type, key, event, data, not_before, changed)
-values (?, ?, ?, ?, ?, ?, ?, ?)`
+const (
+	insertRows = "insert into deed_outbox (topic, settings, event_type, event_key, event, data, not_before, changed) " +
+		"values "
+	insertRow = "(?, ?, ?, ?, ?, ?, ?, ?)"
+	// insertMost is how many rows one statement inserts at most.
+	insertMost = 100
+)
 
 // Publish writes drafts into the outbox as part of tx, a transaction of the
 // outbox's database. They are announced after tx has committed, and never if it
 // does not. A draft's NotBefore is kept by the outbox, whatever the engine can do.
 // In a handler that sees an event again after a quiet reset nothing is announced.
-func (o *Outbox) Publish(ctx context.Context, tx *sql.Tx, drafts ...deed.Draft) error {
+// When Publish fails, roll back.
+func (o *Outbox) Publish(ctx context.Context, tx sqldb.Execer, drafts ...deed.Draft) error {
 	if err := o.usable(); err != nil {
 		return err
+	}
+	if _, ok := tx.(*sql.DB); ok {
+		return errors.New("outbox: publish: a *sql.DB is no transaction (give the *sql.Tx that your changes are in)")
 	}
 	if deed.Quiet(ctx) {
 		return nil
 	}
-	query := o.db.Dialect().Rebind(insertRow)
-	for i := range drafts {
-		args, err := o.row(ctx, &drafts[i])
-		if err == nil {
-			_, err = tx.ExecContext(ctx, query, args...)
-		}
-		if sqldb.IsNoTable(err) {
-			err = fmt.Errorf("%w (is tx a transaction of the database that outbox.New was given?)", err)
-		}
-		if err != nil {
-			return fmt.Errorf("outbox: publish %s: %w", drafts[i].Type, err)
+	for some := range slices.Chunk(drafts, insertMost) {
+		if err := o.insert(ctx, tx, some); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// row returns the arguments of insertRow.
+// insert writes up to insertMost drafts.
+func (o *Outbox) insert(ctx context.Context, tx sqldb.Execer, drafts []deed.Draft) error {
+	var all []any
+	for i := range drafts {
+		args, err := o.row(ctx, &drafts[i])
+		if err != nil {
+			return fmt.Errorf("outbox: publish %s: %w", drafts[i].Type, err)
+		}
+		all = append(all, args...)
+	}
+	query := insertRows + insertRow + strings.Repeat(", "+insertRow, len(drafts)-1)
+	_, err := tx.ExecContext(ctx, o.db.Rebind(query), all...)
+	if sqldb.IsNoTable(err) {
+		err = fmt.Errorf("%w (is tx a transaction of the database that outbox.New was given?)", err)
+	}
+	if err != nil {
+		return fmt.Errorf("outbox: publish %s: %w", drafts[0].Type, err)
+	}
+	return nil
+}
+
+// row returns the arguments of an insertRow.
 func (o *Outbox) row(ctx context.Context, d *deed.Draft) ([]any, error) {
 	topic := d.Topic()
 	if topic == nil {
@@ -157,7 +181,7 @@ func (o *Outbox) row(ctx context.Context, d *deed.Draft) ([]any, error) {
 	if !d.NotBefore.IsZero() {
 		notBefore = d.NotBefore.UnixMilli()
 	}
-	return []any{topic.Name(), string(settings), e.Type, e.Key, string(attributes), data, notBefore,
+	return []any{topic.Name(), string(settings), e.Type, o.db.Dialect().Bytes(e.Key), string(attributes), data, notBefore,
 		time.Now().UnixMilli()}, nil
 }
 
@@ -180,7 +204,7 @@ func (o *Outbox) unsent(ctx context.Context, at int64) (int, error) {
 		return 0, err
 	}
 	var n int
-	query := o.db.Dialect().Rebind("select (select count(*) from deed_outbox where state = 'new' and not_before <= ?) + " +
+	query := o.db.Rebind("select (select count(*) from deed_outbox where state = 'new' and not_before <= ?) + " +
 		"(select count(*) from deed_outbox where state = 'stamped')")
 	if err := o.db.SQL().QueryRowContext(ctx, query, at).Scan(&n); err != nil {
 		return 0, fmt.Errorf("outbox: count pending events: %w", err)

@@ -14,12 +14,13 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/internal/testdb"
 	"github.com/deedgo/deed/outbox"
 	"github.com/deedgo/deed/sqldb"
 )
 
-func TestCommittedIsRelayedAndRolledBackIsNot(t *testing.T) {
-	f := setup(t, nil)
+func testCommittedIsRelayedAndRolledBackIsNot(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.run(f.box, f.bus)
 	boom := errors.New("boom")
 	err := f.db.Tx(t.Context(), func(ctx context.Context, tx *sql.Tx) error {
@@ -33,8 +34,8 @@ func TestCommittedIsRelayedAndRolledBackIsNot(t *testing.T) {
 	f.eventuallyPending(0)
 }
 
-func TestEventArrivesAsPublished(t *testing.T) {
-	f := setup(t, nil)
+func testEventArrivesAsPublished(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	d := Noted.New(note{"k", 7})
 	d.ID, d.Subject, d.CorrelationID = "id-1", "subject", "conversation"
 	d.Extensions = map[string]string{"tenant": "acme"}
@@ -68,8 +69,8 @@ func TestEventArrivesAsPublished(t *testing.T) {
 
 // A transaction that knows nothing of deed, in a pool of its own, is found by
 // polling.
-func TestForeignTransactionIsRelayedSoon(t *testing.T) {
-	f := setup(t, nil)
+func testForeignTransactionIsRelayedSoon(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.run(f.box, f.bus)
 	f.publish(note{"warm", 1})
 	f.eventuallyStored(map[string][]int{"warm": {1}})
@@ -99,8 +100,8 @@ func TestForeignTransactionIsRelayedSoon(t *testing.T) {
 	}
 }
 
-func TestKeyOrderUnderConcurrentTransactionsAndTwoRelays(t *testing.T) {
-	f := setup(t, &outbox.Options{Batch: 7})
+func testKeyOrderUnderConcurrentTransactionsAndTwoRelays(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, &outbox.Options{Batch: 7})
 	db2, box2 := f.open(&outbox.Options{Batch: 5})
 	f.run(f.box, f.bus)
 	f.run(box2, f.bus)
@@ -128,8 +129,8 @@ func TestKeyOrderUnderConcurrentTransactionsAndTwoRelays(t *testing.T) {
 	f.eventuallyStored(want)
 }
 
-func TestRowsAreKeptAndThenRemoved(t *testing.T) {
-	f := setup(t, &outbox.Options{Keep: time.Millisecond})
+func testRowsAreKeptAndThenRemoved(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, &outbox.Options{Keep: time.Millisecond})
 	f.run(f.box, f.bus)
 	f.publish(note{"a", 1}, note{"b", 1})
 	eventually(t, func() string {
@@ -142,8 +143,8 @@ func TestRowsAreKeptAndThenRemoved(t *testing.T) {
 	f.eventuallyStored(map[string][]int{"a": {1}, "b": {1}})
 }
 
-func TestDelayedEventWaitsInTheOutbox(t *testing.T) {
-	f := setup(t, nil)
+func testDelayedEventWaitsInTheOutbox(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.run(f.box, f.bus)
 	due := time.Now().Add(300 * time.Millisecond)
 	d := Noted.New(note{"later", 1})
@@ -160,8 +161,8 @@ func TestDelayedEventWaitsInTheOutbox(t *testing.T) {
 	}
 }
 
-func TestLastPass(t *testing.T) {
-	f := setup(t, nil)
+func testLastPass(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	f.publish(note{"a", 1}, note{"a", 2})
@@ -173,8 +174,8 @@ func TestLastPass(t *testing.T) {
 	}
 }
 
-func TestOneConnectionIsEnough(t *testing.T) {
-	f := setup(t, nil)
+func testOneConnectionIsEnough(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.db.SQL().SetMaxOpenConns(1)
 	f.run(f.box, f.bus)
 	f.publish(note{"a", 1})
@@ -183,8 +184,8 @@ func TestOneConnectionIsEnough(t *testing.T) {
 	f.eventuallyPending(0)
 }
 
-func TestTopicSettingsTravel(t *testing.T) {
-	f := setup(t, nil)
+func testTopicSettingsTravel(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.publish(note{"a", 1})
 	_, box := f.open(nil) // a relay whose program never declared the topic
 	f.run(box, f.bus)
@@ -196,8 +197,8 @@ func TestTopicSettingsTravel(t *testing.T) {
 	}
 }
 
-func TestPublishSaysWhatIsWrong(t *testing.T) {
-	f := setup(t, &outbox.Options{MaxEventBytes: 100})
+func testPublishSaysWhatIsWrong(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, &outbox.Options{MaxEventBytes: 100})
 	elsewhere, err := sqldb.OpenSQLite(filepath.Join(t.TempDir(), "other.db"), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -27,7 +27,7 @@ func (o *Outbox) Refused(ctx context.Context) ([]Refused, error) {
 	if err := o.usable(); err != nil {
 		return nil, err
 	}
-	rows, err := o.db.SQL().QueryContext(ctx, o.db.Dialect().Rebind("select id, topic, event, data, error, changed "+
+	rows, err := o.db.SQL().QueryContext(ctx, o.db.Rebind("select id, topic, event, data, error, changed "+
 		"from deed_outbox where state = 'refused' order by id limit ?"), refusedMax)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: list refused events: %w", err)
@@ -70,10 +70,10 @@ func (o *Outbox) eachRefused(ctx context.Context, what, query string, ids []int6
 	err := o.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		n = 0
 		if len(ids) == 0 {
-			return affected(&n)(tx.ExecContext(ctx, query))
+			return affected(&n)(tx.ExecContext(ctx, o.db.Rebind(query)))
 		}
 		for _, id := range ids {
-			if err := affected(&n)(tx.ExecContext(ctx, o.db.Dialect().Rebind(query+" and id = ?"), id)); err != nil {
+			if err := affected(&n)(tx.ExecContext(ctx, o.db.Rebind(query+" and id = ?"), id)); err != nil {
 				return err
 			}
 		}

@@ -121,8 +121,8 @@ func (r *relay) read(ctx context.Context, at place) (*run, int, error) {
 	if r.troubles.get(at).singly > 0 {
 		limit = 1
 	}
-	rows, err := r.db.SQL().QueryContext(ctx, r.db.Dialect().Rebind("select settings, event, data, producer, seq "+
-		"from deed_outbox where state = 'stamped' and topic = ? and partition = ? order by turn limit ?"),
+	rows, err := r.db.SQL().QueryContext(ctx, r.db.Rebind("select settings, event, data, producer, seq "+
+		"from deed_outbox where state = 'stamped' and topic = ? and partition_no = ? order by turn limit ?"),
 		at.topic, at.partition, limit+1)
 	if err != nil {
 		return nil, 0, fmt.Errorf("read stamped rows: %w", err)
@@ -170,9 +170,9 @@ func (r *relay) confirm(ctx context.Context, runs []*run, errs []error) error {
 	if !stored {
 		return nil
 	}
-	query := r.db.Dialect().Rebind("update deed_outbox set state = 'sent', changed = ? where state = 'stamped' " +
-		"and topic = ? and partition = ? and producer = ? and seq between ? and ?")
-	err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	query := r.db.Rebind("update deed_outbox set state = 'sent', changed = ? where state = 'stamped' " +
+		"and topic = ? and partition_no = ? and producer = ? and seq between ? and ?")
+	err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		now := time.Now().UnixMilli()
 		for i, run := range runs {
 			if errs[i] != nil {
@@ -251,10 +251,10 @@ func (r *relay) unsent(ctx context.Context, run *run, cause error) error {
 func (r *relay) rewind(ctx context.Context, at place) error {
 	n := 0
 	if r.remembers() { // else what is lost was never promised
-		err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			n = 0
-			return affected(&n)(tx.ExecContext(ctx, r.db.Dialect().Rebind("update deed_outbox set state = 'stamped' "+
-				"where state = 'sent' and topic = ? and partition = ?"), at.topic, at.partition))
+			return affected(&n)(tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'stamped' "+
+				"where state = 'sent' and topic = ? and partition_no = ?"), at.topic, at.partition))
 		})
 		if err != nil {
 			return fmt.Errorf("rewind: %w", err)
@@ -286,10 +286,10 @@ func (r *relay) moved(ctx context.Context, run *run) bool {
 // it goes on after a pause that grows while more is refused, so that an engine which
 // refuses everything does not empty the outbox at once.
 func (r *relay) setAside(ctx context.Context, run *run, cause error) error {
-	err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, r.db.Dialect().Rebind("update deed_outbox set state = 'refused', changed = ?, "+
-			"error = ?, partition = null, producer = null, seq = null, turn = null "+
-			"where state = 'stamped' and topic = ? and partition = ? and producer = ? and seq = ?"),
+	err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'refused', changed = ?, "+
+			"error = ?, partition_no = null, producer = null, seq = null, turn = null "+
+			"where state = 'stamped' and topic = ? and partition_no = ? and producer = ? and seq = ?"),
 			time.Now().UnixMilli(), cause.Error(), run.at.topic, run.at.partition, run.seqd.Producer, run.seqd.Seq)
 		return err
 	})
@@ -319,8 +319,8 @@ const (
 // clean removes rows that were sent Keep ago, a few at a time, while no partition is
 // in trouble and the engine answers: what it has lost when it is away is not known yet.
 func (r *relay) clean(ctx context.Context) {
-	query := r.db.Dialect().Rebind("delete from deed_outbox where id in (select id from deed_outbox " +
-		"where state = 'sent' and changed < ? order by changed limit ?)")
+	query := r.db.Rebind("delete from deed_outbox where id in (select id from (select id from deed_outbox " +
+		"where state = 'sent' and changed < ? order by changed limit ?) as old)")
 	tick := time.NewTicker(cleanEvery)
 	defer tick.Stop()
 	for {
@@ -330,7 +330,7 @@ func (r *relay) clean(ctx context.Context) {
 		case <-tick.C:
 		}
 		for n := cleanBatch; n == cleanBatch && ctx.Err() == nil && r.sure() && r.old(ctx); {
-			err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 				n = 0
 				return affected(&n)(tx.ExecContext(ctx, query, time.Now().Add(-r.opts.Keep).UnixMilli(), cleanBatch))
 			})
@@ -347,7 +347,7 @@ func (r *relay) sure() bool { return !r.troubles.partitions() && !r.unsure.Load(
 
 // old reports whether there are rows to remove, without a write transaction.
 func (r *relay) old(ctx context.Context) (found bool) {
-	err := r.db.SQL().QueryRowContext(ctx, r.db.Dialect().Rebind("select exists (select 1 from deed_outbox "+
+	err := r.db.SQL().QueryRowContext(ctx, r.db.Rebind("select exists (select 1 from deed_outbox "+
 		"where state = 'sent' and changed < ?)"), time.Now().Add(-r.opts.Keep).UnixMilli()).Scan(&found)
 	return err == nil && found
 }

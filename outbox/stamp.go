@@ -12,6 +12,7 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/sqldb"
 )
 
 // stamp numbers the rows of one partition. The producer belongs to this run alone:
@@ -45,7 +46,7 @@ func (r *relay) stamp(ctx context.Context, l lane) (more bool, err error) {
 	defer r.stamping.Unlock()
 	now := time.Now().UnixMilli()
 	var next map[place]*stamp
-	err = r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		next, err = r.writeStamps(ctx, tx, rows, now)
 		return err
 	})
@@ -72,7 +73,7 @@ func (r *relay) newRows(ctx context.Context, l lane) (rows []newRow, full bool, 
 		return nil, false, nil
 	}
 	query, args := newRowsQuery(l, names)
-	found, err := r.db.SQL().QueryContext(ctx, r.db.Dialect().Rebind(query), args...)
+	found, err := r.db.SQL().QueryContext(ctx, r.db.Rebind(query), args...)
 	if err != nil {
 		return nil, false, fmt.Errorf("read new rows: %w", err)
 	}
@@ -129,7 +130,7 @@ func (r *relay) troubledTopics(l lane) []string {
 }
 
 func newRowsQuery(l lane, names []string) (string, []any) {
-	query := "select id, topic, settings, type, key from deed_outbox where state = 'new' and not_before <= ?"
+	query := "select id, topic, settings, event_type, event_key from deed_outbox where state = 'new' and not_before <= ?"
 	args := []any{time.Now().UnixMilli()}
 	if len(names) > 0 && l != allLanes {
 		not := "not "
@@ -147,16 +148,20 @@ func newRowsQuery(l lane, names []string) (string, []any) {
 // writeStamps stamps those of rows that nobody else has stamped meanwhile, and
 // returns the last stamp of each partition that got any.
 func (r *relay) writeStamps(ctx context.Context, tx *sql.Tx, rows []newRow, now int64) (map[place]*stamp, error) {
-	rebind := r.db.Dialect().Rebind
+	rebind := r.db.Rebind
 	var turn int64
-	err := tx.QueryRowContext(ctx, rebind("update deed_outbox_turn set turn = turn + ? returning turn"), len(rows)).
-		Scan(&turn)
-	if err != nil {
+	if _, err := tx.ExecContext(ctx, rebind("update deed_outbox_turn set turn = turn + ?"), len(rows)); err != nil {
+		return nil, err
+	}
+	if err := tx.QueryRowContext(ctx, rebind("select turn from deed_outbox_turn")).Scan(&turn); err != nil {
 		return nil, err
 	}
 	turn -= int64(len(rows))
-	update, err := tx.PrepareContext(ctx, rebind("update deed_outbox set state = 'stamped', changed = ?, partition = ?, "+
-		"producer = ?, seq = ?, turn = ? where id = ? and state = 'new'"))
+	if r.db.Dialect() == sqldb.DialectPostgres {
+		return r.stampAtOnce(ctx, tx, rows, turn, now)
+	}
+	update, err := tx.PrepareContext(ctx, rebind("update deed_outbox set state = 'stamped', changed = ?, "+
+		"partition_no = ?, producer = ?, seq = ?, turn = ? where id = ? and state = 'new'"))
 	if err != nil {
 		return nil, err
 	}
@@ -198,10 +203,10 @@ func (r *relay) lastStamp(at place) *stamp {
 func (r *relay) unstamp(ctx context.Context, at place) error {
 	r.stamping.Lock()
 	defer r.stamping.Unlock()
-	err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, r.db.Dialect().Rebind("update deed_outbox set state = 'new', changed = ?, "+
-			"partition = null, producer = null, seq = null, turn = null "+
-			"where state = 'stamped' and topic = ? and partition = ?"), time.Now().UnixMilli(), at.topic, at.partition)
+	err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'new', changed = ?, "+
+			"partition_no = null, producer = null, seq = null, turn = null "+
+			"where state = 'stamped' and topic = ? and partition_no = ?"), time.Now().UnixMilli(), at.topic, at.partition)
 		return err
 	})
 	r.mu.Lock()

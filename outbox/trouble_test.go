@@ -11,13 +11,14 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/internal/testdb"
 	"github.com/deedgo/deed/outbox"
 )
 
 // The relay dies after the engine stored a batch and before it is marked: the next
 // one sends the same stamps and nothing is stored twice.
-func TestCrashBetweenSendAndMark(t *testing.T) {
-	f := setup(t, &outbox.Options{Batch: 3})
+func testCrashBetweenSendAndMark(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, &outbox.Options{Batch: 3})
 	ctx, crash := context.WithCancel(t.Context())
 	f.eng.script(func(next func([]driver.Batch) ([]driver.Receipt, error), bs []driver.Batch) ([]driver.Receipt, error) {
 		rs, err := next(bs)
@@ -39,8 +40,8 @@ func TestCrashBetweenSendAndMark(t *testing.T) {
 	f.eventuallyStored(map[string][]int{"a": upTo(10)})
 }
 
-func TestFailingPartitionHoldsNothingElseUp(t *testing.T) {
-	f := setup(t, nil)
+func testFailingPartitionHoldsNothingElseUp(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	bad := driver.PartitionOf("a", 4)
 	good := "b"
 	for driver.PartitionOf(good, 4) == bad {
@@ -62,8 +63,8 @@ func TestFailingPartitionHoldsNothingElseUp(t *testing.T) {
 	f.eventuallyStored(map[string][]int{"a": {1, 2}, good: {1, 2}})
 }
 
-func TestRefusedEventIsSetAside(t *testing.T) {
-	f := setup(t, nil)
+func testRefusedEventIsSetAside(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.eng.script(refuseEach(func(b driver.Batch) error {
 		for _, m := range b.Messages {
 			if strings.Contains(string(m.Data), `"N":3`) {
@@ -87,8 +88,8 @@ func TestRefusedEventIsSetAside(t *testing.T) {
 	f.eventuallyStored(map[string][]int{"a": {1, 2, 4, 5, 3}})
 }
 
-func TestDiscardRefused(t *testing.T) {
-	f := setup(t, nil)
+func testDiscardRefused(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.eng.script(refuseEach(func(driver.Batch) error { return driver.ErrRefused }))
 	f.run(f.box, f.bus)
 	f.publish(note{"a", 1})
@@ -108,8 +109,8 @@ func TestDiscardRefused(t *testing.T) {
 
 // The engine forgets what it acknowledged, as after a failover: the relay notices a
 // gap and sends again what it keeps.
-func TestLostEventsAreSentAgain(t *testing.T) {
-	f := setup(t, nil)
+func testLostEventsAreSentAgain(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.bus, f.eng = newBus(t, true)
 	stop := f.run(f.box, f.bus)
 	f.publish(note{"a", 1}, note{"a", 2}, note{"a", 3})
@@ -122,8 +123,8 @@ func TestLostEventsAreSentAgain(t *testing.T) {
 	f.eventuallyStored(map[string][]int{"a": {1, 2, 3, 4}})
 }
 
-func TestLostEventsAreNoticedWithoutNewOnes(t *testing.T) {
-	f := setup(t, nil)
+func testLostEventsAreNoticedWithoutNewOnes(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.bus, f.eng = newBus(t, true)
 	stop := f.run(f.box, f.bus)
 	f.publish(note{"a", 1}, note{"a", 2}, note{"b", 1})
@@ -138,8 +139,8 @@ func TestLostEventsAreNoticedWithoutNewOnes(t *testing.T) {
 
 // What the engine lost and the outbox has no longer is gone; what comes after it is
 // not held up.
-func TestGapThatCannotBeFilled(t *testing.T) {
-	f := setup(t, nil)
+func testGapThatCannotBeFilled(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.eng.script(refuseEach(func(b driver.Batch) error { return fmt.Errorf("%w: down", driver.ErrNotStored) }))
 	stop := f.run(f.box, f.bus)
 	f.publish(note{"a", 1}, note{"a", 2}, note{"a", 3})
@@ -164,7 +165,7 @@ func TestGapThatCannotBeFilled(t *testing.T) {
 // A database restored from a backup stamps anew: its numbers must not be taken for
 // repeats of what the original sent after the backup.
 func TestRestoredBackupIsNotSwallowed(t *testing.T) {
-	f := setup(t, nil)
+	f := setup(t, testdb.SQLite, nil)
 	stop := f.run(f.box, f.bus)
 	f.publish(note{"a", 1}, note{"a", 2})
 	f.eventuallyStored(map[string][]int{"a": {1, 2}})
@@ -176,15 +177,15 @@ func TestRestoredBackupIsNotSwallowed(t *testing.T) {
 	f.eventuallyStored(map[string][]int{"a": {1, 2, 3, 4}})
 	stop()
 
-	f.path = backup
+	f.at = testdb.File(backup)
 	f.db, f.box = f.open(nil)
 	f.publish(note{"a", 30}, note{"a", 40})
 	f.run(f.box, f.bus)
 	f.eventuallyStored(map[string][]int{"a": {1, 2, 3, 4, 30, 40}})
 }
 
-func TestTopicThatCannotBeCreatedHoldsNothingElseUp(t *testing.T) {
-	f := setup(t, nil)
+func testTopicThatCannotBeCreatedHoldsNothingElseUp(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	other := deed.NewTopic("notes", &deed.TopicOptions{Partitions: 8})
 	f.run(f.box, f.bus)
 	f.publish(note{"a", 1})
@@ -204,8 +205,8 @@ func TestTopicThatCannotBeCreatedHoldsNothingElseUp(t *testing.T) {
 	f.eventuallyPending(2) // those that cannot go
 }
 
-func TestClosedBusEndsRun(t *testing.T) {
-	f := setup(t, nil)
+func testClosedBusEndsRun(t *testing.T, k testdb.Kind) {
+	f := setup(t, k, nil)
 	f.eng.script(refuseEach(func(driver.Batch) error { return driver.ErrClosed }))
 	f.publish(note{"a", 1})
 	if err := f.box.Run(t.Context(), f.bus); !errors.Is(err, driver.ErrClosed) {

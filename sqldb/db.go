@@ -20,6 +20,7 @@ type DB struct {
 	dialect Dialect
 	ours    bool // opened by the SQLite library that this package is built with
 	queue   *queue
+	schema  string // of Postgres, "" for what search_path says
 
 	mu    sync.Mutex
 	hooks []*func()
@@ -34,6 +35,15 @@ func SQLite(db *sql.DB) *DB {
 
 // SQL returns the wrapped database.
 func (db *DB) SQL() *sql.DB { return db.sql }
+
+// Close gives back what the DB itself has open, after transactions under way have
+// ended. The *sql.DB stays open, and the DB usable.
+func (db *DB) Close() error {
+	if db.queue == nil {
+		return nil
+	}
+	return db.queue.close()
+}
 
 // Dialect returns which SQL the database speaks.
 func (db *DB) Dialect() Dialect { return db.dialect }
@@ -55,7 +65,8 @@ func (db *DB) OnCommit(fn func()) (remove func()) {
 // busyLimit bounds how long Tx retries while other writers are in the way.
 const busyLimit = 30 * time.Second
 
-// Tx runs fn in a transaction that may write. It takes the write lock before fn
+// Tx runs fn in a transaction that may write. On Postgres and MySQL it is READ COMMITTED, and the
+// whole of fn runs again after a deadlock. On SQLite it takes the write lock before fn
 // starts, so that what fn reads is still true when it writes; transactions of one
 // DB queue for it in order, and those of several processes on a file beside the
 // database, FILE.lock. Fn's error or panic rolls back, and so does the end of
@@ -92,10 +103,18 @@ func (db *DB) Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) e
 type txKey struct{ db *DB }
 
 func (db *DB) tryTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) (err error) {
+	if db.dialect != DialectSQLite {
+		return db.runTx(ctx, fn)
+	}
 	if err := db.queue.enter(ctx, func() string { return db.lockPath(ctx) }); err != nil {
 		return err
 	}
 	defer db.queue.leave()
+	return db.runTx(ctx, fn)
+}
+
+// runTx runs fn in a transaction once.
+func (db *DB) runTx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) (err error) {
 	tx, err := db.begin(ctx)
 	if err != nil {
 		return err
@@ -134,6 +153,9 @@ func (db *DB) lockPath(ctx context.Context) string {
 // name says about that: a deferred transaction that reads and then writes fails
 // with BUSY, which no waiting cures.
 func (db *DB) begin(ctx context.Context) (*sql.Tx, error) {
+	if db.dialect != DialectSQLite {
+		return db.sql.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+	}
 	var opts *sql.TxOptions
 	if db.ours {
 		opts = &sql.TxOptions{ReadOnly: true} // makes this driver begin without a lock

@@ -11,6 +11,14 @@ import (
 // IsBusy reports whether err says that another writer was in the way: the same
 // transaction may succeed when it is tried again.
 func IsBusy(err error) bool {
+	switch PostgresState(err) {
+	case pgSerialize, pgDeadlock, pgLockTimeout:
+		return true
+	}
+	switch MySQLNumber(err) {
+	case mysqlDeadlock, mysqlLockWait, mysqlChanged:
+		return true
+	}
 	switch primaryCode(err) {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
 		return true
@@ -24,24 +32,39 @@ func IsUnique(err error) bool {
 	case sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_ROWID:
 		return true
 	}
-	return mentions(err, "UNIQUE constraint failed")
+	return PostgresState(err) == pgUnique || MySQLNumber(err) == mysqlUnique || mentions(err, "UNIQUE constraint failed")
 }
 
 // IsFull reports whether err says that there is no space left.
 func IsFull(err error) bool {
-	return primaryCode(err) == sqlite3.SQLITE_FULL || mentions(err, "database or disk is full")
+	switch MySQLNumber(err) {
+	case mysqlDiskFull, mysqlTableFull:
+		return true
+	}
+	return primaryCode(err) == sqlite3.SQLITE_FULL || PostgresState(err) == pgFull ||
+		mentions(err, "database or disk is full")
 }
 
 // IsReadOnly reports whether err says that the database cannot be written.
 func IsReadOnly(err error) bool {
-	return primaryCode(err) == sqlite3.SQLITE_READONLY || mentions(err, "attempt to write a readonly database")
+	switch MySQLNumber(err) {
+	case mysqlOption, mysqlReadOnlyTx, mysqlReadOnlyMode:
+		return true
+	}
+	return primaryCode(err) == sqlite3.SQLITE_READONLY || PostgresState(err) == pgReadOnly ||
+		mentions(err, "attempt to write a readonly database")
 }
 
 // IsTooBig reports whether err says that a value exceeds the database's limits.
-func IsTooBig(err error) bool { return primaryCode(err) == sqlite3.SQLITE_TOOBIG }
+func IsTooBig(err error) bool {
+	return primaryCode(err) == sqlite3.SQLITE_TOOBIG || MySQLNumber(err) == mysqlPacket
+}
 
 // IsNoTable reports whether err says that a table does not exist.
-func IsNoTable(err error) bool { return mentions(err, "no such table") }
+func IsNoTable(err error) bool {
+	state := PostgresState(err)
+	return state == pgNoTable || state == pgNoSchema || MySQLNumber(err) == mysqlNoTable || mentions(err, "no such table")
+}
 
 func isNotDatabase(err error) bool { return primaryCode(err) == sqlite3.SQLITE_NOTADB }
 

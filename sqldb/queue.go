@@ -42,3 +42,15 @@ func (q *queue) leave() {
 	}
 	<-q.slot
 }
+
+// close gives the file back. The next enter looks for it again.
+func (q *queue) close() error {
+	q.slot <- struct{}{}
+	defer func() { <-q.slot }()
+	file := q.file
+	q.looked, q.file = false, nil
+	if file == nil {
+		return nil
+	}
+	return file.Close()
+}

@@ -249,3 +249,35 @@ func TestIsUnique(t *testing.T) {
 		t.Errorf("no table: %v", err)
 	}
 }
+
+// A DB that is closed holds no file, and can be used again.
+func TestCloseGivesBackTheLockFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	db := sqldb.SQLite(open(t, path, nil))
+	for range 2 {
+		if err := db.Tx(t.Context(), func(context.Context, *sql.Tx) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+		if held := openFiles(t, path+".lock"); held > 0 {
+			t.Errorf("%d files are open after Close", held)
+		}
+	}
+}
+
+// openFiles counts how often this process has a file open, where the system tells.
+func openFiles(t *testing.T, path string) (n int) {
+	t.Helper()
+	open, err := filepath.Glob("/proc/self/fd/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, fd := range open {
+		if to, err := os.Readlink(fd); err == nil && to == path {
+			n++
+		}
+	}
+	return n
+}

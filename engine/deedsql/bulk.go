@@ -16,18 +16,13 @@ type bulk struct {
 	queries [bulkRows + 1]string
 }
 
-// insert begins an insert of several rows. A failure rolls the transaction back, so the
-// statement need not be able to undo its first rows when a later one fails: without
-// FAIL SQLite copies each page for that before it is changed.
-const insert = "INSERT OR FAIL INTO "
-
 // newBulk makes an insert into a table and its columns, "t (a, b)", with what comes
 // after the values.
 func newBulk(into string, after string) *bulk {
 	b := &bulk{columns: strings.Count(into, ",") + 1}
 	row := "(?" + strings.Repeat(", ?", b.columns-1) + ")"
 	for n := 1; n <= bulkRows; n++ {
-		b.queries[n] = insert + into + " VALUES " + row + strings.Repeat(", "+row, n-1) + " " + after
+		b.queries[n] = "INSERT INTO " + into + " VALUES " + row + strings.Repeat(", "+row, n-1) + " " + after
 	}
 	return b
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,8 @@ type Conn struct {
 	// sessions are for what is read for each event, read for the rest.
 	sessions sessions
 	tail     tail
-	writer   *writer // nil when read-only
+	writer   *writer   // nil when read-only
+	writers  []*writer // that one and its like, which only publish
 	keeper   *driverkit.Keeper
 	member   string // host/pid/random
 
@@ -73,22 +75,22 @@ type ownSeat struct {
 	unsafe string // JSON array of types
 }
 
-// Open opens the database that url names: "sqlite:orders.db". A nil opts means
-// defaults. The file is created if it has to and may be.
+// Open opens the database that url names: "sqlite:orders.db",
+// "postgres://user@host/database". A nil opts means defaults. The file and the tables are
+// created if they have to and may be. A Postgres URL may say schema=NAME, where the
+// tables are, ddl=off, to create nothing, and pooler=transaction, when a pooler is
+// between that lends connections for one transaction each.
 func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
-	path, err := sqlitePath(url)
-	if err != nil {
-		return nil, err
-	}
-	d, err := openSQLite(ctx, path, opts)
+	d, db, err := openDialect(ctx, url, opts)
 	if err != nil {
 		return nil, err
 	}
 	c := &Conn{
-		dialect: d, db: d.db, read: newStatements(d.db), sessions: sessions{db: d.db}, member: driverkit.MemberName(),
+		dialect: d, db: db, read: newStatements(db, d), sessions: sessions{db: db, dialect: d},
+		member: driverkit.MemberName(),
 		topics: make(map[int64]*driverkit.Signal), seats: make(map[string]ownSeat),
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -96,13 +98,37 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	if opts.ReadOnly {
 		return c, nil
 	}
-	w, err := d.writeConn(ctx)
-	if err != nil {
-		d.close()
-		return nil, fmt.Errorf("deedsql: open %s: %w", path, err)
+	for range d.lanes() {
+		c.writers = append(c.writers, newWriter(d, c.reads, c.committed, c.writers == nil))
 	}
-	c.writer = newWriter(d, w, c.reads, c.committed)
+	c.writer = c.writers[0]
 	return c, nil
+}
+
+// openDialect opens the database that a URL names by its scheme.
+func openDialect(ctx context.Context, url string, opts *Options) (dialect, *sql.DB, error) {
+	switch scheme, _, _ := strings.Cut(url, ":"); scheme {
+	case "sqlite":
+		d, err := openSQLite(ctx, url, opts)
+		if err != nil {
+			return nil, nil, err
+		}
+		return d, d.db, nil
+	case "postgres", "postgresql":
+		d, err := openPostgres(ctx, url, opts)
+		if err != nil {
+			return nil, nil, err
+		}
+		return d, d.db, nil
+	case "mysql":
+		d, err := openMySQL(ctx, url, opts)
+		if err != nil {
+			return nil, nil, err
+		}
+		return d, d.db, nil
+	default:
+		return nil, nil, fmt.Errorf("deedsql: no engine for %q (want sqlite:FILE, postgres://… or mysql://…)", scheme)
+	}
 }
 
 // Features implements [driver.Conn].
@@ -124,8 +150,9 @@ func (c *Conn) Close() error {
 		c.done.Wait()
 		if c.writer != nil {
 			c.closeErr = c.leaveAll()
-			c.writer.close()
-			c.closeErr = errors.Join(c.closeErr, c.writer.session.close())
+			for _, w := range c.writers {
+				w.close()
+			}
 		}
 		c.closeErr = errors.Join(c.closeErr, c.sessions.close())
 		c.closeErr = errors.Join(c.closeErr, c.dialect.close())
@@ -144,26 +171,31 @@ func (c *Conn) leaveAll() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	if err := c.writer.do(ctx, 0, func(t *tx) error { return t.removeMember(c.member) }); err != nil {
+	if err := c.write(ctx, 0, func(t *tx) error { return t.removeMember(c.member) }); err != nil {
 		return fmt.Errorf("deedsql: leave: %w", err)
 	}
 	return nil
 }
 
-// write runs a job of the writer.
-func (c *Conn) write(ctx context.Context, events int, run func(*tx) error) error {
+// write runs a job of the writer. Locks are those that it surely needs.
+func (c *Conn) write(ctx context.Context, events int, run func(*tx) error, locks ...lock) error {
+	return c.run(ctx, &job{run: run, events: events, locks: locks})
+}
+
+// run runs a job of the writer.
+func (c *Conn) run(ctx context.Context, j *job) error {
 	if c.writer == nil {
 		return fmt.Errorf("%w: opened read-only", driver.ErrRefused)
 	}
-	return c.writer.do(ctx, events, run)
+	return c.writer.do(ctx, j)
 }
 
 // beat runs a job that keeps a member alive, before what is queued.
-func (c *Conn) beat(ctx context.Context, run func(*tx) error) error {
+func (c *Conn) beat(ctx context.Context, run func(*tx) error, locks ...lock) error {
 	if c.writer == nil {
 		return fmt.Errorf("%w: opened read-only", driver.ErrRefused)
 	}
-	return c.writer.doFirst(ctx, run)
+	return c.writer.doFirst(ctx, &job{run: run, locks: locks})
 }
 
 // usable reports ErrClosed after Close.
@@ -179,6 +211,9 @@ func (c *Conn) usable() error {
 // committed wakes this connection's subscriptions after a commit of its own.
 func (c *Conn) committed(t *tx) {
 	c.tail.add(t.blocks, t.heads)
+	if len(t.published) > 0 || len(t.delayed) > 0 || t.groups {
+		c.dialect.committed()
+	}
 	c.mu.Lock()
 	var wake []*driverkit.Signal
 	for id := range t.published {

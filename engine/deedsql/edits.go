@@ -26,13 +26,14 @@ func (c *Conn) Edit(ctx context.Context, id int64, e driver.Edit) error {
 }
 
 func (t *tx) edit(id int64, e driver.Edit) error {
-	if len(e.Data) > sqliteBytes {
-		return fmt.Errorf("%w: %d bytes of data (at most %d)", driver.ErrRefused, len(e.Data), sqliteBytes)
+	if most := t.dialect.limits().data; len(e.Data) > most {
+		return fmt.Errorf("%w: %d bytes of data (at most %d)", driver.ErrRefused, len(e.Data), most)
 	}
 	var state driver.State
 	var before []byte
 	var trail string
-	err := t.row("SELECT state, data, edits FROM deed_letter WHERE letter = ?", []any{id}, &state, &before, &trail)
+	err := t.row("SELECT state, data, edits FROM deed_letter WHERE letter = ?"+forUpdate,
+		[]any{id}, &state, &before, &trail)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return driver.ErrNotFound

@@ -3,8 +3,10 @@ package deedsql
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/deedgo/deed/driver"
@@ -69,16 +71,22 @@ func (s *statements) members(group, now int64) (members []string, err error) {
 // join, who may be gone.
 func (s *statements) unsafeTypes(group, now int64) ([]string, error) {
 	var types []string
-	err := s.each("SELECT DISTINCT u.value FROM deed_seat s JOIN deed_member m ON m.member = s.member "+
-		"JOIN json_each(s.unsafe) u WHERE s.group_id = ? AND m.expires > ? UNION "+
-		"SELECT u.value FROM deed_group g JOIN json_each(g.unsafe) u WHERE g.id = ? ORDER BY 1",
+	err := s.each("SELECT s.unsafe FROM deed_seat s JOIN deed_member m ON m.member = s.member "+
+		"WHERE s.group_id = ? AND m.expires > ? UNION SELECT unsafe FROM deed_group WHERE id = ?",
 		[]any{group, now, group}, func(rows *sql.Rows) error {
-			var name string
-			err := rows.Scan(&name)
-			types = append(types, name)
-			return err
+			var list string
+			if err := rows.Scan(&list); err != nil {
+				return err
+			}
+			var some []string
+			if err := json.Unmarshal([]byte(list), &some); err != nil {
+				return fmt.Errorf("the types of a group are damaged: %w", err)
+			}
+			types = append(types, some...)
+			return nil
 		})
-	return types, err
+	slices.Sort(types)
+	return slices.Compact(types), err
 }
 
 // PauseGroup implements [driver.Groups].
@@ -86,6 +94,9 @@ func (c *Conn) PauseGroup(ctx context.Context, group, topic string, paused bool)
 	err := c.write(ctx, 0, func(t *tx) error {
 		id, err := findGroup(t.statements, group, topic)
 		if err != nil {
+			return err
+		}
+		if err := t.lock(groupLock(id)); err != nil {
 			return err
 		}
 		if _, err := t.exec("UPDATE deed_group SET paused = ? WHERE id = ?", paused, id); err != nil {
@@ -96,15 +107,26 @@ func (c *Conn) PauseGroup(ctx context.Context, group, topic string, paused bool)
 	return c.fail("pause group "+group+" on "+topic, err)
 }
 
-// raiseEpochs begins the statement that remembers the epochs of groups to delete.
-const raiseEpochs = "UPDATE deed_epoch SET floor = (SELECT max(floor, coalesce(max(c.epoch), 0)) FROM deed_claim c " +
-	"JOIN deed_group g ON g.id = c.group_id WHERE "
+// raiseEpochs remembers the epochs of groups to delete.
+func (t *tx) raiseEpochs(of string, id int64) error {
+	var last int64
+	err := t.row("SELECT coalesce(max(c.epoch), 0) FROM deed_claim c JOIN deed_group g ON g.id = c.group_id WHERE "+of,
+		[]any{id}, &last)
+	if err != nil {
+		return err
+	}
+	_, err = t.exec("UPDATE deed_epoch SET floor = ? WHERE floor < ?", last, last)
+	return err
+}
 
 // DeleteGroup implements [driver.Groups].
 func (c *Conn) DeleteGroup(ctx context.Context, group, topic string) error {
 	err := c.write(ctx, 0, func(t *tx) error {
 		id, err := findGroup(t.statements, group, topic)
 		if err != nil {
+			return err
+		}
+		if err := t.lock(groupLock(id)); err != nil {
 			return err
 		}
 		members, err := t.members(id, t.now)
@@ -114,8 +136,10 @@ func (c *Conn) DeleteGroup(ctx context.Context, group, topic string) error {
 		if len(members) > 0 {
 			return fmt.Errorf("%w: %s (stop them first)", driver.ErrBusy, strings.Join(members, ", "))
 		}
+		if err := t.raiseEpochs("g.id = ?", id); err != nil {
+			return err
+		}
 		for _, query := range []string{
-			raiseEpochs + "g.id = ?)",
 			"INSERT INTO deed_dropped (kind, id) VALUES ('group', ?)",
 			"DELETE FROM deed_group WHERE id = ?",
 		} {
@@ -124,7 +148,7 @@ func (c *Conn) DeleteGroup(ctx context.Context, group, topic string) error {
 			}
 		}
 		return nil
-	})
+	}, topicLock(topic))
 	if err == nil {
 		err = c.sweepDropped(ctx)
 	}

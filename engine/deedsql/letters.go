@@ -68,7 +68,7 @@ func (c *Conn) List(ctx context.Context, f driver.LetterFilter) ([]driver.Letter
 	}
 	query, args := listLetters(f)
 	// Not a prepared statement: there are too many combinations to keep.
-	rows, err := c.db.QueryContext(ctx, query, args...)
+	rows, err := c.db.QueryContext(ctx, c.dialect.sql(query), args...)
 	if err != nil {
 		return nil, c.fail("list dead letters", err)
 	}
@@ -86,7 +86,7 @@ func (c *Conn) List(ctx context.Context, f driver.LetterFilter) ([]driver.Letter
 
 // listLetters returns the query of a list. A page begins at its first letter and ends
 // at its limit: no condition invites to gather all of a group's letters and sort them
-// for each page, hence the plus signs.
+// for each page, hence coalesce.
 func listLetters(f driver.LetterFilter) (query string, args []any) {
 	conditions, args := []string{"l.letter > ?"}, []any{f.After}
 	add := func(use bool, condition string, values ...any) {
@@ -94,8 +94,8 @@ func listLetters(f driver.LetterFilter) (query string, args []any) {
 			conditions, args = append(conditions, condition), append(args, values...)
 		}
 	}
-	add(f.Group != "", "+g.name = ?", f.Group)
-	add(f.Topic != "", "+p.name = ?", f.Topic)
+	add(f.Group != "", "coalesce(g.name, '') = ?", f.Group)
+	add(f.Topic != "", "coalesce(p.name, '') = ?", f.Topic)
 	add(f.Key != "", "l.key = ?", f.Key)
 	add(f.Type != "", "l.type = ?", f.Type)
 	add(!f.Since.IsZero(), "l.failed_at >= ?", nanos(f.Since))
@@ -163,6 +163,11 @@ func (t *tx) discard(ids []int64) (n int, err error) {
 	})
 	if err != nil {
 		return 0, err
+	}
+	for c := range chains {
+		if err := t.holdClaim(c.group, c.partition); err != nil {
+			return 0, err
+		}
 	}
 	query := "DELETE FROM deed_letter WHERE state = 'dead' AND letter IN (" + places(idsAtOnce) + ")"
 	done, err := t.exec(query, padded(ids)...)

@@ -3,29 +3,105 @@ package deedsql
 import (
 	"context"
 	"fmt"
+	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/deedgo/deed/driver"
 )
 
-// Publish implements [driver.Conn].
+// Publish implements [driver.Conn]. A large call is divided among the writers by
+// partition; of each writer's part all is stored or nothing.
 func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Receipt, error) {
+	if c.writer == nil {
+		return nil, fmt.Errorf("deedsql: publish: %w: opened read-only", driver.ErrRefused)
+	}
 	receipts := make([]driver.Receipt, len(batches))
+	parts := c.divide(batches)
+	errs := make([]error, len(parts))
+	var others sync.WaitGroup
+	for i := 1; i < len(parts); i++ {
+		others.Go(func() { errs[i] = c.store(ctx, c.writers[i], batches, parts[i], receipts) })
+	}
+	errs[0] = c.store(ctx, c.writer, batches, parts[0], receipts)
+	others.Wait()
+	return settle(receipts, parts, errs)
+}
+
+// laneEvents is how large a call is that is worth dividing.
+const laneEvents = 256
+
+// divide returns which batches are for which writer. Those of a partition stay together.
+func (c *Conn) divide(batches []driver.Batch) [][]int {
 	events := 0
 	for i := range batches {
 		events += len(batches[i].Messages)
 	}
-	err := c.write(ctx, events, func(t *tx) error {
-		for i := range batches {
+	parts := make([][]int, 1, len(c.writers))
+	for i := range batches {
+		lane := 0
+		if events >= laneEvents {
+			lane = max(batches[i].Partition, 0) % len(c.writers)
+		}
+		for lane >= len(parts) {
+			parts = append(parts, nil)
+		}
+		parts[lane] = append(parts[lane], i)
+	}
+	return parts
+}
+
+// store has a writer store some of the batches.
+func (c *Conn) store(
+	ctx context.Context, w *writer, all []driver.Batch, some []int, receipts []driver.Receipt,
+) error {
+	if len(some) == 0 && len(all) > 0 {
+		return nil
+	}
+	batches := all
+	if len(some) < len(all) {
+		batches = make([]driver.Batch, len(some))
+		for k, i := range some {
+			batches[k] = all[i]
+		}
+	}
+	events := 0
+	for i := range batches {
+		events += len(batches[i].Messages)
+	}
+	return w.do(ctx, &job{events: events, batches: batches, run: func(t *tx) error {
+		for k, i := range some {
 			var err error
-			if receipts[i], err = t.append(&batches[i]); err != nil {
+			if receipts[i], err = t.append(&batches[k]); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("deedsql: publish: %w", err)
+	}})
+}
+
+// settle puts together what became of the parts of a call. What fails as a whole is an
+// error, and what fails in part is in the receipts.
+func settle(receipts []driver.Receipt, parts [][]int, errs []error) ([]driver.Receipt, error) {
+	tried, failed := 0, 0
+	var worst error
+	for i, err := range errs {
+		if len(parts[i]) > 0 || len(parts) == 1 {
+			tried++
+		}
+		if err == nil {
+			continue
+		}
+		failed++
+		if worst == nil || !refused(err) { // what may be stored counts more
+			worst = err
+		}
+		for _, k := range parts[i] {
+			receipts[k] = driver.Receipt{Err: fmt.Errorf("deedsql: publish: %w", err)}
+		}
+	}
+	if failed > 0 && failed == tried {
+		return nil, fmt.Errorf("deedsql: publish: %w", worst)
 	}
 	return receipts, nil
 }
@@ -43,8 +119,15 @@ func (t *tx) append(b *driver.Batch) (driver.Receipt, error) {
 	if err != nil {
 		return refuse(err)
 	}
-	if err := topic.accepts(b); err != nil {
+	if err := topic.accepts(b, t.dialect.limits()); err != nil {
 		return refuse(err)
+	}
+	locks := []lock{partitionLock(b.Topic, b.Partition), topicLock(b.Topic)}
+	if !topic.whole() {
+		locks = locks[:1]
+	}
+	if err := t.lock(locks...); err != nil {
+		return driver.Receipt{}, err
 	}
 	at := place{topic.id, b.Partition}
 	messages := b.Messages
@@ -100,10 +183,10 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 			continue
 		}
 		h.position++
+		h.bytes += int64(len(m.Data))
 		if err := t.add(place{topic.id, partition}, h.position, stored, m); err != nil {
 			return r, err
 		}
-		h.bytes += int64(len(m.Data))
 		now++
 		r.Stored++
 	}
@@ -119,8 +202,11 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 	return r, nil
 }
 
+// whole reports whether what is stored on one partition depends on the others.
+func (t *topic) whole() bool { return t.settings.MaxBytes > 0 || t.settings.Dedupe > 0 }
+
 // accepts refuses a batch that can never be stored.
-func (t *topic) accepts(b *driver.Batch) error {
+func (t *topic) accepts(b *driver.Batch, most limits) error {
 	if b.Generation != 0 && b.Generation != t.generation {
 		return fmt.Errorf("%w: topic %s is at generation %d, the batch's partition was chosen for %d",
 			driver.ErrRefused, t.name, t.generation, b.Generation)
@@ -137,9 +223,37 @@ func (t *topic) accepts(b *driver.Batch) error {
 		if !utf8.ValidString(m.ID) || !utf8.ValidString(m.Key) {
 			return fmt.Errorf("%w: id %q or key %q is no UTF-8", driver.ErrRefused, m.ID, m.Key)
 		}
-		if len(m.Data) > sqliteBytes {
-			return fmt.Errorf("%w: event %s has %d bytes of data (at most %d)",
-				driver.ErrRefused, m.ID, len(m.Data), sqliteBytes)
+		if err := most.check(m, t.settings.Dedupe > 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check refuses a message that is too large, or has text that cannot be stored.
+func (l limits) check(m *driver.Message, window bool) error {
+	if l.zero {
+		for _, text := range [...]string{m.ID, m.Key, m.Source, m.Type} {
+			if strings.IndexByte(text, 0) >= 0 {
+				return fmt.Errorf("%w: event %.100q has a zero byte in its id, key, source or type", driver.ErrRefused, m.ID)
+			}
+		}
+	}
+	name := l.name
+	if !window {
+		name = 0
+	}
+	for _, part := range []struct {
+		what       string
+		size, most int
+	}{
+		{"data", len(m.Data), l.data}, {"its key", len(m.Key), l.key},
+		{"its id, which the id window stores", len(m.ID), name},
+		{"its source, which the id window stores", len(m.Source), name},
+	} {
+		if part.most > 0 && part.size > part.most {
+			return fmt.Errorf("%w: event %.100q has %d bytes of %s (at most %d)",
+				driver.ErrRefused, m.ID, part.size, part.what, part.most)
 		}
 	}
 	return nil

@@ -24,28 +24,11 @@ type logQuery struct {
 	alone     bool // the first event may be larger than that
 }
 
-// Events are found by the run that holds the position and its followers. CROSS keeps
-// the order of the loops, which is the order of the events. LIMIT with a bare parameter
-// would have the statement parsed again for each value.
-const (
-	selectLog     = "SELECT r.position + l.n - r.n, r.stored_at, l.meta, l.data FROM deed_run r CROSS JOIN deed_log l "
-	selectForward = selectLog + "ON l.n >= r.n + max(0, ?3 + 1 - r.position) AND l.n < r.n + r.count " +
-		"WHERE r.topic_id = ?1 AND r.partition = ?2 " +
-		"AND r.position >= coalesce((SELECT max(position) FROM deed_run " +
-		"WHERE topic_id = ?1 AND partition = ?2 AND position <= ?3 + 1), 0) ORDER BY r.position, l.n LIMIT ?4 + 0"
-	selectBackward = selectLog + "ON l.n >= r.n AND l.n < r.n + min(r.count, ?3 - r.position) " +
-		"WHERE r.topic_id = ?1 AND r.partition = ?2 " +
-		"AND r.position < ?3 ORDER BY r.position DESC, l.n DESC LIMIT ?4 + 0"
-)
-
 // read appends the events of a query to got and completes them with what their kind
 // says. Full says that room ended it.
 func (k *kinds) read(s *session, q logQuery, got []driver.Delivery) (_ []driver.Delivery, full bool, err error) {
 	start := len(got)
-	query := selectForward
-	if q.backward {
-		query = selectBackward
-	}
+	query, args := s.dialect.tables().read(&q)
 	var numbers []int64
 	var failed error
 	room := q.room
@@ -79,7 +62,7 @@ func (k *kinds) read(s *session, q logQuery, got []driver.Delivery) (_ []driver.
 		numbers = append(numbers, number)
 		got = append(got, d)
 		return true
-	}, q.topic, int64(q.partition), q.at, int64(q.limit))
+	}, args...)
 	if err == nil {
 		err = failed
 	}
@@ -161,10 +144,8 @@ func (k *kinds) load(s *session) error {
 
 // storedAt returns when a position was stored, or the first one after it that is.
 func storedAt(st *statements, topic int64, partition int, at int64) (stored int64, err error) {
-	err = st.row("SELECT stored_at FROM deed_run WHERE topic_id = ? AND partition = ? AND position + count > ? "+
-		"AND position >= coalesce((SELECT max(position) FROM deed_run WHERE topic_id = ? AND partition = ? "+
-		"AND position <= ?), 0) ORDER BY position LIMIT 1",
-		[]any{topic, partition, at, topic, partition, at}, &stored)
+	query, args := st.dialect.tables().storedAt(topic, partition, at)
+	err = st.row(query, args, &stored)
 	return stored, err
 }
 

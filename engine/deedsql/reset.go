@@ -15,6 +15,9 @@ func (c *Conn) ResetGroup(ctx context.Context, group, topic string, r driver.Res
 		if err != nil {
 			return err
 		}
+		if err := t.lock(groupLock(id)); err != nil {
+			return err
+		}
 		found, err := t.topic(topic)
 		if err != nil {
 			return err
@@ -29,7 +32,7 @@ func (c *Conn) ResetGroup(ctx context.Context, group, topic string, r driver.Res
 			}
 		}
 		return t.reset(found, id, r)
-	})
+	}, topicLock(topic))
 	return c.fail("reset group "+group+" on "+topic, err)
 }
 

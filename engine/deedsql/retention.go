@@ -21,7 +21,7 @@ func (c *Conn) Sweep(ctx context.Context, topic string) (removed int64, err erro
 			}
 			n, err = t.retain(found, sweepRows)
 			return err
-		})
+		}, topicLock(topic))
 		if err != nil {
 			return removed, c.fail("sweep "+topic, err)
 		}
@@ -86,7 +86,7 @@ func (t *tx) trim(topic *topic, partition int, h *head, handled int64, limit int
 		given = t.now - int64(max(topic.settings.Hold, topic.settings.Keep))
 	}
 	at, upTo, bytes := place{topic.id, partition}, h.removed, int64(0)
-	err = t.front(at, func(position, stored, size int64) bool {
+	err = t.tables.front(t, at, limit, func(position, stored, size int64) bool {
 		waits := position > handled && (topic.settings.Hold == 0 || stored > given)
 		if position >= h.position || stored > kept || waits {
 			return false
@@ -97,20 +97,22 @@ func (t *tx) trim(topic *topic, partition int, h *head, handled int64, limit int
 	if err != nil || removed == 0 {
 		return 0, err
 	}
-	err = t.cut(at, upTo)
+	err = t.tables.cut(t, at, upTo)
 	if err == nil && upTo > handled {
 		err = t.drop(topic.id, partition, upTo)
 	}
-	h.removed, h.bytes, h.dirty = upTo, h.bytes-bytes, true
+	h.removed, h.bytes, h.gone, h.dirty = upTo, h.bytes-bytes, h.gone+bytes, true
 	return removed, err
 }
 
 // drop moves groups past events that hold removed before they were handled, and
 // counts these. What is parked or dead was copied, and is not lost.
 func (t *tx) drop(topic int64, partition int, upTo int64) error {
-	_, err := t.exec("UPDATE deed_claim SET position = ?, dropped = dropped + ? - position - "+
+	// MySQL sets columns one after the other: position has to be the last.
+	_, err := t.exec("UPDATE deed_claim SET dropped = dropped + ? - position - "+
 		"(SELECT count(*) FROM deed_letter l JOIN deed_group g ON g.id = l.group_id WHERE l.group_id = deed_claim.group_id "+
-		"AND l.partition = deed_claim.partition AND l.position > deed_claim.position AND l.position <= ? AND l.run = g.run) "+
+		"AND l.partition = deed_claim.partition AND l.position > deed_claim.position AND l.position <= ? "+
+		"AND l.run = g.run), position = ? "+
 		"WHERE group_id IN (SELECT id FROM deed_group WHERE topic_id = ?) AND partition = ? AND position < ?",
 		upTo, upTo, upTo, topic, partition, upTo)
 	return err

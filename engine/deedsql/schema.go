@@ -2,15 +2,13 @@ package deedsql
 
 import "github.com/deedgo/deed/sqldb"
 
-// component is the name that the tables' version is kept under.
-const component = "engine"
-
 // sqliteMigrations make the tables. Applied steps never change.
 var sqliteMigrations = []sqldb.Migration{
 	{Name: "topics", SQL: sqliteTopics},
 	{Name: "groups", SQL: sqliteGroups},
 	{Name: "side log", SQL: sqliteSideLog},
 	{Name: "delay, retention, reset", SQL: sqliteTime},
+	{Name: "delayed events in the log", SQL: sqliteDue},
 }
 
 const sqliteTopics = `

@@ -25,10 +25,29 @@ func fence(st *statements, c driver.Claim) (group int64, err error) {
 	return group, err
 }
 
+// holdClaim keeps other transactions from a claim and the side log under it.
+func (t *tx) holdClaim(group int64, partition int) error {
+	if !t.dialect.shared() {
+		return nil
+	}
+	var epoch int64
+	err := t.row("SELECT epoch FROM deed_claim WHERE group_id = ? AND partition = ?"+forUpdate,
+		[]any{group, partition}, &epoch)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil // deleted, which is noticed otherwise
+	}
+	return err
+}
+
 // fenced runs a write under a claim.
 func (c *Conn) fenced(ctx context.Context, cl driver.Claim, what string, run func(*tx, int64) error) error {
 	err := c.write(ctx, 0, func(t *tx) error {
 		group, err := fence(t.statements, cl)
+		if err == nil && t.dialect.shared() { // again, now that it cannot change
+			if err = t.holdClaim(group, cl.Partition); err == nil {
+				_, err = fence(t.statements, cl)
+			}
+		}
 		if err != nil {
 			return err
 		}
@@ -86,7 +105,8 @@ func (t *tx) park(group int64, partition int, at int64, p *driver.Parked) error 
 		}
 	}
 	_, err := t.exec(parkQuery, group, partition, at, p.Run, p.Key, string(state), p.Aside, due, p.Attempts, p.Crashes,
-		p.Reason, p.Error, p.Stack, nanos(p.Failed), p.Replay, nanos(p.Stored), p.Message.ID, p.Source, p.Type, p.Version,
+		storable(p.Reason), storable(p.Error), storable(p.Stack), nanos(p.Failed), p.Replay,
+		nanos(p.Stored), p.Message.ID, p.Source, p.Type, p.Version,
 		timeValue(p.Time), attributesValue(&p.Message), p.Data)
 	return err
 }

@@ -124,8 +124,9 @@ func TestPlansOfLists(t *testing.T) {
 func queries(c *Conn) []string {
 	var all []string
 	all = slices.AppendSeq(all, maps.Keys(c.read.cache))
-	all = slices.AppendSeq(all, maps.Keys(c.writer.st.cache))
-	all = slices.AppendSeq(all, maps.Keys(c.writer.session.stmts))
+	writes := c.dialect.(*sqliteDialect).writes
+	all = slices.AppendSeq(all, maps.Keys(writes.statements.cache))
+	all = slices.AppendSeq(all, maps.Keys(writes.stmts))
 	for _, s := range c.sessions.idle {
 		all = slices.AppendSeq(all, maps.Keys(s.stmts))
 	}
@@ -158,7 +159,7 @@ func plan(t *testing.T, c *Conn, query string) (steps []string) {
 	for i := range args {
 		args[i] = 1
 	}
-	rows, err := c.db.Query("EXPLAIN QUERY PLAN "+query, args...)
+	rows, err := c.db.Query("EXPLAIN QUERY PLAN "+c.dialect.sql(query), args...)
 	if err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}

@@ -3,6 +3,7 @@ package deedsql
 import (
 	"context"
 	"database/sql"
+	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -17,11 +18,7 @@ import (
 )
 
 const (
-	// How soon other processes' commits are noticed: while they come, and after a second
-	// without any, to let the processor sleep.
-	sqlitePoll  = 15 * time.Millisecond
-	sqliteRest  = 45 * time.Millisecond
-	sqliteBytes = 64 << 20 // largest data of an event
+	maxData = 64 << 20 // largest data of an event
 	// sqliteWAL is how many pages the log that SQLite writes first may have, 16 MiB,
 	// before the writer copies them to their places, which everybody waits for. Many
 	// of them are one page again and again, and then are copied once.
@@ -33,6 +30,9 @@ type sqliteDialect struct {
 	path string // as the user named it, for messages
 	db   *sql.DB
 	lock *sqldb.FileLock
+
+	writes *session // the one connection that writes; nil when read-only
+	begun  bool     // enter has begun the transaction
 }
 
 // sqlitePath returns the file that a URL names: sqlite:orders.db, sqlite:/abs.db,
@@ -40,8 +40,7 @@ type sqliteDialect struct {
 func sqlitePath(url string) (string, error) {
 	path, ok := strings.CutPrefix(url, "sqlite:")
 	if !ok {
-		scheme, _, _ := strings.Cut(url, ":")
-		return "", fmt.Errorf("deedsql: no engine for %q (want sqlite:FILE)", scheme)
+		return "", errors.New("deedsql: no SQLite URL (want sqlite:FILE)")
 	}
 	if rest, ok := strings.CutPrefix(path, "//"); ok {
 		if !strings.HasPrefix(rest, "/") {
@@ -56,7 +55,11 @@ func sqlitePath(url string) (string, error) {
 }
 
 // openSQLite opens the file and checks that it keeps what Features promises.
-func openSQLite(ctx context.Context, path string, opts *Options) (*sqliteDialect, error) {
+func openSQLite(ctx context.Context, url string, opts *Options) (*sqliteDialect, error) {
+	path, err := sqlitePath(url)
+	if err != nil {
+		return nil, err
+	}
 	db, err := sqldb.OpenSQLite(path, &sqldb.SQLiteOptions{ReadOnly: opts.ReadOnly, NoCreate: opts.NoCreate})
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
@@ -73,6 +76,12 @@ func openSQLite(ctx context.Context, path string, opts *Options) (*sqliteDialect
 	if err := d.prepare(ctx, opts); err != nil {
 		db.Close()
 		return nil, fmt.Errorf("deedsql: open %s: %w", path, err)
+	}
+	if !opts.ReadOnly {
+		if err := d.openWriter(ctx); err != nil {
+			d.close()
+			return nil, fmt.Errorf("deedsql: open %s: %w", path, err)
+		}
 	}
 	return d, nil
 }
@@ -96,7 +105,8 @@ func (d *sqliteDialect) prepare(ctx context.Context, opts *Options) error {
 	if d.lock, err = sqldb.OpenFileLock(d.path); err != nil {
 		return fmt.Errorf("the lock file, on which writers queue: %w", err)
 	}
-	if err := sqldb.SQLite(d.db).Migrate(ctx, component, sqliteMigrations); err != nil {
+	db := sqldb.SQLite(d.db)
+	if err := errors.Join(db.Migrate(ctx, component, sqliteMigrations), db.Close()); err != nil {
 		d.lock.Close()
 		return err
 	}
@@ -124,37 +134,67 @@ func (d *sqliteDialect) check(ctx context.Context) error {
 	return nil
 }
 
-// writeConn returns the connection that the writer owns.
-func (d *sqliteDialect) writeConn(ctx context.Context) (*sql.Conn, error) {
+// openWriter opens the connection that writes.
+func (d *sqliteDialect) openWriter(ctx context.Context) error {
 	c, err := d.db.Conn(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var synchronous int
 	if err := c.QueryRowContext(ctx, "pragma synchronous").Scan(&synchronous); err != nil {
 		c.Close()
-		return nil, err
+		return err
 	}
 	if synchronous < 2 {
 		c.Close()
-		return nil, fmt.Errorf("synchronous is %d, which a power cut does not respect (want 2, FULL)", synchronous)
+		return fmt.Errorf("synchronous is %d, which a power cut does not respect (want 2, FULL)", synchronous)
 	}
-	if _, err := c.ExecContext(ctx, fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)); err != nil {
+	set := fmt.Sprintf("pragma wal_autocheckpoint = %d", sqliteWAL)
+	if seeded("sync") {
+		set += "; pragma synchronous = off"
+	}
+	if _, err := c.ExecContext(ctx, set); err != nil {
 		c.Close()
-		return nil, err
+		return err
 	}
-	return c, nil
+	d.writes = newSession(c, d)
+	return nil
 }
 
-// begin queues with the writers of other processes on the lock file: SQLite's own
-// busy handler polls, and starves whoever is unlucky.
-func (d *sqliteDialect) begin(ctx context.Context, s *session) error {
+func (d *sqliteDialect) prepares() bool { return true }
+
+func (d *sqliteDialect) lends() bool { return false }
+
+func (d *sqliteDialect) limits() limits { return limits{data: maxData} }
+
+func (d *sqliteDialect) lanes() int { return 1 }
+
+func (d *sqliteDialect) tables() tables { return sqliteTables{} }
+
+// shared is not so: whoever has the file's write lock is alone.
+func (d *sqliteDialect) shared() bool { return false }
+
+// sql says FAIL with every insert. A failure rolls the transaction back, so a statement
+// need not be able to undo its first rows when a later one fails: without FAIL SQLite
+// copies each page for that before it is changed. No row is locked beside the file.
+func (d *sqliteDialect) sql(query string) string {
+	if rest, ok := strings.CutPrefix(query, "INSERT INTO "); ok {
+		return "INSERT OR FAIL INTO " + rest
+	}
+	return strings.TrimSuffix(query, forUpdate)
+}
+
+// enter queues with the writers of other processes on the lock file: SQLite's own busy
+// handler polls, and starves whoever is unlucky. The transaction begins here, since a
+// user's own transaction on the file may be what is waited for.
+func (d *sqliteDialect) enter(ctx context.Context) error {
 	if err := d.lock.Lock(ctx); err != nil {
 		return err
 	}
 	for {
-		_, err := s.exec("BEGIN IMMEDIATE")
+		_, err := d.writes.exec("BEGIN IMMEDIATE")
 		if err == nil {
+			d.begun = true
 			return nil
 		}
 		// A user's own transaction in this file takes no part in the queue.
@@ -165,73 +205,68 @@ func (d *sqliteDialect) begin(ctx context.Context, s *session) error {
 	}
 }
 
-func (d *sqliteDialect) end() { d.lock.Unlock() }
+func (d *sqliteDialect) leave() { d.lock.Unlock() }
 
-// watch polls data_version, which costs a few microseconds and no lock. The time of a
-// file would not do in its place: two commits may come within its grain.
-func (d *sqliteDialect) watch(ctx context.Context, changed func()) error {
-	c, err := d.db.Conn(ctx)
+// begin goes on with what enter began. All that is known still holds when no other
+// connection has committed.
+func (d *sqliteDialect) begin(_ context.Context, _ *needs, before *known) (*session, *known, error) {
+	if !d.begun {
+		if _, err := d.writes.exec("BEGIN IMMEDIATE"); err != nil {
+			return nil, nil, err
+		}
+	}
+	d.begun = false
+	version, err := dataVersion(d.writes)
 	if err != nil {
-		return err
+		d.writes.exec("ROLLBACK") //nolint:errcheck // nothing was written
+		return nil, nil, err
 	}
-	polls := newSession(c)
-	defer polls.close() //nolint:errcheck // it has nothing to lose
-	timer := time.NewTimer(sqlitePoll)
-	defer timer.Stop()
-	active, changes := time.Now(), time.Time{}
-	for last := int64(-1); ; {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-timer.C:
-		}
-		timer.Reset(pollAfter(time.Since(active)))
-		now, err := polls.version()
-		if err != nil {
-			continue // the readers meet the same error and report it
-		}
-		if now != last {
-			at := time.Now()
-			if at.Sub(changes) < time.Second { // one change alone is a heartbeat, as a rule of this process
-				active = at
-			}
-			last, changes = now, at
-			changed()
-		}
+	if before == nil || before.version != version {
+		before = newKnown(version)
 	}
+	before.time = d.now()
+	return d.writes, before, nil
 }
 
-// pollAfter is the pause before the next poll after so long without a commit.
-func pollAfter(quiet time.Duration) time.Duration {
-	if quiet < time.Second {
-		return sqlitePoll
-	}
-	return sqliteRest
+func (d *sqliteDialect) end(*session, bool) {}
+
+func (d *sqliteDialect) try(*tx, lock) (bool, error) { return true, nil }
+
+// committed has nothing to do: the others look at the file.
+func (d *sqliteDialect) committed() {}
+
+// dataVersion returns a number that other connections' commits change.
+func dataVersion(s *session) (n int64, err error) {
+	err = s.each("PRAGMA data_version", func(row []sqldriver.Value) bool {
+		n, _ = row[0].(int64)
+		return true
+	})
+	return n, err
 }
 
 // now is this machine's clock: an SQLite file is used by one machine.
 func (d *sqliteDialect) now() time.Time { return time.Now() }
 
-func (d *sqliteDialect) explain(err error) (error, bool) {
+func (d *sqliteDialect) explain(err error) (scope, error) {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
-		return err, false
+		return oneJob, err
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
-		return fmt.Errorf("%w: %s: the disk is full (free some space, then go on): %w",
-			driver.ErrNotStored, d.path, err), true
+		return allJobs, fmt.Errorf("%w: %s: the disk is full (free some space, then go on): %w",
+			driver.ErrNotStored, d.path, err)
 	case sqlite3.SQLITE_READONLY:
-		return fmt.Errorf("%w: %s cannot be written (check the permissions of the file and its directory): %w",
-			driver.ErrRefused, d.path, err), true
+		return allJobs, fmt.Errorf("%w: %s cannot be written (check the permissions of the file and its directory): %w",
+			driver.ErrRefused, d.path, err)
 	case sqlite3.SQLITE_TOOBIG:
-		return fmt.Errorf("%w: too large for %s: %w", driver.ErrRefused, d.path, err), false
+		return oneJob, fmt.Errorf("%w: too large for %s: %w", driver.ErrRefused, d.path, err)
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("%s is damaged (restore it from a backup): %w", d.path, err), true
+		return allJobs, fmt.Errorf("%s is damaged (restore it from a backup): %w", d.path, err)
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM:
-		return fmt.Errorf("%s: %w", d.path, err), true
+		return allJobs, fmt.Errorf("%s: %w", d.path, err)
 	}
-	return fmt.Errorf("%s: %w", d.path, err), false
+	return oneJob, fmt.Errorf("%s: %w", d.path, err)
 }
 
 func (d *sqliteDialect) features() driver.Features {
@@ -241,12 +276,21 @@ func (d *sqliteDialect) features() driver.Features {
 		KeyOrder:   true, Groups: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
 		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true,
 		MultiProcess:  true,
-		MaxEventBytes: sqliteBytes,
+		MaxEventBytes: maxData,
 	}
 }
 
+func (d *sqliteDialect) commit(s *session) error {
+	_, err := s.exec("COMMIT")
+	return err
+}
+
 func (d *sqliteDialect) close() error {
-	err := d.db.Close()
+	var err error
+	if d.writes != nil {
+		err = d.writes.close()
+	}
+	err = errors.Join(err, d.db.Close())
 	if d.lock != nil {
 		err = errors.Join(err, d.lock.Close())
 	}

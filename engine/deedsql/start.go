@@ -13,8 +13,14 @@ import (
 func (t *tx) group(topic *topic, name string, from driver.From) (id int64, err error) {
 	const find = "SELECT id FROM deed_group WHERE name = ? AND topic_id = ?"
 	err = t.row(find, []any{name, topic.id}, &id)
+	if err == nil {
+		return id, t.lock(groupLock(id))
+	}
 	if !errors.Is(err, sql.ErrNoRows) {
 		return id, err
+	}
+	if err := t.lock(topicLock(topic.name)); err != nil {
+		return 0, err
 	}
 	starts, err := t.starts(topic, from)
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 // preparer is a *sql.DB or *sql.Conn.
 type preparer interface {
 	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 // statements prepares each query once. The engine has a fixed set of them, so the
@@ -16,14 +18,19 @@ type preparer interface {
 // parses a statement again each time that it runs with a bare parameter as its LIMIT,
 // so that what runs often says LIMIT ? + 0.
 type statements struct {
-	on preparer
+	on      preparer
+	dialect dialect
 
 	mu    sync.RWMutex
 	cache map[string]*sql.Stmt
 }
 
-func newStatements(on preparer) *statements {
-	return &statements{on: on, cache: make(map[string]*sql.Stmt)}
+// forUpdate ends a query of a write transaction whose rows nobody else may change until
+// its end.
+const forUpdate = " FOR UPDATE"
+
+func newStatements(on preparer, d dialect) *statements {
+	return &statements{on: on, dialect: d, cache: make(map[string]*sql.Stmt)}
 }
 
 func (s *statements) get(query string) (*sql.Stmt, error) {
@@ -34,7 +41,7 @@ func (s *statements) get(query string) (*sql.Stmt, error) {
 		return stmt, nil
 	}
 	// Without the caller's context: an interrupted preparation helps nobody.
-	stmt, err := s.on.PrepareContext(context.Background(), query)
+	stmt, err := s.on.PrepareContext(context.Background(), s.dialect.sql(query))
 	if err != nil {
 		return nil, err
 	}
@@ -50,6 +57,11 @@ func (s *statements) get(query string) (*sql.Stmt, error) {
 
 // row scans the only row of a query into dest; sql.ErrNoRows when there is none.
 func (s *statements) row(query string, args []any, dest ...any) error {
+	if !s.dialect.prepares() {
+		ctx, cancel := callContext()
+		defer cancel()
+		return s.on.QueryRowContext(ctx, s.dialect.sql(query), args...).Scan(dest...)
+	}
 	stmt, err := s.get(query)
 	if err != nil {
 		return err
@@ -57,13 +69,23 @@ func (s *statements) row(query string, args []any, dest ...any) error {
 	return stmt.QueryRowContext(context.Background(), args...).Scan(dest...)
 }
 
-// each calls scan for every row of a query.
-func (s *statements) each(query string, args []any, scan func(*sql.Rows) error) error {
+// query begins to read the rows of a query.
+func (s *statements) query(ctx context.Context, query string, args []any) (*sql.Rows, error) {
+	if !s.dialect.prepares() {
+		return s.on.QueryContext(ctx, s.dialect.sql(query), args...)
+	}
 	stmt, err := s.get(query)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	rows, err := stmt.QueryContext(context.Background(), args...)
+	return stmt.QueryContext(context.Background(), args...) // nothing to cancel costs less
+}
+
+// each calls scan for every row of a query.
+func (s *statements) each(query string, args []any, scan func(*sql.Rows) error) error {
+	ctx, cancel := callContext()
+	defer cancel()
+	rows, err := s.query(ctx, query, args)
 	if err != nil {
 		return err
 	}

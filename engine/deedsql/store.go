@@ -19,6 +19,10 @@ var _ driverkit.Store = (*store)(nil)
 // frozen come back.
 func (s *store) Renew(ctx context.Context, lease time.Duration, seats []string) error {
 	own := s.c.own(seats)
+	locks := make([]lock, len(own))
+	for i := range own {
+		locks[i] = groupLock(own[i].group)
+	}
 	return s.c.beat(ctx, func(t *tx) error {
 		_, err := t.exec("INSERT INTO deed_member (member, renewed, expires) VALUES (?, ?, ?) "+
 			"ON CONFLICT (member) DO UPDATE SET renewed = excluded.renewed, expires = excluded.expires",
@@ -32,7 +36,7 @@ func (s *store) Renew(ctx context.Context, lease time.Duration, seats []string) 
 			}
 		}
 		return nil
-	})
+	}, locks...)
 }
 
 // seat adds a seat where it is missing, and shows that its group is used.
@@ -129,7 +133,7 @@ func (s *store) Acquire(ctx context.Context, seat string, takes []driverkit.Take
 			}
 		}
 		return nil
-	})
+	}, groupLock(group))
 	return claims, err
 }
 
@@ -140,6 +144,9 @@ func (t *tx) acquire(group int64, seat string, take driverkit.Take) (driver.Clai
 	var c driver.Claim
 	var at int64
 	var clean bool
+	if err := t.holdClaim(group, take.Partition); err != nil {
+		return c, false, err
+	}
 	err := t.row("SELECT g.name, p.name, c.partition, c.epoch + 1, c.position, c.clean, g.run, g.quiet FROM deed_claim c "+
 		"JOIN deed_group g ON g.id = c.group_id JOIN deed_topic p ON p.id = g.topic_id "+
 		"WHERE c.group_id = ? AND c.partition = ? AND c.epoch = ? AND c.seat = ?",
@@ -172,11 +179,24 @@ func (s *store) Leave(ctx context.Context, seat string, unused []driver.Claim) e
 			return err
 		}
 		return t.regroup(group)
-	})
+	}, groupLock(group))
 }
 
 // removeMember removes a member with its seats.
 func (t *tx) removeMember(member string) error {
+	var locks []lock
+	err := t.each("SELECT group_id FROM deed_seat WHERE member = ?", []any{member}, func(rows *sql.Rows) error {
+		var group int64
+		err := rows.Scan(&group)
+		locks = append(locks, groupLock(group))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := t.lock(locks...); err != nil {
+		return err
+	}
 	t.groups = true
 	for _, query := range []string{
 		"UPDATE deed_group SET changes = changes + 1 WHERE id IN (SELECT group_id FROM deed_seat WHERE member = ?)",

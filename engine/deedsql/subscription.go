@@ -158,6 +158,10 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 			s.seat.Releasing(st.Partition, st.Epoch)
 		}
 	}
+	var locks []lock
+	if slices.ContainsFunc(settlements, func(st driver.Settlement) bool { return st.Release }) {
+		locks = []lock{groupLock(s.group)}
+	}
 	var lost []int
 	err := s.c.write(ctx, 0, func(t *tx) error {
 		lost = lost[:0]
@@ -179,7 +183,7 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 			}
 		}
 		return nil
-	})
+	}, locks...)
 	if err != nil {
 		lost = nil
 	}
@@ -208,9 +212,11 @@ func (t *tx) settle(group int64, seat string, at int64, s driver.Settlement) (bo
 	if seeded("epoch") {
 		fence, args = "", nil
 	}
-	args = append([]any{at, at, s.Rate, s.Status, group, s.Partition}, args...)
-	n, err := t.exec("UPDATE deed_claim SET position = max(position, ?), committed = max(committed, ?), "+
-		"rate = ?, status = ? WHERE group_id = ? AND partition = ?"+fence, args...)
+	args = append([]any{at, at, at, at, s.Rate, storable(s.Status), group, s.Partition}, args...)
+	n, err := t.exec("UPDATE deed_claim SET position = CASE WHEN position < ? THEN ? ELSE position END, "+
+
+		"committed = CASE WHEN committed < ? THEN ? ELSE committed END, rate = ?, status = ? "+
+		"WHERE group_id = ? AND partition = ?"+fence, args...)
 	if err != nil || n == 0 {
 		return false, err
 	}

@@ -16,6 +16,7 @@ const (
 // the topics a step at a time; each step is the last job of a transaction that the
 // writer makes anyhow, or of one of its own while nobody else writes.
 type sweeper struct {
+	never  bool // another writer does it
 	active bool
 	last   time.Time // when the last round began
 	after  int64     // the topics up to this id are done, in this round
@@ -24,7 +25,7 @@ type sweeper struct {
 
 // job returns the next step, nil while there is nothing to do.
 func (s *sweeper) job() *job {
-	if !s.active && time.Since(s.last) < sweepGap {
+	if s.never || !s.active && time.Since(s.last) < sweepGap {
 		return nil
 	}
 	if !s.active {
@@ -42,6 +43,10 @@ func (s *sweeper) done(err error) {
 // step sweeps the next topic, or part of it. It removes somewhat more than the
 // transaction adds, so that even a writer that never rests keeps up.
 func (s *sweeper) step(t *tx) error {
+	if mine, err := t.try(lock{kind: lockSweep}); err != nil || !mine {
+		s.next = -1 // another process is at it
+		return err
+	}
 	if s.after == 0 {
 		if err := sweep(t); err != nil {
 			return err
@@ -57,9 +62,12 @@ func (s *sweeper) step(t *tx) error {
 	if err != nil {
 		return err
 	}
+	s.next = topic.id
+	if mine, err := t.try(topicLock(topic.name)); err != nil || !mine {
+		return err
+	}
 	limit := max(sweepRows, t.stored+t.stored/4)
 	n, err := t.retain(topic, limit)
-	s.next = topic.id
 	if n == limit {
 		s.next-- // there is more
 	}
@@ -69,8 +77,8 @@ func (s *sweeper) step(t *tx) error {
 // sweep removes a bounded part of what nobody needs any more, topics' events apart.
 func sweep(t *tx) error {
 	_, err := t.exec("DELETE FROM deed_producer WHERE (producer, topic_id, partition) IN "+
-		"(SELECT producer, topic_id, partition FROM deed_producer WHERE at < ? LIMIT ?)",
-		t.now-int64(producerLife), sweepRows)
+		"(SELECT producer, topic_id, partition FROM deed_producer WHERE at < ? LIMIT ?) AND at < ?",
+		t.now-int64(producerLife), sweepRows, t.now-int64(producerLife))
 	if err != nil {
 		return err
 	}
@@ -112,7 +120,7 @@ func (c *Conn) sweepDropped(ctx context.Context) error {
 		err := c.write(ctx, txEvents/8, func(t *tx) (err error) {
 			more, err = sweepSome(t)
 			return err
-		})
+		}, lock{kind: lockSweep})
 		if err != nil {
 			return err
 		}
@@ -120,11 +128,10 @@ func (c *Conn) sweepDropped(ctx context.Context) error {
 	return nil
 }
 
-// dropQueries remove rows of a dropped topic or group, each at most a number. The
-// log's go first.
+// dropQueries remove rows of a dropped topic or group, each at most a number. A topic's
+// events go first.
 var dropQueries = map[string][]string{
 	"topic": {
-		"DELETE FROM deed_due WHERE accepted IN (SELECT accepted FROM deed_due WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_window WHERE (topic_id, era, source, id) IN " +
 			"(SELECT topic_id, era, source, id FROM deed_window WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_producer WHERE (producer, topic_id, partition) IN " +
@@ -153,7 +160,10 @@ func sweepSome(t *tx) (more bool, err error) {
 		return false, err
 	}
 	if kind == "topic" {
-		if n, err := t.dropLog(id, sweepRows); err != nil || n == sweepRows {
+		if n, err := t.tables.drop(t, id, sweepRows); err != nil || n == sweepRows {
+			return true, err
+		}
+		if n, err := t.tables.dropDues(t, id, sweepRows); err != nil || n == sweepRows {
 			return true, err
 		}
 	}

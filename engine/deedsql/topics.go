@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -75,7 +76,7 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 			return err
 		}
 		return t.createTopic(name, s, incarnation)
-	})
+	}, topicLock(name))
 	if err != nil {
 		return driver.TopicInfo{}, fmt.Errorf("deedsql: create topic %s: %w", name, err)
 	}
@@ -95,13 +96,7 @@ func (t *tx) createTopic(name string, s driver.TopicSettings, incarnation string
 	if err != nil {
 		return err
 	}
-	for p := range s.Partitions {
-		_, err := t.exec("INSERT INTO deed_head (topic_id, partition, position, stored_at) VALUES (?, ?, 0, 0)", made.id, p)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.tables.addHeads(t, made.id, s.Partitions)
 }
 
 // complete fills in defaults and refuses what cannot be.
@@ -184,6 +179,9 @@ func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings
 			return fmt.Errorf("%w: partitions are fixed: %d by %s, asked for %d by %s (make a new topic)", driver.ErrRefused,
 				old.settings.Partitions, old.settings.PartitionBy, s.Partitions, s.PartitionBy)
 		}
+		if err := t.lock(partitionLocks(old)...); err != nil {
+			return err
+		}
 		if err := t.rewindow(old, s.Dedupe); err != nil {
 			return err
 		}
@@ -191,7 +189,7 @@ func (c *Conn) SetTopic(ctx context.Context, name string, s driver.TopicSettings
 			int64(s.Dedupe), int64(s.Keep), int64(s.Hold), s.MaxBytes, old.id)
 		delete(t.topics, name) // later jobs of the transaction read it anew
 		return err
-	})
+	}, topicLock(name))
 	return c.fail("set topic "+name, err)
 }
 
@@ -201,8 +199,11 @@ func (t *tx) rewindow(old *topic, window time.Duration) error {
 		return nil
 	}
 	// Within one window a (source, id) is there once, so what is left has no doubles.
-	_, err := t.exec("DELETE FROM deed_window WHERE topic_id = ? AND (? = 0 OR stored_at <= ?)",
-		old.id, int64(window), t.now-int64(old.settings.Dedupe))
+	upTo := t.now - int64(old.settings.Dedupe)
+	if window == 0 {
+		upTo = math.MaxInt64
+	}
+	_, err := t.exec("DELETE FROM deed_window WHERE topic_id = ? AND stored_at <= ?", old.id, upTo)
 	if err != nil || window == 0 {
 		return err
 	}
@@ -218,19 +219,29 @@ func (c *Conn) DeleteTopic(ctx context.Context, name string) error {
 		if err != nil {
 			return err
 		}
+		if err := t.lock(partitionLocks(old)...); err != nil {
+			return err
+		}
+		if err := t.lockGroups(old.id); err != nil {
+			return err
+		}
 		if err := t.flush(); err != nil {
 			return err
 		}
 		t.forget(name, old.id)
 		t.groups = true
+		if err := t.raiseEpochs("g.topic_id = ?", old.id); err != nil {
+			return err
+		}
+		if err := t.tables.dropHeads(t, old.id); err != nil {
+			return err
+		}
 		for _, query := range []string{
-			raiseEpochs + "g.topic_id = ?)",
 			"INSERT INTO deed_dropped (kind, id) SELECT 'group', id FROM deed_group WHERE topic_id = ?",
 			"INSERT INTO deed_dropped (kind, id) VALUES ('topic', ?)",
 			"DELETE FROM deed_group WHERE topic_id = ?",
 			"INSERT INTO deed_generation (name, generation) SELECT name, generation FROM deed_topic WHERE id = ? " +
 				"ON CONFLICT (name) DO UPDATE SET generation = excluded.generation",
-			"DELETE FROM deed_head WHERE topic_id = ?",
 			"DELETE FROM deed_topic WHERE id = ?",
 		} {
 			if _, err := t.exec(query, old.id); err != nil {
@@ -238,11 +249,26 @@ func (c *Conn) DeleteTopic(ctx context.Context, name string) error {
 			}
 		}
 		return nil
-	})
+	}, topicLock(name))
 	if err != nil {
 		return c.fail("delete topic "+name, err)
 	}
 	return c.fail("delete topic "+name, c.sweepDropped(ctx))
+}
+
+// lockGroups locks a topic's groups.
+func (t *tx) lockGroups(topic int64) error {
+	var locks []lock
+	err := t.each("SELECT id FROM deed_group WHERE topic_id = ?", []any{topic}, func(rows *sql.Rows) error {
+		var id int64
+		err := rows.Scan(&id)
+		locks = append(locks, groupLock(id))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return t.lock(locks...)
 }
 
 // fail says what failed; nil stays nil.
@@ -255,7 +281,7 @@ func (c *Conn) fail(what string, err error) error {
 	case c.usable() != nil:
 		err = driver.ErrClosed // whatever the closed database said
 	default:
-		err, _ = c.dialect.explain(err)
+		_, err = c.dialect.explain(err)
 	}
 	return fmt.Errorf("deedsql: %s: %w", what, err)
 }

@@ -16,6 +16,8 @@ import (
 type tx struct {
 	*statements
 	session *session
+	tables  tables
+	needs   *needs
 	known   *known
 	time    time.Time
 	now     int64 // nanoseconds
@@ -24,6 +26,7 @@ type tx struct {
 	heads     map[place]*head
 	producers map[producerKey]*producer
 	rows      *rowBuffer
+	dues      []dueEvent             // scheduled, where they are not written at once
 	kept      func(topic int64) bool // events of the topic are kept in memory
 	blocks    []*block               // of those
 	keeping   bool                   // the batch that is being stored
@@ -48,10 +51,17 @@ type head struct {
 	stored    int64 // never goes back, so that Seek can search
 	removed   int64 // positions up to here are gone
 	bytes     int64 // of data in the log
+	gone      int64 // bytes of data that were removed, where that is stored
 	scheduled int64 // delayed events
 	dueBytes  int64 // of their data
 	dirty     bool
+	was       changing // as it was read
 }
+
+// changing is what others than the holder of a partition's lock may change of its head.
+type changing struct{ removed, gone, scheduled, dueBytes int64 }
+
+func (h *head) changing() changing { return changing{h.removed, h.gone, h.scheduled, h.dueBytes} }
 
 type producerKey struct {
 	name string
@@ -67,7 +77,8 @@ type producer struct {
 // known is what a writer keeps between its transactions, as long as nobody else
 // commits and nothing is rolled back: it need not be read again.
 type known struct {
-	version   int64 // of the database, changed by others' commits
+	time      time.Time // when the transaction began
+	version   int64     // of the database, changed by others' commits
 	topics    map[string]*topic
 	heads     map[place]*head
 	producers map[producerKey]*producer
@@ -91,22 +102,61 @@ func newKnown(version int64) *known {
 	}
 }
 
-func newTx(st *statements, s *session, k *known, kept func(int64) bool, now time.Time) *tx {
+func newTx(s *session, k *known, n *needs, kept func(int64) bool) *tx {
 	if len(k.producers) > knownProducers {
 		clear(k.producers)
 	}
 	k.rows.reset()
 	return &tx{
-		statements: st, session: s, known: k, rows: &k.rows, kept: kept, time: now, now: now.UnixNano(),
+		statements: s.statements, session: s, tables: s.dialect.tables(), needs: n,
+		known: k, rows: &k.rows, kept: kept, time: k.time, now: k.time.UnixNano(),
 		topics: k.topics, heads: make(map[place]*head), producers: make(map[producerKey]*producer),
 		published: make(map[int64]bool), delayed: make(map[int64]bool), swept: make(map[int64]bool),
 	}
+}
+
+// lock makes sure that the transaction holds locks. A job whose lock is missing returns
+// the error before it has written anything, and runs again when all are there.
+func (t *tx) lock(locks ...lock) error {
+	var missing []lock
+	for _, l := range locks {
+		if !t.needs.holds(l) {
+			missing = append(missing, l)
+		}
+	}
+	if missing == nil || !t.dialect.shared() {
+		return nil
+	}
+	return &unlocked{missing}
+}
+
+// try is lock for what another process may as well do: it reports whether nobody else
+// is at it.
+func (t *tx) try(l lock) (bool, error) {
+	if t.needs.holds(l) {
+		return true, nil
+	}
+	return t.dialect.try(t, l)
+}
+
+// topic returns a topic that is known, nil for none.
+func (k *known) topic(name string) *topic {
+	if k == nil {
+		return nil
+	}
+	return k.topics[name]
 }
 
 // exec runs a statement and returns how many rows it changed.
 func (t *tx) exec(query string, args ...any) (int64, error) {
 	values := make([]sqldriver.Value, len(args))
 	for i, arg := range args {
+		if yes, ok := arg.(bool); ok { // columns have 0 and 1
+			arg = 0
+			if yes {
+				arg = 1
+			}
+		}
 		var err error
 		if values[i], err = sqldriver.DefaultParameterConverter.ConvertValue(arg); err != nil {
 			return 0, err
@@ -141,10 +191,7 @@ func (t *tx) head(p place) (*head, error) {
 		t.heads[p] = h
 		return h, nil
 	}
-	h := &head{}
-	err := t.row("SELECT position, stored_at, removed, bytes, scheduled, due_bytes FROM deed_head "+
-		"WHERE topic_id = ? AND partition = ?", []any{p.topic, p.partition},
-		&h.position, &h.stored, &h.removed, &h.bytes, &h.scheduled, &h.dueBytes)
+	h, err := t.tables.head(t, p)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("%w: the topic has no partition %d", driver.ErrRefused, p.partition)
 	}
@@ -165,10 +212,8 @@ func (t *tx) producer(name string, at place) (*producer, error) {
 		t.producers[key] = p
 		return p, nil
 	}
-	p := &producer{}
-	err := t.row("SELECT last_seq, at FROM deed_producer WHERE producer = ? AND topic_id = ? AND partition = ?",
-		[]any{name, at.topic, at.partition}, &p.last, &p.at)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	p, err := t.tables.producer(t, key)
+	if err != nil {
 		return nil, err
 	}
 	t.producers[key], t.known.producers[key] = p, p
@@ -178,56 +223,21 @@ func (t *tx) producer(name string, at place) (*producer, error) {
 // flush writes what is held back. Jobs that read heads or the log in SQL call it
 // first; the writer calls it before the commit.
 func (t *tx) flush() error {
-	if err := t.rows.flush(t); err != nil {
+	if err := t.tables.flush(t, t.rows); err != nil {
 		return err
 	}
-	values := t.rows.args[:0]
-	for at, h := range t.heads {
-		if h.dirty {
-			values = append(values, at.topic, int64(at.partition),
-				h.position, h.stored, h.removed, h.bytes, h.scheduled, h.dueBytes)
-			h.dirty = false
-		}
-	}
-	if err := updateHeads.exec(t.session, values); err != nil {
+	if err := t.tables.writeDues(t); err != nil {
 		return err
 	}
-	values = values[:0]
-	var late []sqldriver.Value
-	for key, p := range t.producers {
-		switch {
-		case !p.dirty:
-			continue
-		case t.now-p.at < int64(producerAge):
-			values = append(values, key.name, key.topic, int64(key.partition), p.last, p.at)
-		default:
-			p.at = t.now
-			late = append(late, key.name, key.topic, int64(key.partition), p.last, p.at)
-		}
-		p.dirty = false
-	}
-	t.rows.args = values[:0]
-	if err := updateProducers.exec(t.session, values); err != nil {
+	if err := t.tables.writeHeads(t); err != nil {
 		return err
 	}
-	return renewProducers.exec(t.session, late)
+	return t.tables.writeProducers(t)
 }
 
 // producerAge is how long a producer's time stays as it is: it has an index, and so
 // costs more to change than all the rest.
 const producerAge = time.Minute
-
-// The rows of heads are there already.
-var (
-	updateHeads = newBulk("deed_head (topic_id, partition, position, stored_at, removed, bytes, scheduled, due_bytes)",
-		"ON CONFLICT (topic_id, partition) DO UPDATE SET position = excluded.position, stored_at = excluded.stored_at, "+
-			"removed = excluded.removed, bytes = excluded.bytes, scheduled = excluded.scheduled, "+
-			"due_bytes = excluded.due_bytes")
-	intoProducers   = "deed_producer (producer, topic_id, partition, last_seq, at)"
-	onProducer      = "ON CONFLICT (producer, topic_id, partition) DO UPDATE SET last_seq = excluded.last_seq"
-	updateProducers = newBulk(intoProducers, onProducer)
-	renewProducers  = newBulk(intoProducers, onProducer+", at = excluded.at")
-)
 
 // forget drops what is known of a topic, after flush.
 func (t *tx) forget(name string, id int64) {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -43,16 +44,22 @@ func listValue(list []string) string {
 	return string(append(b, ']'))
 }
 
+// storable replaces in a text that a program made what some database does not store.
+func storable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
 const nanosPerSecond = int64(time.Second)
 
 // timeValue is a time as a column: nanoseconds since 1970, null when unknown, and
-// text for the years that nanoseconds do not reach, before 1678 and after 2261.
+// text for the years that nanoseconds do not reach, before 1678 and after 2261. The
+// number is text as well, which SQLite makes a number in a column of those.
 func timeValue(t time.Time) any {
 	switch {
 	case t.IsZero():
 		return nil
 	case inNanos(t):
-		return t.UnixNano()
+		return strconv.FormatInt(t.UnixNano(), 10)
 	}
 	return t.UTC().Format(time.RFC3339Nano)
 }
@@ -71,7 +78,12 @@ func parseTime(v any) (time.Time, error) {
 	case int64:
 		return time.Unix(0, v).UTC(), nil
 	case string:
+		if n, err := strconv.ParseInt(v, 10, 64); err == nil {
+			return time.Unix(0, n).UTC(), nil
+		}
 		return time.Parse(time.RFC3339Nano, v)
+	case []byte:
+		return parseTime(string(v))
 	}
 	return time.Time{}, fmt.Errorf("a time is stored as %T", v)
 }

@@ -35,10 +35,10 @@ func (t *tx) remember(topic *topic, ms []driver.Message) (known []bool, err erro
 // back.
 func (t *tx) inWindow(topic, era, after int64, ms []driver.Message) ([]bool, error) {
 	known := make([]bool, len(ms))
-	values := make([]sqldriver.Value, 0, 3+2*min(len(ms), bulkRows))
+	values := make([]sqldriver.Value, 0, 5+2*min(len(ms), bulkRows))
 	for first := 0; first < len(ms); first += bulkRows {
 		some := ms[first:min(first+bulkRows, len(ms))]
-		values = append(values[:0], topic, era, after)
+		values = append(values[:0], topic, era-1, era, era+1, after)
 		for i := range some {
 			values = append(values, some[i].Source, some[i].ID)
 		}
@@ -64,12 +64,12 @@ var (
 // the loops: each event is looked up.
 func windowQueries() (queries [bulkRows + 1]string) {
 	for n := 1; n <= bulkRows; n++ {
-		queries[n] = "SELECT v.column1 FROM (VALUES (0, ?4, ?5)"
+		queries[n] = "SELECT v.column1 FROM (VALUES (0, ?6, ?7)"
 		for i := 1; i < n; i++ {
-			queries[n] += fmt.Sprintf(", (%d, ?%d, ?%d)", i, 4+2*i, 5+2*i)
+			queries[n] += fmt.Sprintf(", (%d, ?%d, ?%d)", i, 6+2*i, 7+2*i)
 		}
-		queries[n] += ") v CROSS JOIN deed_window w ON w.topic_id = ?1 AND w.era IN (?2 - 1, ?2, ?2 + 1) " +
-			"AND w.source = v.column2 AND w.id = v.column3 WHERE w.stored_at > ?3"
+		queries[n] += ") v CROSS JOIN deed_window w WHERE w.topic_id = ?1 AND w.era IN (?2, ?3, ?4) " +
+			"AND w.source = v.column2 AND w.id = v.column3 AND w.stored_at > ?5"
 	}
 	return queries
 }

@@ -88,7 +88,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newPub(a), newSub(a), newPipe(a), newCat(a), newShow(a),
 		newTopics(a), newGroups(a), newLag(a), newDLQ(a), newReset(a),
-		newCheck(a), newDoctor(a), newBench(a), newCompletion(a), newVersion(a),
+		newCheck(a), newDoctor(a), newMigrations(a), newBench(a), newCompletion(a), newVersion(a),
 	)
 	addExitCodes(root)
 	return root

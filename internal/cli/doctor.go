@@ -42,6 +42,7 @@ func newDoctor(a *app) *cobra.Command {
 			"groups that nobody runs and what they hold back, topics near their bound, dead letters. It changes nothing.\n" +
 			"It ends with 3 when something is wrong.",
 		Example: "  deed doctor\n" +
+			"  deed doctor postgres://localhost/shop\n" +
 			"  deed doctor sqlite:/var/lib/shop/orders.db\n" +
 			"  deed doctor redis://localhost:6379\n" +
 			"  deed doctor -o json",

@@ -21,6 +21,8 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/examples/data"
+	"github.com/deedgo/deed/internal/mariatest"
+	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/redistest"
 )
 
@@ -50,31 +52,44 @@ func withDeed(m *testing.M) int {
 //	reject TOPIC GROUP    runs a group that rejects every event with "rotten": true
 //	rejecting TOPIC GROUP does so until the script ends
 //
-// and the condition [sqlite] for what is not so on Redis.
-func TestScripts(t *testing.T) { runScripts(t, "") }
+// and the conditions [sqlite], [redis], [postgres] and [mysql] for what is so on one engine only.
+func TestScripts(t *testing.T) { runScripts(t, "sqlite", nil) }
 
 // TestScriptsOnRedis runs the same scripts with another URL and nothing else, each with
 // a prefix of its own.
 func TestScriptsOnRedis(t *testing.T) {
 	s := redistest.Start(t, "appendonly yes", "appendfsync always")
-	runScripts(t, s.URL())
+	runScripts(t, "redis", func(name string) string { return s.URL() + "?prefix=" + name })
 }
 
-// runScripts runs them on a server, or on a file when url is "".
-func runScripts(t *testing.T, url string) {
+// TestScriptsOnPostgres does so on Postgres, each in a schema of its own.
+func TestScriptsOnPostgres(t *testing.T) {
+	s := pgtest.Start(t, pgtest.Durable)
+	url := s.URL(s.Database(t))
+	runScripts(t, "postgres", func(name string) string { return url + "&schema=" + name })
+}
+
+// TestScriptsOnMySQL does so on MariaDB, each in a database of its own.
+func TestScriptsOnMySQL(t *testing.T) {
+	s := mariatest.Start(t, mariatest.Durable)
+	runScripts(t, "mysql", func(string) string { return s.URL(s.Database(t)) })
+}
+
+// runScripts runs them on an engine, whose URL for a script url returns.
+func runScripts(t *testing.T, engine string, url func(script string) string) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			if url != "" {
-				e.Setenv("DEED_URL", url+"?prefix="+filepath.Base(e.WorkDir))
+			if url != nil {
+				e.Setenv("DEED_URL", url(filepath.Base(e.WorkDir)))
 			}
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "sqlite" {
+			if name != "sqlite" && name != "redis" && name != "postgres" && name != "mysql" {
 				return false, fmt.Errorf("unknown condition %s", name)
 			}
-			return url == "", nil
+			return name == engine, nil
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

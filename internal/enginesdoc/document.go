@@ -12,6 +12,7 @@ import (
 	"github.com/deedgo/deed/drivertest"
 	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/engine/deedredis"
+	"github.com/deedgo/deed/engine/deedsql"
 )
 
 // opened is an engine with its promises.
@@ -39,7 +40,10 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 			return nil, fmt.Errorf("close %s: %w", e.shown, err)
 		}
 	}
-	return append(out, ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
+	return append(out,
+		ask("postgres://HOST", unopened{new(deedsql.Conn), deedsql.PostgresPromise()}),
+		ask("mysql://HOST", unopened{new(deedsql.Conn), deedsql.MySQLPromise()}),
+		ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
 		ask("redis+pubsub://HOST", &deedredis.PubSub{})), nil
 }
 
@@ -187,6 +191,9 @@ keeps as it is configured; what it does not promise is refused when a program st
 const middle = "\n" +
 	"`mem:` is for tests and for trying things out: a store in the memory of one process. `mem:NAME` names one that\n" +
 	"several parts of the process share. `sqlite:FILE` is the default: one file, several processes, no server.\n" +
+	"`postgres://HOST` is tables in a database of a Postgres server, whose default settings the column shows, and\n" +
+	"[the Postgres guide](guides/postgres.md) what less means. `mysql://HOST` is the same on MySQL or MariaDB: see\n" +
+	"[the MySQL guide](guides/mysql.md).\n" +
 	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a\n" +
 	"cluster; the column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less\n" +
 	"means.\n" +

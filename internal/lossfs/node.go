@@ -15,8 +15,13 @@ import (
 // node is a file or directory as the kernel sees it: what the directory seen has, and
 // the platter hears of every change.
 type node struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	disk *platter
+}
+
+// WrapChild makes nodes of all that is looked up or made.
+func (n *node) WrapChild(_ context.Context, child fs.InodeEmbedder) fs.InodeEmbedder {
+	return &node{child.(*fs.LoopbackNode), n.disk}
 }
 
 func (n *node) path(name string) string { return filepath.Join(n.disk.seen, n.Path(n.Root()), name) }

@@ -71,10 +71,7 @@ func (m *mount) obey(line string) error {
 
 func (m *mount) up() error {
 	root := &fs.LoopbackRoot{Path: m.platter.seen}
-	root.NewNode = func(data *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder {
-		return &node{fs.LoopbackNode{RootData: data}, m.platter}
-	}
-	top := &node{fs.LoopbackNode{RootData: root}, m.platter}
+	top := &node{&fs.LoopbackNode{RootData: root}, m.platter}
 	root.RootNode = top
 	wait := time.Second
 	var err error

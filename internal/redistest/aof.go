@@ -17,10 +17,10 @@ type AOFMark struct {
 // MarkAOF remembers how far the server has written its append-only file. With
 // "appendfsync always" that is at least every command that was answered before.
 func (s *Server) MarkAOF() AOFMark {
-	s.t.Helper()
+	s.TB.Helper()
 	m, err := s.markAOF()
 	if err != nil {
-		s.t.Errorf("%s: append-only file: %v", s.name, err)
+		s.TB.Errorf("%s: append-only file: %v", s.Name(), err)
 	}
 	return m
 }
@@ -28,10 +28,10 @@ func (s *Server) MarkAOF() AOFMark {
 // CutAOF takes away what the server, which has to be down, wrote to its append-only
 // file after the mark, as if the disk had lost it. It returns the number of bytes.
 func (s *Server) CutAOF(m AOFMark) int64 {
-	s.t.Helper()
+	s.TB.Helper()
 	n, err := s.cutAOF(m)
 	if err != nil {
-		s.t.Errorf("%s: cut the append-only file: %v", s.name, err)
+		s.TB.Errorf("%s: cut the append-only file: %v", s.Name(), err)
 	}
 	return n
 }
@@ -65,12 +65,12 @@ func (s *Server) cutAOF(m AOFMark) (int64, error) {
 // aof returns the file that commands are appended to. Before Redis 7 there was one;
 // since then a manifest lists what was rewritten and what came after that.
 func (s *Server) aof() (string, error) {
-	manifests, err := filepath.Glob(filepath.Join(s.dir, "*", "*.manifest"))
+	manifests, err := filepath.Glob(filepath.Join(s.Dir(), "*", "*.manifest"))
 	if err != nil {
 		return "", err
 	}
 	if len(manifests) == 0 {
-		return filepath.Join(s.dir, "appendonly.aof"), nil
+		return filepath.Join(s.Dir(), "appendonly.aof"), nil
 	}
 	text, err := os.ReadFile(manifests[0])
 	if err != nil {

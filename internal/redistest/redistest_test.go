@@ -298,7 +298,7 @@ func TestPortTaken(t *testing.T) {
 	}
 	other := redistest.Start(t)
 	mine.Kill()
-	redistest.Release(mine)
+	mine.Release()
 	_, err = other.Command("CONFIG", "SET", "port", port)
 	testenv.Require(t, "Redis 7, which moves while it runs", err)
 	r := &recorder{TB: t}

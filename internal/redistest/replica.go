@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/deedgo/deed/internal/testserver"
 )
 
 // MasterName is what a sentinel calls the master that it watches.
@@ -33,26 +35,26 @@ func StartReplica(t testing.TB, of *Server, directives ...string) *Server {
 			"INFO", "persistence")
 	}
 	if err != nil {
-		t.Fatalf("start a replica of %s: %v", of.name, err)
+		t.Fatalf("start a replica of %s: %v", of.Name(), err)
 	}
 	return s
 }
 
 // CatchUp returns when the replica s has everything that its master holds now.
 func (s *Server) CatchUp(master *Server) {
-	s.t.Helper()
+	s.TB.Helper()
 	want, err := master.replicationOffset("master_repl_offset")
 	if err == nil {
-		err = await(nil, func() error {
+		err = testserver.Await(nil, func() error {
 			got, err := s.replicationOffset("slave_repl_offset")
 			if err == nil && got < want {
-				err = fmt.Errorf("%s is at byte %d of %d", s.name, got, want)
+				err = fmt.Errorf("%s is at byte %d of %d", s.Name(), got, want)
 			}
 			return err
 		})
 	}
 	if err != nil {
-		s.t.Errorf("catch up with %s: %v", master.name, err)
+		s.TB.Errorf("catch up with %s: %v", master.Name(), err)
 	}
 }
 
@@ -81,8 +83,8 @@ func StartSentinel(t testing.TB, master *Server, quorum int, directives ...strin
 		}
 		return append(lines, directives...)
 	})
-	if err := await(nil, func() error { return s.knows(master) }); err != nil {
-		t.Fatalf("start a sentinel for %s: %v", master.name, err)
+	if err := testserver.Await(nil, func() error { return s.knows(master) }); err != nil {
+		t.Fatalf("start a sentinel for %s: %v", master.Name(), err)
 	}
 	return s
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/deedgo/deed/internal/testserver"
 )
 
 // Command runs one command on a connection of its own: Command("CONFIG", "SET",
@@ -19,7 +21,7 @@ import (
 func (s *Server) Command(args ...string) (string, error) {
 	answer, err := s.command(args)
 	if err != nil {
-		return "", fmt.Errorf("%s: %s: %w", s.name, args[0], err)
+		return "", fmt.Errorf("%s: %s: %w", s.Name(), args[0], err)
 	}
 	return answer, nil
 }
@@ -30,7 +32,7 @@ func (s *Server) command(args []string) (string, error) {
 		return "", err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(testserver.Patience)); err != nil {
 		return "", err
 	}
 	r := bufio.NewReader(conn)
@@ -43,7 +45,7 @@ func (s *Server) command(args []string) (string, error) {
 }
 
 func (s *Server) dial() (net.Conn, error) {
-	d := &net.Dialer{Timeout: patience}
+	d := &net.Dialer{Timeout: testserver.Patience}
 	if s.tls != nil {
 		return tls.DialWithDialer(d, "tcp", s.Addr(), s.tls.Config())
 	}

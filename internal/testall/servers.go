@@ -30,6 +30,11 @@ var servers = []server{
 		{"redis-server", "redis-server", "DEED_TEST_REDIS_SERVER"},
 		{"redis-cli", "redis-tools", ""},
 	}},
+	{"Postgres", "postgresql", []program{
+		{"/usr/lib/postgresql/*/bin/postgres", "postgresql-15", "DEED_TEST_POSTGRES_BIN"},
+	}},
+	{"pgbouncer", "pgbouncer", []program{{"/usr/sbin/pgbouncer", "pgbouncer", "DEED_TEST_PGBOUNCER"}}},
+	{"MariaDB", "mariadb", []program{{"/usr/sbin/mariadbd", "mariadb-server", "DEED_TEST_MARIADB"}}},
 }
 
 // missing returns the programs that are not there.

@@ -19,25 +19,24 @@ func consumer(ctx context.Context, job Job) error {
 		return err
 	}
 	defer rec.Close()
-	effects, err := openEffects(job.Dir)
+	db, err := openEffects(job.Effects)
 	if err != nil {
 		return err
 	}
-	defer effects.Close()
+	defer closeEffects(db)
 	bus, err := openBus(ctx, job, rec)
 	if err != nil {
 		return err
 	}
 	defer bus.Close()
 
-	c := &consuming{job: job, rec: rec}
+	c := &consuming{job: job, rec: rec, db: db}
 	opts := &deed.SubscribeOptions{
 		// A frozen process may hold a database's lock for a while, which must not
 		// use up the attempts of innocent events.
 		Retry:      deed.Retry{Attempts: 50, Min: 20 * time.Millisecond, Max: time.Second},
 		Middleware: []deed.Middleware{c.record},
 	}
-	db := sqldb.SQLite(effects)
 	groups := []deed.Runner{
 		deed.Subscribe(Effects, opts, inbox.On(db, factType, c.effect)),
 		deed.Subscribe(Plain, opts, deed.On(factType, c.plain)),
@@ -54,6 +53,7 @@ func consumer(ctx context.Context, job Job) error {
 type consuming struct {
 	job Job
 	rec *Recorder
+	db  *sqldb.DB // of the handlers with an inbox
 }
 
 // record notes every call of a handler. It is outside of the inbox's transaction.
@@ -112,9 +112,13 @@ func (c *consuming) plain(ctx context.Context, e deed.Received[Fact]) error {
 // applied. Neither has anything that would keep a second one out.
 func (c *consuming) effect(ctx context.Context, tx *sql.Tx, e deed.Received[Fact]) error {
 	f := e.Data
-	_, err := tx.ExecContext(ctx, `INSERT INTO ledger (key, last_kv, events, total) VALUES (?, ?, 1, ?)
-		ON CONFLICT (key) DO UPDATE SET last_kv = excluded.last_kv, events = events + 1, total = total + excluded.total`,
-		f.Key, f.KV, f.Amount)
+	upsert := `ON CONFLICT (event_key) DO UPDATE
+		SET last_kv = excluded.last_kv, events = ledger.events + 1, total = ledger.total + excluded.total`
+	if c.db.Dialect() == sqldb.DialectMySQL {
+		upsert = `ON DUPLICATE KEY UPDATE last_kv = values(last_kv), events = events + 1, total = total + values(total)`
+	}
+	_, err := tx.ExecContext(ctx, c.db.Rebind("INSERT INTO ledger (event_key, last_kv, events, total) "+
+		"VALUES (?, ?, 1, ?) "+upsert), f.Key, f.KV, f.Amount)
 	if err != nil {
 		return err
 	}
@@ -122,8 +126,8 @@ func (c *consuming) effect(ctx context.Context, tx *sql.Tx, e deed.Received[Fact
 		return err
 	}
 	op := seen(Effect, e.ID, e.Key, e.Event.Data)
-	_, err = tx.ExecContext(ctx, `INSERT INTO applied (event_id, key, kv, crc, proc, wall) VALUES (?, ?, ?, ?, ?, ?)`,
-		op.ID, op.Key, op.KV, op.Sum, c.job.proc(), time.Now().UnixNano())
+	_, err = tx.ExecContext(ctx, c.db.Rebind("INSERT INTO applied (event_id, event_key, kv, crc, proc, wall) "+
+		"VALUES (?, ?, ?, ?, ?, ?)"), op.ID, op.Key, op.KV, op.Sum, c.job.proc(), time.Now().UnixNano())
 	if err != nil {
 		return err
 	}
@@ -134,8 +138,12 @@ func (c *consuming) effect(ctx context.Context, tx *sql.Tx, e deed.Received[Fact
 // row of a run out.
 func (c *consuming) replayed(ctx context.Context, tx *sql.Tx, e deed.Received[Fact]) error {
 	op := seen(Effect, e.ID, e.Key, e.Event.Data)
-	_, err := tx.ExecContext(ctx, `INSERT INTO replayed (event_id, key, kv, crc, proc, run, replay)
-		VALUES (?, ?, ?, ?, ?, ?, ?)`, op.ID, op.Key, op.KV, op.Sum, c.job.proc(), e.Run, e.Replay)
+	replay := 0
+	if e.Replay {
+		replay = 1
+	}
+	_, err := tx.ExecContext(ctx, c.db.Rebind("INSERT INTO replayed (event_id, event_key, kv, crc, proc, run, replay) "+
+		"VALUES (?, ?, ?, ?, ?, ?, ?)"), op.ID, op.Key, op.KV, op.Sum, c.job.proc(), e.Run, replay)
 	return err
 }
 

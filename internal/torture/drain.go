@@ -171,7 +171,7 @@ func (r *run) history(ctx context.Context) (*History, error) {
 	if err != nil {
 		return nil, err
 	}
-	effects, err := readEffects(ctx, r.config.Dir)
+	effects, err := readEffects(ctx, r.config.Effects)
 	if err != nil {
 		return nil, err
 	}

@@ -3,80 +3,110 @@ package torture
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
+	"strings"
+
+	_ "github.com/go-sql-driver/mysql"
+	_ "github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/deedgo/deed/sqldb"
 )
 
 // The consumers' database. There is no unique index on event_id, on purpose: what
-// keeps a second effect out must be the inbox, and a duplicate must be seen.
+// keeps a second effect out must be the inbox, and a duplicate must be seen. Of two
+// events of a key the second is inserted when the first has committed.
 const effectsSchema = `
-CREATE TABLE IF NOT EXISTS applied (
-	seq      INTEGER PRIMARY KEY AUTOINCREMENT, -- in order of commit: there is one writer at a time
-	event_id TEXT    NOT NULL,
-	key      TEXT    NOT NULL,
-	kv       INTEGER NOT NULL,
-	crc      INTEGER NOT NULL,
-	proc     TEXT    NOT NULL,
-	wall     INTEGER NOT NULL
+CREATE TABLE applied (
+	seq       %[1]s,
+	event_id  varchar(100) NOT NULL,
+	event_key varchar(100) NOT NULL,
+	kv        bigint       NOT NULL,
+	crc       bigint       NOT NULL,
+	proc      varchar(100) NOT NULL,
+	wall      bigint       NOT NULL
 );
-CREATE TABLE IF NOT EXISTS replayed (
-	seq      INTEGER PRIMARY KEY AUTOINCREMENT,
-	event_id TEXT    NOT NULL,
-	key      TEXT    NOT NULL,
-	kv       INTEGER NOT NULL,
-	crc      INTEGER NOT NULL,
-	proc     TEXT    NOT NULL,
-	run      INTEGER NOT NULL,
-	replay   INTEGER NOT NULL
+CREATE TABLE replayed (
+	seq       %[1]s,
+	event_id  varchar(100) NOT NULL,
+	event_key varchar(100) NOT NULL,
+	kv        bigint       NOT NULL,
+	crc       bigint       NOT NULL,
+	proc      varchar(100) NOT NULL,
+	run       bigint       NOT NULL,
+	replay    int          NOT NULL
 );
-CREATE TABLE IF NOT EXISTS ledger (
-	key     TEXT PRIMARY KEY,
-	last_kv INTEGER NOT NULL,
-	events  INTEGER NOT NULL,
-	total   INTEGER NOT NULL
-);`
+CREATE TABLE ledger (
+	event_key varchar(100) PRIMARY KEY,
+	last_kv   bigint NOT NULL,
+	events    bigint NOT NULL,
+	total     bigint NOT NULL
+)`
 
-func openEffects(dir string) (*sql.DB, error) {
-	return sqldb.OpenSQLite(filepath.Join(dir, "effects.db"), nil)
+var counted = map[sqldb.Dialect]string{
+	sqldb.DialectSQLite:   "integer PRIMARY KEY AUTOINCREMENT",
+	sqldb.DialectPostgres: "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+	sqldb.DialectMySQL:    "bigint AUTO_INCREMENT PRIMARY KEY",
 }
 
+// openEffects opens the consumers' database: that of a URL of Postgres, of MySQL's
+// driver behind "mysql:", or else a SQLite file.
+func openEffects(at string) (*sqldb.DB, error) {
+	if dsn, ok := strings.CutPrefix(at, "mysql:"); ok {
+		db, err := sql.Open("mysql", dsn)
+		return sqldb.MySQL(db), err
+	}
+	if strings.HasPrefix(at, "postgres:") {
+		db, err := sql.Open("pgx", at)
+		return sqldb.Postgres(db), err
+	}
+	db, err := sqldb.OpenSQLite(at, nil)
+	if err != nil {
+		return nil, err
+	}
+	return sqldb.SQLite(db), nil
+}
+
+func closeEffects(db *sqldb.DB) error { return errors.Join(db.Close(), db.SQL().Close()) }
+
 // createEffects makes the database before the first consumer starts.
-func createEffects(dir string) error {
-	db, err := openEffects(dir)
+func createEffects(at string) error {
+	db, err := openEffects(at)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	if _, err := db.Exec(effectsSchema); err != nil {
-		return fmt.Errorf("effects database: %w", err)
+	defer closeEffects(db)
+	for _, table := range strings.Split(fmt.Sprintf(effectsSchema, counted[db.Dialect()]), ";") {
+		if _, err := db.SQL().Exec(table); err != nil {
+			return fmt.Errorf("effects database: %w", err)
+		}
 	}
 	return nil
 }
 
 // readEffects returns what handlers wrote: Effect operations whose time is their
 // order of commit, and Ledger operations.
-func readEffects(ctx context.Context, dir string) ([]Op, error) {
-	db, err := openEffects(dir)
+func readEffects(ctx context.Context, at string) ([]Op, error) {
+	effects, err := openEffects(at)
 	if err != nil {
 		return nil, err
 	}
-	defer db.Close()
-	effects, err := readRows(ctx, db, Op{Do: Effect, Group: Effects},
-		"SELECT seq, event_id, key, kv, crc, 0, proc, 0, 0 FROM applied ORDER BY seq")
+	defer closeEffects(effects)
+	db := effects.SQL()
+	applied, err := readRows(ctx, db, Op{Do: Effect, Group: Effects},
+		"SELECT seq, event_id, event_key, kv, crc, 0, proc, 0, 0 FROM applied ORDER BY seq")
 	if err != nil {
 		return nil, err
 	}
 	replayed, err := readRows(ctx, db, Op{Do: Effect, Group: Replay},
-		"SELECT seq, event_id, key, kv, crc, 0, proc, run, replay FROM replayed ORDER BY seq")
+		"SELECT seq, event_id, event_key, kv, crc, 0, proc, run, replay FROM replayed ORDER BY seq")
 	if err != nil {
 		return nil, err
 	}
 	ledger, err := readRows(ctx, db, Op{Do: Ledger},
-		"SELECT 0, '', key, last_kv, total, events, '', 0, 0 FROM ledger ORDER BY key")
-	return slices.Concat(effects, replayed, ledger), err
+		"SELECT 0, '', event_key, last_kv, total, events, '', 0, 0 FROM ledger ORDER BY event_key")
+	return slices.Concat(applied, replayed, ledger), err
 }
 
 func readRows(ctx context.Context, db *sql.DB, op Op, query string) ([]Op, error) {

@@ -22,8 +22,10 @@ type Job struct {
 	Name string // "publisher-3"
 	Slot int    // 3
 	Life int    // how often the process was started, from 1
-	Dir  string // where it records, and where the consumers' database is
+	Dir  string // where it records
 	URL  string // the bus
+	// Effects is the consumers' database, as Config has it.
+	Effects string
 
 	Lease time.Duration
 	Seed  uint64

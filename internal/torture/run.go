@@ -3,6 +3,7 @@ package torture
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,18 +12,24 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/engine"
+	"github.com/deedgo/deed/internal/lossfs"
 )
 
 // Config says what to torture, how, and for how long. The zero value of a field
 // is its default.
 type Config struct {
-	URL string // the bus; empty means a SQLite file in Dir
+	URL string // the bus; empty means a SQLite file on Disk, or in Dir
+	// Effects is the consumers' database: the URL of a Postgres database, "mysql:" and what
+	// MySQL's driver calls one, or a SQLite file, which is on Disk or in Dir by default.
+	Effects string
 	// Network says that the workers reach the bus over connections that faults may
 	// harm. The bus is on a server then.
 	Network bool
 	Dir     string // for the processes' records and databases; must exist and be empty
-	Seed    uint64
-	For     time.Duration // how long faults go on; 15 s
+	// Disk has the databases instead of Dir, if it is set, and may harm them.
+	Disk *lossfs.Disk
+	Seed uint64
+	For  time.Duration // how long faults go on; 15 s
 
 	Publishers int           // 8
 	Consumers  int           // 3
@@ -41,7 +48,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	c.URL = cmp.Or(c.URL, "sqlite:"+c.Dir+"/bus.db")
+	c.URL = cmp.Or(c.URL, "sqlite:"+c.data()+"/bus.db")
+	c.Effects = cmp.Or(c.Effects, c.data()+"/effects.db")
 	c.For = cmp.Or(c.For, 15*time.Second)
 	c.Publishers = cmp.Or(c.Publishers, 8)
 	c.Consumers = cmp.Or(c.Consumers, 3)
@@ -56,6 +64,14 @@ func (c Config) withDefaults() Config {
 		c.Say = func(string, ...any) {}
 	}
 	return c
+}
+
+// data is where the databases are.
+func (c Config) data() string {
+	if c.Disk != nil {
+		return c.Disk.Path()
+	}
+	return c.Dir
 }
 
 // Cluster is the processes of a run.
@@ -137,7 +153,8 @@ func newCluster(config Config) (*Cluster, error) {
 	add := func(role string, n int) (names []string, err error) {
 		for slot := range n {
 			job := Job{
-				Role: role, Name: fmt.Sprintf("%s-%d", role, slot), Slot: slot, Dir: config.Dir, URL: config.URL,
+				Role: role, Name: fmt.Sprintf("%s-%d", role, slot), Slot: slot,
+				Dir: config.Dir, URL: config.URL, Effects: config.Effects,
 				Lease: config.Lease, Seed: config.Seed, Load: config.Load,
 			}
 			if config.Network {
@@ -206,19 +223,24 @@ type run struct {
 // prepare creates what the workers share, so that their first moments are not a
 // race for it.
 func (r *run) prepare(ctx context.Context) error {
-	if err := createEffects(r.config.Dir); err != nil {
+	if err := createEffects(r.config.Effects); err != nil {
 		return err
 	}
-	bus, err := engine.Open(ctx, r.config.URL, &deed.Options{Source: "/torture"})
+	if err := r.open(ctx); err != nil {
+		return err
+	}
+	err := r.shortenKeep(ctx)
+	if err == nil {
+		r.rec, err = NewRecorder(r.config.Dir, "harness.1")
+	}
 	if err != nil {
-		return err
+		r.bus.Close()
 	}
-	r.bus = bus
-	if err := r.shortenKeep(ctx); err != nil {
-		bus.Close()
-		return err
-	}
-	r.rec, err = NewRecorder(r.config.Dir, "harness.1")
+	return err
+}
+
+func (r *run) open(ctx context.Context) (err error) {
+	r.bus, err = engine.Open(ctx, r.config.URL, &deed.Options{Source: "/torture"})
 	return err
 }
 
@@ -241,7 +263,15 @@ func (r *run) torture(ctx context.Context) error {
 		return err
 	}
 	r.campaign = &campaign{faults: byName, rec: r.rec, say: r.config.Say, counts: map[string]int{}}
-	return r.during(ctx, func(ctx context.Context) error { return r.campaign.run(ctx, steps, r.cluster.check) })
+	if r.config.Disk == nil {
+		return r.during(ctx, func(ctx context.Context) error { return r.campaign.run(ctx, steps, r.cluster.check) })
+	}
+	// The bus would keep a file open of a disk that is taken away.
+	if err := r.bus.Close(); err != nil {
+		return err
+	}
+	err := r.campaign.run(ctx, steps, r.cluster.check)
+	return errors.Join(err, r.open(context.WithoutCancel(ctx)))
 }
 
 // settle brings everything to rest: publishers finish, the groups drain, the dead

@@ -18,11 +18,13 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/deedgo/deed/internal/lossfs"
 	"github.com/deedgo/deed/internal/torture"
 )
 
 func main() {
 	torture.Worker(nil)
+	lossfs.Serve()
 	length := flag.Duration("for", 15*time.Second, "how long faults go on")
 	seed := flag.Uint64("seed", rand.Uint64N(1_000_000), "of the schedule and the workload")
 	url := flag.String("url", "", "the bus, which no run has used before (default: a SQLite file in a new directory)")

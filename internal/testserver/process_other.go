@@ -1,6 +1,6 @@
 //go:build !linux
 
-package redistest
+package testserver
 
 import (
 	"errors"
@@ -8,7 +8,10 @@ import (
 )
 
 // bound does nothing: only Linux can tie a process's life to ours.
-func bound() *syscall.SysProcAttr { return nil }
+func bound(syscall.Signal, bool) *syscall.SysProcAttr { return nil }
+
+// give does nothing: servers run as the user that the test runs as.
+func give(string) error { return nil }
 
 // killAll leaves children to themselves.
 func (p *process) killAll() { p.cmd.Process.Kill() }
