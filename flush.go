@@ -12,15 +12,15 @@ import (
 )
 
 // flush publishes a batch of requests and tells their callers.
-func (p *publisher) flush(ctx context.Context, requests []*request) {
+func (f *flight) flush(ctx context.Context, requests []*request) {
 	messages := 0
 	for _, r := range requests {
 		messages += len(r.place)
 	}
-	room := p.rooms.borrow(messages)
-	p.send(ctx, p.merge(requests, *room))
-	p.rooms.giveBack(room)
-	clear(p.all)
+	room := f.rooms.borrow(messages)
+	f.send(ctx, f.merge(requests, *room))
+	f.rooms.giveBack(room)
+	clear(f.all)
 	for i, r := range requests {
 		requests[i] = nil
 		r.done <- struct{}{} // from here on it is the caller's
@@ -49,12 +49,12 @@ func (r *run) at() seqKey { return seqKey{r.batch.Topic, r.batch.Generation, r.b
 // merge joins parts of the same partition, so that an engine sees one batch for
 // it; room takes their messages. Parts of topics with a dedupe window stay apart:
 // each caller is told how many of its own were duplicates.
-func (p *publisher) merge(requests []*request, room []driver.Message) []*run {
+func (f *flight) merge(requests []*request, room []driver.Message) []*run {
 	parts := 0
 	for _, r := range requests {
 		parts += len(r.parts)
 	}
-	all, runs := slices.Grow(p.all[:0], parts), p.runs[:0]
+	all, runs := slices.Grow(f.all[:0], parts), f.runs[:0]
 	open := make(map[seqKey]*run, min(parts, driver.DefaultPartitions))
 	for _, r := range requests {
 		for i := range r.parts {
@@ -80,41 +80,41 @@ func (p *publisher) merge(requests []*request, room []driver.Message) []*run {
 			r.batch.Messages = append(r.batch.Messages, part.messages...)
 		}
 	}
-	p.all, p.runs = all, runs
+	f.all, f.runs = all, runs
 	return runs
 }
 
 // send publishes runs, trying again those whose failure may pass. A repeated run
 // carries the same stamps, so nothing is stored twice.
-func (p *publisher) send(ctx context.Context, runs []*run) {
+func (f *flight) send(ctx context.Context, runs []*run) {
 	pause := publishPause
 	for try := 1; len(runs) > 0; try++ {
-		p.stamp(runs)
-		runs = p.try(ctx, runs, try == publishTries)
+		f.stamp(runs)
+		runs = f.try(ctx, runs, try == publishTries)
 		if len(runs) == 0 {
 			return
 		}
 		select {
 		case <-time.After(pause):
 			pause *= publishFactor
-		case <-p.stop:
-			p.try(ctx, runs, true)
+		case <-f.stop:
+			f.try(ctx, runs, true)
 			return
 		}
 	}
 }
 
 // stamp numbers the runs that need it, each partition's where the one before ends.
-func (p *publisher) stamp(runs []*run) {
-	if !p.bus.features.Sequence {
+func (f *flight) stamp(runs []*run) {
+	if !f.bus.features.Sequence {
 		return
 	}
 	for _, r := range runs {
 		if !r.restamp {
 			continue
 		}
-		r.batch.Producer, r.batch.Seq = p.producer, max(p.next[r.at()], 1)
-		if before := r.before; before != nil && !before.settled && before.batch.Producer == p.producer {
+		r.batch.Producer, r.batch.Seq = f.producer, max(f.next[r.at()], 1)
+		if before := r.before; before != nil && !before.settled && before.batch.Producer == f.producer {
 			r.batch.Seq = max(r.batch.Seq, before.batch.Seq+int64(before.count))
 		}
 		r.restamp = false
@@ -122,14 +122,14 @@ func (p *publisher) stamp(runs []*run) {
 }
 
 // try makes one engine call and returns the runs to try again, none at the last.
-func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*run) {
-	batches := p.batches[:0]
+func (f *flight) try(ctx context.Context, runs []*run, last bool) (again []*run) {
+	batches := f.batches[:0]
 	for _, r := range runs {
 		batches = append(batches, r.batch)
 	}
-	receipts, err := p.bus.conn.Publish(ctx, batches)
+	receipts, err := f.bus.conn.Publish(ctx, batches)
 	clear(batches)
-	p.batches = batches
+	f.batches = batches
 	var failed map[seqKey]bool
 	for i, r := range runs {
 		var receipt driver.Receipt
@@ -151,21 +151,21 @@ func (p *publisher) try(ctx context.Context, runs []*run, last bool) (again []*r
 				failed = make(map[seqKey]bool)
 			}
 			failed[r.at()] = true
-			full := errors.Is(receipt.Err, driver.ErrFull) && p.bus.makeRoom(ctx, r.batch.Topic)
-			if !last && (full || p.mayPass(receipt.Err)) {
+			full := errors.Is(receipt.Err, driver.ErrFull) && f.bus.makeRoom(ctx, r.batch.Topic)
+			if !last && (full || f.mayPass(receipt.Err)) {
 				again = append(again, r)
 				continue
 			}
 		}
-		p.settle(ctx, r, receipt)
+		f.settle(ctx, r, receipt)
 	}
 	return again
 }
 
 // mayPass reports whether trying again can help. Without a sequence what may be stored
 // is not tried again, or it might be there twice.
-func (p *publisher) mayPass(err error) bool {
-	if !p.bus.features.Sequence && !errors.Is(err, driver.ErrNotStored) {
+func (f *flight) mayPass(err error) bool {
+	if !f.bus.features.Sequence && !errors.Is(err, driver.ErrNotStored) {
 		return false
 	}
 	for _, s := range [...]error{
@@ -179,27 +179,27 @@ func (p *publisher) mayPass(err error) bool {
 }
 
 // settle tells the run's parts what became of them and moves the sequence.
-func (p *publisher) settle(ctx context.Context, r *run, receipt driver.Receipt) {
+func (f *flight) settle(ctx context.Context, r *run, receipt driver.Receipt) {
 	at := r.at()
 	r.settled = true
-	receipt.Err = p.bus.gone(ctx, r.batch.Topic, r.batch.Generation, receipt.Err)
+	receipt.Err = f.bus.gone(ctx, r.batch.Topic, r.batch.Generation, receipt.Err)
 	if r.doubt != nil && surelyNotStored(receipt.Err) && !errors.Is(receipt.Err, driver.ErrNotFound) {
 		// The last try stored nothing, but one before it may have. Were its numbers given to
 		// other events, these would pass for stored already, and be lost.
 		receipt.Err = fmt.Errorf("%w (and then: %v)", r.doubt, receipt.Err)
 	}
 	switch {
-	case receipt.Err == nil && r.batch.Producer == p.producer:
-		p.next[at] = max(p.next[at], r.batch.Seq+int64(r.count))
+	case receipt.Err == nil && r.batch.Producer == f.producer:
+		f.next[at] = max(f.next[at], r.batch.Seq+int64(r.count))
 	case receipt.Err == nil: // the last of a producer that was renewed meanwhile
 	case errors.Is(receipt.Err, driver.ErrNotFound):
-		maps.DeleteFunc(p.next, func(k seqKey, _ int64) bool { return k.topic == at.topic && k.generation == at.generation })
+		maps.DeleteFunc(f.next, func(k seqKey, _ int64) bool { return k.topic == at.topic && k.generation == at.generation })
 	case errors.Is(receipt.Err, driver.ErrGap):
-		p.bus.log.Error("deed: the engine lost events that it had acknowledged",
+		f.bus.log.Error("deed: the engine lost events that it had acknowledged",
 			"topic", r.batch.Topic, "partition", r.batch.Partition, "producer", r.batch.Producer, "seq", r.batch.Seq)
-		p.renew()
+		f.renew()
 	case !surelyNotStored(receipt.Err):
-		p.renew() // the outcome is unknown, so the sequence cannot go on
+		f.renew() // the outcome is unknown, so the sequence cannot go on
 	}
 	for part := r.first; part != nil; part = part.next {
 		part.receipt = receipt
@@ -211,7 +211,7 @@ func (p *publisher) settle(ctx context.Context, r *run, receipt driver.Receipt) 
 }
 
 // renew starts a new producer, whose sequences start at 1.
-func (p *publisher) renew() {
-	p.producer = NewID()
-	clear(p.next)
+func (f *flight) renew() {
+	f.producer = NewID()
+	clear(f.next)
 }

@@ -14,6 +14,7 @@ const (
 	publishQueue  = 1024    // Publish calls waiting for their turn; more of them block
 	flushEvents   = 4096    // most events in one engine call
 	flushBytes    = 8 << 20 // most data in one engine call, one Publish call above it goes alone
+	flightEvents  = 1024    // events that are worth an engine call beside another
 	publishTries  = 4       // engine calls for one flush before the callers are told
 	publishPause  = 50 * time.Millisecond
 	publishFactor = 4 // pauses of 50, 200 and 800 ms
@@ -21,25 +22,21 @@ const (
 
 // publisher gathers concurrent Publish calls into engine calls: while one is in
 // flight the next fills, so one call alone waits for nothing and load makes
-// batches. One engine call at a time keeps the order and the producer's sequence.
+// batches. An engine that gains by it has several in flight under load, see
+// [driver.Features]; each is a flight's, with a producer of its own. A Publish call goes
+// with one flight, so what it holds keeps its order; what is published after it has
+// returned goes after it.
 type publisher struct {
-	bus    *Bus
-	spread atomic.Uint64 // deals events without order over the partitions
-	unused sync.Pool     // of requests
-	rooms  rooms
-	queue  chan *request
-	stop   chan struct{}
-	done   sync.WaitGroup
-	once   sync.Once
-
-	// Owned by the flushing goroutine.
-	producer string
-	next     map[seqKey]int64
-	// What follows is only kept for its memory.
-	requests []*request
-	all      []run
-	runs     []*run
-	batches  []driver.Batch
+	bus     *Bus
+	spread  atomic.Uint64 // deals events without order over the partitions
+	unused  sync.Pool     // of requests
+	rooms   rooms
+	queue   chan *request
+	left    leftovers
+	traffic traffic
+	stop    chan struct{}
+	done    sync.WaitGroup
+	once    sync.Once
 }
 
 // seqKey is what has a sequence: a topic that is made anew begins with 1.
@@ -50,13 +47,18 @@ type seqKey struct {
 }
 
 func newPublisher(b *Bus) *publisher {
-	return &publisher{
-		bus: b, queue: make(chan *request, publishQueue), stop: make(chan struct{}),
-		producer: NewID(), next: make(map[seqKey]int64),
+	return &publisher{bus: b, queue: make(chan *request, publishQueue), stop: make(chan struct{})}
+}
+
+// start lets the flights begin with the first Publish call.
+func (p *publisher) start() {
+	for range max(p.bus.features.Flights, 1) {
+		f := &flight{publisher: p, producer: NewID(), next: make(map[seqKey]int64)}
+		p.done.Go(f.loop)
 	}
 }
 
-// close refuses new calls and waits for the flush in flight.
+// close refuses new calls and waits for what is in flight.
 func (p *publisher) close() {
 	p.once.Do(func() {}) // a publisher that never started does not start any more
 	close(p.stop)
@@ -65,7 +67,7 @@ func (p *publisher) close() {
 
 // publish hands a request over, waits for the outcome and adds it to sum.
 func (p *publisher) publish(ctx context.Context, r *request, sum *Receipt) error {
-	p.once.Do(func() { p.done.Go(p.loop) })
+	p.once.Do(p.start)
 	select {
 	case p.queue <- r: // the usual case, at a fraction of the cost of the select below
 	default:
@@ -81,7 +83,11 @@ func (p *publisher) publish(ctx context.Context, r *request, sum *Receipt) error
 	case <-r.done:
 		return p.outcome(r, sum)
 	case <-ctx.Done():
-		return r.fail(context.Cause(ctx), r.taken.Swap(true))
+		unknown := r.taken.Swap(true)
+		if unknown {
+			p.left.add(r)
+		}
+		return r.fail(context.Cause(ctx), unknown)
 	case <-p.stop:
 		if r.taken.Swap(true) { // in flight: close waits for the flush
 			<-r.done
@@ -143,56 +149,4 @@ func surelyNotStored(err error) bool {
 		}
 	}
 	return false
-}
-
-// loop flushes what is queued until close.
-func (p *publisher) loop() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	var held *request // taken from the queue, too large for the flush before
-	for {
-		first := held
-		if first == nil {
-			select {
-			case first = <-p.queue:
-			case <-p.stop:
-				return
-			}
-		}
-		var batch []*request
-		batch, held = p.gather(first)
-		if len(batch) > 0 {
-			p.flush(ctx, batch)
-		}
-	}
-}
-
-// gather takes what is queued behind first, up to the bounds of a flush.
-func (p *publisher) gather(first *request) (batch []*request, held *request) {
-	batch = p.requests[:0]
-	defer func() { p.requests = batch }()
-	events, bytes := 0, 0
-	for r := first; ; {
-		n, size := r.size()
-		if len(batch) > 0 && (events+n > flushEvents || bytes+size > flushBytes) {
-			return batch, r
-		}
-		if !r.taken.Swap(true) { // else its caller gave up
-			batch = append(batch, r)
-			events += n
-			bytes += size
-		}
-		select {
-		case r = <-p.queue:
-		default:
-			return batch, nil
-		}
-	}
-}
-
-func (r *request) size() (events, bytes int) {
-	for i := range r.parts {
-		bytes += r.parts[i].bytes
-	}
-	return len(r.place), bytes
 }

@@ -31,6 +31,13 @@ type part struct {
 	receipt driver.Receipt
 }
 
+func (r *request) size() (events, bytes int) {
+	for i := range r.parts {
+		bytes += r.parts[i].bytes
+	}
+	return len(r.place), bytes
+}
+
 // request returns one for so many drafts.
 func (p *publisher) request(drafts int) *request {
 	r, ok := p.unused.Get().(*request)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -87,7 +88,8 @@ func cases(s *settings) []*benchCase {
 func pick(all []*benchCase, s *settings) []*benchCase {
 	var picked []*benchCase
 	for _, c := range all {
-		if !strings.Contains(c.Name, s.only) {
+		named := func(part string) bool { return strings.Contains(c.Name, part) }
+		if !slices.ContainsFunc(strings.Split(s.only, ","), named) {
 			continue
 		}
 		if s.quick {

@@ -40,7 +40,7 @@ func main() {
 	var s settings
 	flag.BoolVar(&s.quick, "quick", false, "few events, to see that everything works; the numbers say nothing")
 	flag.IntVar(&s.rounds, "rounds", 5, "how often every case is measured")
-	flag.StringVar(&s.only, "only", "", "measure the cases whose name contains this")
+	flag.StringVar(&s.only, "only", "", "measure the cases whose name contains one of these, with commas between")
 	flag.StringVar(&s.dir, "dir", ".", "where files are written for the time of the run; its disk is measured")
 	flag.StringVar(&s.json, "json", "bench.json", "write every sample to this file")
 	flag.IntVar(&s.grow, "grow", 1_000_000, "events that are in the log before the growth case starts")

@@ -54,6 +54,10 @@ type Features struct {
 	Ephemeral bool
 	Patterns  bool // a subscription may be to all topics that a pattern matches
 
+	// Flights is how many Publish calls at once the engine gains by; 0 means one. Each
+	// is of a producer of its own.
+	Flights int
+
 	MaxEventBytes int   // largest Data; 0 means no limit of the engine's own
 	MaxTopicBytes int64 // MaxBytes of a topic that does not say; 0 means no bound
 }

@@ -39,7 +39,6 @@ type relay struct {
 	troubles troubles
 	topics   topics
 	wake     chan struct{}
-	poll     *sql.Stmt // asks whether there are new rows
 
 	stamping sync.Mutex // held while stamps are written, in the database and in stamps
 
@@ -64,14 +63,8 @@ func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
 	if err := o.prepare(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("outbox: run: %w", err)
 	}
-	poll, err := o.db.SQL().Prepare(o.db.Rebind(
-		"select exists (select 1 from deed_outbox where state = 'new' and not_before <= ?)"))
-	if err != nil {
-		return fmt.Errorf("outbox: run: %w", err)
-	}
-	defer poll.Close()
 	r := &relay{
-		db: o.db, poll: poll, bus: bus, opts: o.opts, log: bus.Options().Logger,
+		db: o.db, bus: bus, opts: o.opts, log: bus.Options().Logger,
 		troubles: troubles{places: make(map[place]*trouble)},
 		wake:     make(chan struct{}, 1),
 		stamps:   make(map[place]*stamp), dirty: make(map[place]bool), sentTo: make(map[place]deed.Sequenced),
@@ -194,10 +187,11 @@ func (r *relay) await(ctx context.Context) {
 	}
 }
 
-// waiting reports whether there are new rows: one index look-up, prepared, since it
-// is asked fifty times a second.
+// waiting reports whether there are new rows: one index look-up. It is not prepared, for
+// the sake of poolers that give each transaction another connection.
 func (r *relay) waiting(ctx context.Context) (found bool, err error) {
-	err = r.poll.QueryRowContext(ctx, time.Now().UnixMilli()).Scan(&found)
+	query := r.db.Rebind("select exists (select 1 from deed_outbox where state = 'new' and not_before <= ?)")
+	err = r.db.SQL().QueryRowContext(ctx, query, time.Now().UnixMilli()).Scan(&found)
 	return found, err
 }
 
@@ -227,11 +221,26 @@ func (r *relay) discover(ctx context.Context, t time.Time) error {
 // resendLast makes each partition's last sent row unsent. The engine recognises it,
 // unless it has lost it: then it is stored again, or found to be behind a gap.
 func (r *relay) resendLast(ctx context.Context) error {
-	return r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	return r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'stamped', changed = 0 "+
-			"where state = 'sent' and turn in (select turn from (select max(turn) as turn from deed_outbox where state = 'sent' "+
-			"group by topic, partition_no) as newest)"))
+			"where state = 'sent' and turn in (select turn from (select max(turn) as turn from deed_outbox "+
+			"where state = 'sent' group by topic, partition_no) as newest)"))
 		return err
+	})
+}
+
+// tx runs fn in a transaction of the relay's. Those of all relays of a database come one
+// after the other, as all do on SQLite; publishing waits for none.
+func (r *relay) tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error {
+	return r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if r.db.Dialect() != sqldb.DialectSQLite {
+			var turn int64
+			query := r.db.Rebind("select turn from deed_outbox_turn for update")
+			if err := tx.QueryRowContext(ctx, query).Scan(&turn); err != nil {
+				return err
+			}
+		}
+		return fn(ctx, tx)
 	})
 }
 

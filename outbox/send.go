@@ -172,7 +172,7 @@ func (r *relay) confirm(ctx context.Context, runs []*run, errs []error) error {
 	}
 	query := r.db.Rebind("update deed_outbox set state = 'sent', changed = ? where state = 'stamped' " +
 		"and topic = ? and partition_no = ? and producer = ? and seq between ? and ?")
-	err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		now := time.Now().UnixMilli()
 		for i, run := range runs {
 			if errs[i] != nil {
@@ -251,7 +251,7 @@ func (r *relay) unsent(ctx context.Context, run *run, cause error) error {
 func (r *relay) rewind(ctx context.Context, at place) error {
 	n := 0
 	if r.remembers() { // else what is lost was never promised
-		err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 			n = 0
 			return affected(&n)(tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'stamped' "+
 				"where state = 'sent' and topic = ? and partition_no = ?"), at.topic, at.partition))
@@ -286,7 +286,7 @@ func (r *relay) moved(ctx context.Context, run *run) bool {
 // it goes on after a pause that grows while more is refused, so that an engine which
 // refuses everything does not empty the outbox at once.
 func (r *relay) setAside(ctx context.Context, run *run, cause error) error {
-	err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'refused', changed = ?, "+
 			"error = ?, partition_no = null, producer = null, seq = null, turn = null "+
 			"where state = 'stamped' and topic = ? and partition_no = ? and producer = ? and seq = ?"),
@@ -330,7 +330,7 @@ func (r *relay) clean(ctx context.Context) {
 		case <-tick.C:
 		}
 		for n := cleanBatch; n == cleanBatch && ctx.Err() == nil && r.sure() && r.old(ctx); {
-			err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+			err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 				n = 0
 				return affected(&n)(tx.ExecContext(ctx, query, time.Now().Add(-r.opts.Keep).UnixMilli(), cleanBatch))
 			})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/sqldb"
 )
 
 // stamp numbers the rows of one partition. The producer belongs to this run alone:
@@ -45,7 +46,7 @@ func (r *relay) stamp(ctx context.Context, l lane) (more bool, err error) {
 	defer r.stamping.Unlock()
 	now := time.Now().UnixMilli()
 	var next map[place]*stamp
-	err = r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err = r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		next, err = r.writeStamps(ctx, tx, rows, now)
 		return err
 	})
@@ -149,7 +150,6 @@ func newRowsQuery(l lane, names []string) (string, []any) {
 func (r *relay) writeStamps(ctx context.Context, tx *sql.Tx, rows []newRow, now int64) (map[place]*stamp, error) {
 	rebind := r.db.Rebind
 	var turn int64
-	// The update holds the row, so that one relay at a time stamps.
 	if _, err := tx.ExecContext(ctx, rebind("update deed_outbox_turn set turn = turn + ?"), len(rows)); err != nil {
 		return nil, err
 	}
@@ -157,6 +157,9 @@ func (r *relay) writeStamps(ctx context.Context, tx *sql.Tx, rows []newRow, now 
 		return nil, err
 	}
 	turn -= int64(len(rows))
+	if r.db.Dialect() == sqldb.DialectPostgres {
+		return r.stampAtOnce(ctx, tx, rows, turn, now)
+	}
 	update, err := tx.PrepareContext(ctx, rebind("update deed_outbox set state = 'stamped', changed = ?, "+
 		"partition_no = ?, producer = ?, seq = ?, turn = ? where id = ? and state = 'new'"))
 	if err != nil {
@@ -200,7 +203,7 @@ func (r *relay) lastStamp(at place) *stamp {
 func (r *relay) unstamp(ctx context.Context, at place) error {
 	r.stamping.Lock()
 	defer r.stamping.Unlock()
-	err := r.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+	err := r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'new', changed = ?, "+
 			"partition_no = null, producer = null, seq = null, turn = null "+
 			"where state = 'stamped' and topic = ? and partition_no = ?"), time.Now().UnixMilli(), at.topic, at.partition)

@@ -47,7 +47,7 @@ func (db *DB) Migrate(ctx context.Context, component string, ms []Migration) err
 			return err
 		}
 		if v > len(ms) {
-			return fmt.Errorf("the tables have version %d, this program knows up to %d (run a newer program)", v, len(ms))
+			return newerTables(v, ms)
 		}
 		for i, m := range ms[v:] {
 			if _, err := tx.ExecContext(ctx, db.Rebind(m.SQL)); err != nil {
@@ -63,6 +63,11 @@ func (db *DB) Migrate(ctx context.Context, component string, ms []Migration) err
 		return fmt.Errorf("sqldb: migrate %s: %w", component, err)
 	}
 	return nil
+}
+
+// newerTables is the error of tables that a newer program has made.
+func newerTables(version int, ms []Migration) error {
+	return fmt.Errorf("the tables have version %d, this program knows up to %d (run a newer program)", version, len(ms))
 }
 
 // Rebind says a query with "?" placeholders in the database's words, tables of deed in

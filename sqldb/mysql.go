@@ -61,6 +61,9 @@ const (
 // is noted when it is done, and one that failed half way runs again, which its
 // statements allow.
 func (db *DB) migrateMySQL(ctx context.Context, component string, ms []Migration) error {
+	if v, err := db.Version(ctx, component); err == nil && v > len(ms) {
+		return fmt.Errorf("sqldb: migrate %s: %w", component, newerTables(v, ms)) // without the right to look further
+	}
 	conn, err := db.sql.Conn(ctx)
 	if err != nil {
 		return fmt.Errorf("sqldb: migrate %s: %w", component, err)
@@ -94,7 +97,7 @@ func migrateOn(ctx context.Context, db *DB, conn *sql.Conn, component string, ms
 		return err
 	}
 	if v > len(ms) {
-		return fmt.Errorf("the tables have version %d, this program knows up to %d (run a newer program)", v, len(ms))
+		return newerTables(v, ms)
 	}
 	for i, m := range ms[v:] {
 		for _, statement := range statements(m.SQL) {

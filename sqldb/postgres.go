@@ -6,9 +6,6 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"hash/fnv"
-
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Execer is a transaction that statements run in: a *sql.Tx, what wraps one (those of
@@ -17,17 +14,25 @@ type Execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
 
-// Pgx makes a transaction of pgx an Execer.
-func Pgx(tx pgx.Tx) Execer { return pgxTx{tx} }
+// Pgx makes a pgx.Tx an Execer.
+func Pgx[Tag interface{ RowsAffected() int64 }](tx pgxTx[Tag]) Execer { return pgxExecer[Tag]{tx} }
 
-type pgxTx struct{ tx pgx.Tx }
-
-func (p pgxTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	tag, err := p.tx.Exec(ctx, query, args...)
-	return sqldriver.RowsAffected(tag.RowsAffected()), err
+// pgxTx is what matters here of a pgx.Tx, whose package is no requirement of this one.
+type pgxTx[Tag interface{ RowsAffected() int64 }] interface {
+	Exec(ctx context.Context, query string, args ...any) (Tag, error)
 }
 
-// Postgres returns a DB on an open Postgres database, of pgx's database/sql driver.
+type pgxExecer[Tag interface{ RowsAffected() int64 }] struct{ tx pgxTx[Tag] }
+
+func (p pgxExecer[Tag]) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	tag, err := p.tx.Exec(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return sqldriver.RowsAffected(tag.RowsAffected()), nil
+}
+
+// Postgres returns a DB on an open Postgres database, of any database/sql driver.
 // Tables are found by the connection's search_path.
 func Postgres(db *sql.DB) *DB { return &DB{sql: db, dialect: DialectPostgres} }
 
@@ -48,11 +53,12 @@ const (
 	pgLockTimeout = "55P03"
 )
 
-// PostgresState returns the SQLSTATE of an error of Postgres, "" for any other error.
+// PostgresState returns the SQLSTATE of an error of Postgres, of whichever driver, "" for
+// any other error.
 func PostgresState(err error) string {
-	var e *pgconn.PgError
+	var e interface{ SQLState() string }
 	if errors.As(err, &e) {
-		return e.Code
+		return e.SQLState()
 	}
 	return ""
 }

@@ -170,8 +170,11 @@ func (f *files) has(path string) bool {
 	return false
 }
 
-// File returns the path of the database's main file, "" for one in memory.
+// File returns the path of the database's main file, "" for one in memory or on a server.
 func (db *DB) File(ctx context.Context) (string, error) {
+	if db.dialect != DialectSQLite {
+		return "", nil
+	}
 	var file string
 	err := db.sql.QueryRowContext(ctx, "select coalesce(file, '') from pragma_database_list where name = 'main'").
 		Scan(&file)

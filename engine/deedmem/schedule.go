@@ -20,39 +20,52 @@ type schedule struct {
 type delayed struct {
 	driver.Message
 	partition int
-	due       time.Time
-	order     int64 // of acceptance, among those of one time
 }
 
+// turn is when a delayed event's time comes. What the heap compares lies in the heap
+// itself: a million of them are not in the processor's memory.
+type turn struct {
+	second int64
+	nano   int
+	order  int64 // of acceptance, among those of one time
+	event  *delayed
+}
+
+func (t *turn) due() time.Time { return time.Unix(t.second, int64(t.nano)).UTC() }
+
 // waiting is a heap, the first due on top.
-type waiting []*delayed
+type waiting []turn
 
 func (w waiting) Len() int      { return len(w) }
 func (w waiting) Swap(i, j int) { w[i], w[j] = w[j], w[i] }
 func (w waiting) Less(i, j int) bool {
-	return cmp.Or(w[i].due.Compare(w[j].due), cmp.Compare(w[i].order, w[j].order)) < 0
+	a, b := &w[i], &w[j]
+	if a.second != b.second {
+		return a.second < b.second
+	}
+	return cmp.Or(cmp.Compare(a.nano, b.nano), cmp.Compare(a.order, b.order)) < 0
 }
 
 // Push is heap.Interface.
-func (w *waiting) Push(x any) { *w = append(*w, x.(*delayed)) }
+func (w *waiting) Push(x any) { *w = append(*w, x.(turn)) }
 
 // Pop is heap.Interface.
 func (w *waiting) Pop() any {
 	last := len(*w) - 1
-	d := (*w)[last]
-	(*w)[last] = nil
+	t := (*w)[last]
+	(*w)[last] = turn{}
 	*w = (*w)[:last]
-	return d
+	return t
 }
 
 // delay keeps an event until its time.
 func (s *store) delay(t *topic, m *driver.Message, data []byte, partition int) {
 	x := &t.schedule
 	x.order++
-	d := &delayed{Message: *m, partition: partition, due: m.NotBefore.Round(0), order: x.order}
+	d := &delayed{Message: *m, partition: partition}
 	d.Data = data
-	heap.Push(&x.waiting, d)
-	if x.waiting[0] == d {
+	heap.Push(&x.waiting, turn{m.NotBefore.Unix(), m.NotBefore.Nanosecond(), x.order, d})
+	if x.waiting[0].event == d {
 		s.rouse(t)
 	}
 }
@@ -63,7 +76,7 @@ func (s *store) rouse(t *topic) {
 	if len(x.waiting) == 0 {
 		return
 	}
-	in := max(0, x.waiting[0].due.Sub(now()))
+	in := max(0, x.waiting[0].due().Sub(now()))
 	if x.timer == nil {
 		x.timer = time.AfterFunc(in, func() { s.storeDue(t) })
 		return
@@ -91,10 +104,10 @@ func (s *store) storeDue(t *topic) {
 	at := now()
 	for range step {
 		w := t.schedule.waiting
-		if len(w) == 0 || w[0].due.After(at) {
+		if len(w) == 0 || w[0].due().After(at) {
 			break
 		}
-		d := heap.Pop(&t.schedule.waiting).(*delayed)
+		d := heap.Pop(&t.schedule.waiting).(turn).event
 		p := t.parts[d.partition]
 		from := reader{piece: newPiece([]driver.Message{d.Message})}
 		p.add(&d.Message, from.next(&d.Message), from.piece, p.stamp(at))

@@ -55,7 +55,7 @@ func (t *topic) describe() driver.TopicInfo {
 	info := t.info
 	info.Bytes = t.bytes
 	if n := len(t.schedule.waiting); n > 0 {
-		info.Scheduled, info.NextDue = int64(n), t.schedule.waiting[0].due
+		info.Scheduled, info.NextDue = int64(n), t.schedule.waiting[0].due()
 	}
 	for _, p := range t.parts {
 		info.Events += p.last - p.base

@@ -45,6 +45,7 @@ type Conn struct {
 	member   string // host/pid/random
 
 	entryBytes atomic.Int64 // how large entries have been lately
+	blocks     chan []byte  // for publishing, not in use
 
 	ctx      context.Context // ends with Close
 	stop     context.CancelFunc
@@ -103,7 +104,8 @@ func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
 
 func newConn(s settings, client rueidis.Client) *Conn {
 	return &Conn{
-		keys: keys{s.prefix}, settings: s, client: client, cluster: client.Mode() == rueidis.ClientModeCluster,
+		blocks: make(chan []byte, flights),
+		keys:   keys{s.prefix}, settings: s, client: client, cluster: client.Mode() == rueidis.ClientModeCluster,
 		member: driverkit.MemberName(), topics: make(map[string]*topic), made: make(map[string]bool),
 		writes: make(map[string]written), seats: make(map[string]ownSeat),
 		movers: make(map[string]*driverkit.Signal), rooms: make(map[string]*room),
@@ -145,6 +147,7 @@ func Promise() driver.Features {
 		Pack:         true,
 		Streams:      true,
 		Records:      true,
+		Flights:      flights, // while the server works on one, the client makes and reads the other
 
 		MaxEventBytes: maxData,
 		MaxTopicBytes: maxTopic,

@@ -4,17 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/redis/rueidis"
 
 	"github.com/deedgo/deed/driver"
 )
 
-// Publish implements [driver.Conn]: a script for each batch, all in one pipeline.
+// Publish implements [driver.Conn]: scripts that append several batches each, all in one
+// pipeline.
 func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Receipt, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -22,31 +21,41 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("deedredis: publish: %w: %w", driver.ErrNotStored, err)
 	}
-	receipts := make([]driver.Receipt, len(batches))
-	calls := make([]call, 0, len(batches))
-	of := make([]int, 0, len(batches)) // the batch of each call
-	for i := range batches {
-		x, err := c.publishing(ctx, &batches[i])
-		if err != nil {
-			receipts[i].Err = c.failBatch(&batches[i], surely(err))
-			continue
-		}
-		calls = append(calls, x)
-		of = append(of, i)
-	}
-	results, short := c.appendAll(ctx, calls)
-	c.schedules(ctx, batches)
-	for k, r := range results {
-		i := of[k]
-		receipts[i] = c.receipt(ctx, &batches[i], r)
-		if receipts[i].Err == nil && short != nil {
-			receipts[i] = driver.Receipt{Err: short}
-		}
+	receipts := c.publish(ctx, batches)
+	for i := range receipts {
 		if receipts[i].Err != nil {
 			receipts[i].Err = c.failBatch(&batches[i], receipts[i].Err)
 		}
 	}
 	return receipts, nil
+}
+
+func (c *Conn) publish(ctx context.Context, batches []driver.Batch) []driver.Receipt {
+	receipts := make([]driver.Receipt, len(batches))
+	all := newAppending(c)
+	for i := range batches {
+		if err := all.add(ctx, i, &batches[i]); err != nil {
+			receipts[i].Err = surely(err)
+		}
+	}
+	results, short := c.appendAll(ctx, all.calls)
+	all.giveBack(results)
+	c.schedules(ctx, batches)
+	for k, r := range results {
+		answers, err := r.ToArray()
+		if err == nil && len(answers) != len(all.of[k]) {
+			err = fmt.Errorf("the script answered for %d batches of %d", len(answers), len(all.of[k]))
+		}
+		for n, i := range all.of[k] {
+			if receipts[i].Err = err; err == nil {
+				receipts[i] = c.receipt(ctx, &batches[i], &answers[n])
+			}
+			if receipts[i].Err == nil && short != nil {
+				receipts[i] = driver.Receipt{Err: short}
+			}
+		}
+	}
+	return receipts
 }
 
 // surely marks an error that came before anything was sent.
@@ -64,136 +73,27 @@ func (c *Conn) failBatch(b *driver.Batch, err error) error {
 	return fmt.Errorf("deedredis: publish to %s partition %d: %w", b.Topic, b.Partition, err)
 }
 
-// publishing checks a batch and turns it into a script call.
-func (c *Conn) publishing(ctx context.Context, b *driver.Batch) (call, error) {
-	t, err := c.known(ctx, b.Topic)
-	if err != nil {
-		return call{}, err
+// publishing checks a batch and returns its topic, and whether that is full.
+func (c *Conn) publishing(ctx context.Context, b *driver.Batch) (t *topic, full bool, err error) {
+	if t, err = c.known(ctx, b.Topic); err != nil {
+		return nil, false, err
 	}
 	if b.Generation != 0 && b.Generation != t.info.Generation {
 		if t, err = c.lookup(ctx, b.Topic); err != nil { // it may be made anew
-			return call{}, err
+			return nil, false, err
 		}
 	}
 	if b.Partition < 0 || b.Partition >= t.info.Partitions {
-		return call{}, fmt.Errorf("%w: topic %s has %d partitions", driver.ErrRefused, b.Topic, t.info.Partitions)
+		return nil, false, fmt.Errorf("%w: topic %s has %d partitions", driver.ErrRefused, b.Topic, t.info.Partitions)
 	}
 	if b.Producer != "" && b.Seq < 1 {
-		return call{}, fmt.Errorf("%w: producer %s begins at %d (want 1 or more)", driver.ErrRefused, b.Producer, b.Seq)
+		return nil, false, fmt.Errorf("%w: producer %s begins at %d (want 1 or more)", driver.ErrRefused, b.Producer, b.Seq)
 	}
 	if t.info.Streams {
-		return call{}, driver.ErrStreams
+		return nil, false, driver.ErrStreams
 	}
-	full, err := c.full(ctx, t, b)
-	if err != nil {
-		return call{}, err
-	}
-	return call{publishScript, t.keys[b.Partition], publishArgs(t, b, full)}, nil
-}
-
-// publishArgs writes what the script publish.lua takes.
-func publishArgs(t *topic, b *driver.Batch, full bool) []string {
-	if t.info.Pack && len(b.Messages) > 1 && !delays(b) {
-		return packedArgs(b, full)
-	}
-	width := 2
-	if t.info.Dedupe > 0 || delays(b) {
-		width = 4
-	}
-	args := make([]string, 0, 7+width*len(b.Messages))
-	args = append(args, strconv.Itoa(b.Generation), b.Producer, strconv.FormatInt(b.Seq, 10),
-		strconv.Itoa(len(b.Messages)), strconv.Itoa(width), flag(full), "0")
-	// One block has it all: a copy, since the client may still be sending when a caller
-	// who gave up gets the messages back.
-	block, at := make([]byte, 0, roomFor(b.Messages)), 0
-	next := func() string {
-		part := rueidis.BinaryString(block[at:len(block):len(block)])
-		at = len(block)
-		return part
-	}
-	for i := range b.Messages {
-		m := &b.Messages[i]
-		block = appendAttributes(block, m)
-		attributes := next()
-		block = append(block, m.Data...)
-		args = append(args, attributes, next())
-		if width == 4 {
-			args = append(args, dueMicros(m.NotBefore), m.Source+"\x00"+m.ID)
-		}
-	}
-	return args
-}
-
-// packMost is how many events an entry holds at most, so that reading one more is
-// never much.
-const packMost = 256
-
-// packedArgs is publishArgs for a topic that packs.
-func packedArgs(b *driver.Batch, full bool) []string {
-	args := make([]string, 0, 7+4*(len(b.Messages)/packMost+1))
-	args = append(args, strconv.Itoa(b.Generation), b.Producer, strconv.FormatInt(b.Seq, 10),
-		strconv.Itoa(len(b.Messages)), "2", flag(full), "1")
-	for ms := range slices.Chunk(b.Messages, packMost) {
-		bytes := 0
-		for i := range ms {
-			bytes += len(ms[i].Data)
-		}
-		sizes, data := make([]byte, 0, 4*len(ms)), make([]byte, 0, bytes)
-		attributes := make([]byte, 0, roomFor(ms)-bytes)
-		for i := range ms {
-			if i > 0 {
-				sizes, attributes = append(sizes, ','), append(attributes, '\n')
-			}
-			sizes = strconv.AppendInt(sizes, int64(len(ms[i].Data)), 10)
-			attributes = appendAttributes(attributes, &ms[i])
-			data = append(data, ms[i].Data...)
-		}
-		args = append(args, rueidis.BinaryString(sizes), rueidis.BinaryString(attributes), rueidis.BinaryString(data),
-			strconv.Itoa(len(ms)))
-	}
-	return args
-}
-
-// roomFor is about how many bytes messages take, with their attributes as JSON.
-func roomFor(ms []driver.Message) int {
-	const names = 128 // with quotes, and the time
-	n := 0
-	for i := range ms {
-		m := &ms[i]
-		n += names + len(m.ID) + len(m.Source) + len(m.Type) + len(m.Key) + len(m.ContentType) + len(m.Data)
-		for name, value := range m.Attributes {
-			n += len(name) + len(value) + len(`,"":""`)
-		}
-	}
-	return n
-}
-
-func delays(b *driver.Batch) bool {
-	for i := range b.Messages {
-		if !b.Messages[i].NotBefore.IsZero() {
-			return true
-		}
-	}
-	return false
-}
-
-func flag(b bool) string {
-	if b {
-		return "1"
-	}
-	return "0"
-}
-
-// dueMicros is when an event is due, as the due store sorts by.
-func dueMicros(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	us := t.UnixMicro()
-	if t.Nanosecond()%1000 > 0 {
-		us++ // never before
-	}
-	return strconv.FormatInt(us, 10)
+	full, err = c.full(ctx, t, b)
+	return t, full, err
 }
 
 // appendAll runs the calls. Where the URL asks for it, it waits for replicas or the
@@ -215,9 +115,9 @@ func (c *Conn) appendAll(ctx context.Context, calls []call) (results []rueidis.R
 	return results, short
 }
 
-// receipt reads the answer of the script.
-func (c *Conn) receipt(ctx context.Context, b *driver.Batch, r rueidis.RedisResult) driver.Receipt {
-	answer, err := r.ToArray()
+// receipt reads what the script answered for a batch.
+func (c *Conn) receipt(ctx context.Context, b *driver.Batch, m *rueidis.RedisMessage) driver.Receipt {
+	answer, err := m.ToArray()
 	if err != nil {
 		return driver.Receipt{Err: err}
 	}
@@ -256,15 +156,7 @@ func (c *Conn) again(ctx context.Context, b *driver.Batch) driver.Receipt {
 	if _, err := c.lookup(ctx, b.Topic); err != nil {
 		return driver.Receipt{Err: err}
 	}
-	x, err := c.publishing(ctx, b)
-	if err != nil {
-		return driver.Receipt{Err: err}
-	}
-	results, short := c.appendAll(ctx, []call{x})
-	if got := c.receipt(ctx, b, results[0]); got.Err != nil || short == nil {
-		return got
-	}
-	return driver.Receipt{Err: short}
+	return c.publish(ctx, []driver.Batch{*b})[0]
 }
 
 // absent tells a topic that was deleted from a server that lost a part of one.

@@ -190,33 +190,40 @@ func (c *Conn) runThen(
 }
 
 // notRun returns the calls that the server did not know the script of, and those behind
-// them that were refused for that: to these it gives the same answer.
+// them on the same keys of which a batch met a gap for that. To call these again is safe,
+// since what has a sequence is stored once.
 func notRun(calls []call, results []rueidis.RedisResult) (missing []int) {
-	unknown := make(map[string]rueidis.RedisResult) // by log
+	unknown := make(map[string]rueidis.RedisResult) // by key
 	for i, r := range results {
-		log := calls[i].keys[0]
-		first, behind := unknown[log]
-		switch {
-		case isNoScript(r.Error()):
-			unknown[log] = r
-		case behind && isGap(r):
-			results[i] = first
-		default:
+		first, behind := r, isNoScript(r.Error())
+		for _, key := range calls[i].keys {
+			if before, ok := unknown[key]; ok && !behind && hasGap(r) {
+				first, behind = before, true
+			}
+		}
+		if !behind {
 			continue
+		}
+		results[i] = first // in case it cannot be run at all
+		for _, key := range calls[i].keys {
+			unknown[key] = first
 		}
 		missing = append(missing, i)
 	}
 	return missing
 }
 
-// isGap reports whether publish.lua refused a batch because one before it is missing.
-func isGap(r rueidis.RedisResult) bool {
-	answer, err := r.ToArray()
-	if err != nil || len(answer) == 0 {
-		return false
+// hasGap reports whether publish.lua refused a batch because one before it is missing.
+func hasGap(r rueidis.RedisResult) bool {
+	answers, _ := r.ToArray()
+	for i := range answers {
+		if answer, err := answers[i].ToArray(); err == nil && len(answer) > 0 {
+			if word, _ := answer[0].ToString(); word == "gap" {
+				return true
+			}
+		}
 	}
-	word, _ := answer[0].ToString()
-	return word == "gap"
+	return false
 }
 
 // loadTries is how often scripts are loaded that are flushed meanwhile, without any more

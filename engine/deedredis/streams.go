@@ -66,7 +66,8 @@ func (c *Conn) appendStream(ctx context.Context, b *driver.StreamBatch) (last st
 				return "", surely(err)
 			}
 		default:
-			return "", c.receipt(ctx, &of, results[0]).Err
+			m, err := results[0].ToMessage()
+			return "", errors.Join(err, c.receipt(ctx, &of, &m).Err)
 		}
 	}
 	return "", fmt.Errorf("%w: the topic is being made anew again and again", driver.ErrNotStored)

@@ -46,7 +46,8 @@ type Conn struct {
 	// sessions are for what is read for each event, read for the rest.
 	sessions sessions
 	tail     tail
-	writer   *writer // nil when read-only
+	writer   *writer   // nil when read-only
+	writers  []*writer // that one and its like, which only publish
 	keeper   *driverkit.Keeper
 	member   string // host/pid/random
 
@@ -99,7 +100,10 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	if opts.ReadOnly {
 		return c, nil
 	}
-	c.writer = newWriter(d, c.reads, c.committed)
+	for range d.lanes() {
+		c.writers = append(c.writers, newWriter(d, c.reads, c.committed, c.writers == nil))
+	}
+	c.writer = c.writers[0]
 	return c, nil
 }
 
@@ -148,7 +152,9 @@ func (c *Conn) Close() error {
 		c.done.Wait()
 		if c.writer != nil {
 			c.closeErr = c.leaveAll()
-			c.writer.close()
+			for _, w := range c.writers {
+				w.close()
+			}
 		}
 		c.closeErr = errors.Join(c.closeErr, c.sessions.close())
 		c.closeErr = errors.Join(c.closeErr, c.dialect.close())

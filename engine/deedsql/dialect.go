@@ -24,6 +24,9 @@ type dialect interface {
 	// shared says that several processes may be in write transactions at once, which is
 	// what locks are for.
 	shared() bool
+	// lanes is how many transactions one process may have under way at once, for large
+	// calls of Publish.
+	lanes() int
 	// tables is how events are stored.
 	tables() tables
 
@@ -49,7 +52,7 @@ type dialect interface {
 	now() time.Time
 	// explain says what an error of the database means, as one of the driver's
 	// sentinels where one fits.
-	explain(err error) (error, scope)
+	explain(err error) (scope, error)
 	features() driver.Features
 	close() error
 }

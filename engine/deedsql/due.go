@@ -3,7 +3,6 @@ package deedsql
 import (
 	"context"
 	"database/sql"
-	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
 	"math"
@@ -13,10 +12,24 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-const (
-	moveEvents = 2048    // delayed events that one job moves to the log
-	moveBytes  = 8 << 20 // of data, after which it takes no further one
-)
+// moveEvents is how many delayed events one job moves at most.
+const moveEvents = txEvents
+
+// dues is how a database keeps events that wait for their time.
+type dues interface {
+	// schedule keeps an event of a kind. It has no position yet.
+	schedule(t *tx, at place, m *driver.Message, kind int64) error
+	// writeDues writes what schedule held back.
+	writeDues(t *tx) error
+	// due reads the next events to move, in order of due time and then of acceptance.
+	due(t *tx, topic int64) ([]dueEvent, error)
+	// give stores one of them at its position.
+	give(t *tx, e *dueEvent, position, stored int64) error
+	// given removes those that due returned.
+	given(t *tx, topic int64, some []dueEvent) error
+	// dropDues removes some events of a topic that was deleted and returns how many.
+	dropDues(t *tx, topic int64, limit int) (removed int64, err error)
+}
 
 // dueValue is a NotBefore as a column. What nanoseconds do not reach is due at their
 // end, in 2262.
@@ -33,20 +46,17 @@ func (t *tx) schedule(at place, h *head, m *driver.Message) error {
 	if err != nil {
 		return err
 	}
-	_, err = t.session.exec("INSERT INTO deed_due (topic_id, due, partition, accepted_at, meta, data) "+
-		"VALUES (?, ?, ?, ?, ?, ?)",
-		at.topic, dueValue(m.NotBefore), int64(at.partition), t.now, string(appendMeta(nil, m, number)), m.Data)
 	h.scheduled++
 	h.dueBytes += int64(len(m.Data))
 	h.dirty = true
 	t.delayed[at.topic] = true
-	return err
+	return t.tables.schedule(t, at, m, number)
 }
 
 // nextDue returns when the first delayed event of a topic is due, 0 when there is
 // none.
 func nextDue(st *statements, topic int64) (due int64, err error) {
-	err = st.row("SELECT due FROM deed_due WHERE topic_id = ? ORDER BY due, accepted LIMIT 1", []any{topic}, &due)
+	err = st.row("SELECT due FROM deed_due WHERE topic_id = ? ORDER BY due LIMIT 1", []any{topic}, &due)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, nil
 	}
@@ -55,10 +65,12 @@ func nextDue(st *statements, topic int64) (due int64, err error) {
 
 // dueEvent is a row of deed_due.
 type dueEvent struct {
-	accepted, due int64
-	partition     int
-	meta          string
-	data          []byte
+	place
+	due      int64
+	accepted int64 // the row of deed_log, where it is there already
+	bytes    int64 // of data
+	meta     string
+	data     []byte
 }
 
 // move gives the topic's events that are due their positions, in order of due time
@@ -70,7 +82,7 @@ func (t *tx) move(topic int64) error {
 	} else if err != nil {
 		return err
 	}
-	some, err := t.due(topic)
+	some, err := t.tables.due(t, topic)
 	if err != nil || len(some) == 0 {
 		return err
 	}
@@ -81,32 +93,20 @@ func (t *tx) move(topic int64) error {
 	slices.SortStableFunc(some, func(a, b dueEvent) int { return a.partition - b.partition })
 	for i := range some {
 		e := &some[i]
-		at := place{topic, e.partition}
-		h, err := t.head(at)
+		h, err := t.head(e.place)
 		if err != nil {
 			return err
 		}
-		size := int64(len(e.data))
 		h.position++
 		h.stored, h.dirty = max(t.now, h.stored), true
-		h.bytes, h.scheduled, h.dueBytes = h.bytes+size, h.scheduled-1, h.dueBytes-size
-		if err := t.addMeta(at, h.position, h.stored, e.meta, e.data); err != nil {
+		h.bytes, h.scheduled, h.dueBytes = h.bytes+e.bytes, h.scheduled-1, h.dueBytes-e.bytes
+		if err := t.tables.give(t, e, h.position, h.stored); err != nil {
 			return err
 		}
 	}
 	t.stored += len(some)
 	t.published[topic] = true
-	moved := make([]int64, len(some))
-	for i := range some {
-		moved[i] = some[i].accepted
-	}
-	for ids := range slices.Chunk(moved, idsAtOnce) {
-		query := "DELETE FROM deed_due WHERE accepted IN (" + places(idsAtOnce) + ")"
-		if _, err := t.exec(query, padded(ids)...); err != nil {
-			return err
-		}
-	}
-	return nil
+	return t.tables.given(t, topic, some)
 }
 
 // duePartitions returns the locks that moving events takes.
@@ -117,25 +117,6 @@ func duePartitions(topic string, some []dueEvent) (locks []lock) {
 		}
 	}
 	return locks
-}
-
-// due reads the next events to move.
-func (t *tx) due(topic int64) (some []dueEvent, err error) {
-	bytes := 0
-	err = t.session.each("SELECT accepted, due, partition, meta, data FROM deed_due WHERE topic_id = ? AND due <= ? "+
-		"ORDER BY due, accepted LIMIT ? + 0", func(row []sqldriver.Value) bool {
-		var e dueEvent
-		e.accepted, _ = row[0].(int64)
-		e.due, _ = row[1].(int64)
-		partition, _ := row[2].(int64)
-		e.partition = int(partition)
-		e.meta, _ = row[3].(string)
-		e.data, _ = row[4].([]byte)
-		some = append(some, e)
-		bytes += len(e.data)
-		return bytes < moveBytes
-	}, topic, t.now, int64(moveEvents))
-	return some, err
 }
 
 // moves makes this connection one of those that move a topic's delayed events when

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/sqldb"
 )
 
 // delayed publishes n events over the partitions of a topic; event i is due after
@@ -171,28 +173,169 @@ func TestDelayOfADeletedTopic(t *testing.T) {
 	}
 }
 
-// BenchmarkDue measures how many events a second become due.
-func BenchmarkDue(b *testing.B) {
-	c := open(b, filepath.Join(b.TempDir(), "a.db"))
-	topicOf(b, c, "orders", driver.TopicSettings{Partitions: 16})
-	const chunk = 4096
-	at := time.Now().Add(time.Hour)
-	for left := b.N; left > 0; left -= chunk {
-		delayed(b, c, "orders", 16, min(left, chunk), func(int) time.Duration { return time.Until(at) })
+// TestDeleteKeepsOthersDelayed deletes a topic with more delayed events than one sweep
+// removes, between and behind those of another topic, which stay.
+func TestDeleteKeepsOthersDelayed(t *testing.T) {
+	c := open(t, filepath.Join(t.TempDir(), "a.db"))
+	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 2})
+	topicOf(t, c, "other", driver.TopicSettings{Partitions: 1})
+	later := func(int) time.Duration { return time.Hour }
+	soon := time.Now().Add(3 * time.Second)
+	delayed(t, c, "orders", 2, sweepRows, later)
+	delayed(t, c, "other", 1, 3, func(int) time.Duration { return time.Until(soon) })
+	delayed(t, c, "orders", 2, 2*sweepRows, later)
+	if err := c.DeleteTopic(t.Context(), "orders"); err != nil {
+		t.Fatal(err)
 	}
-	id := int64(0)
-	if err := c.db.QueryRow("SELECT id FROM deed_topic").Scan(&id); err != nil {
-		b.Fatal(err)
+	var rows, dues int
+	err := c.db.QueryRow("SELECT (SELECT count(*) FROM deed_log), (SELECT count(*) FROM deed_due)").Scan(&rows, &dues)
+	if err != nil || rows != 3 || dues > 3 { // fewer when their time has come
+		t.Errorf("%d events and %d to come, %v; want the 3 of the other topic", rows, dues, err)
 	}
-	b.ResetTimer()
-	for moved := 0; moved < b.N; moved += moveEvents {
-		err := c.write(b.Context(), moveEvents, func(t *tx) error {
-			t.now = at.Add(time.Hour).UnixNano()
-			return t.move(id)
-		})
-		if err != nil {
-			b.Fatal(err)
+	publish(t, c, "other", 0, 1) // takes a row after the last
+	wasDelayed := 0
+	for i, d := range collect(t, subscribe(t, c, "other", "g", time.Minute), 4) {
+		if d.Position != fmt.Sprint(i+1) {
+			t.Errorf("event %d has position %s", i, d.Position)
+		}
+		if !d.NotBefore.IsZero() {
+			wasDelayed++
 		}
 	}
+	if wasDelayed != 3 {
+		t.Errorf("%d events were delayed, want 3", wasDelayed)
+	}
+}
+
+// TestDelayedOfBefore opens a file in which delayed events wait in a table of their own.
+func TestDelayedOfBefore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a.db")
+	db, err := sqldb.OpenSQLite(path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	step := slices.IndexFunc(sqliteMigrations, func(m sqldb.Migration) bool { return m.SQL == sqliteDue })
+	if err := sqldb.SQLite(db).Migrate(t.Context(), component, sqliteMigrations[:step]); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []string{
+		"INSERT INTO deed_topic VALUES (1, 'orders', 1, '', 0, 0, 0, 1, 'i', 1, 0)",
+		"INSERT INTO deed_kind VALUES (1, '/orders', 'orders.created', 1, '')",
+		`INSERT INTO deed_log (meta, data) VALUES ('[1,"a","k",0]', x'00')`,
+		"INSERT INTO deed_run VALUES (1, 0, 1, 1, 1, 1)",
+		"INSERT INTO deed_head VALUES (1, 0, 1, 1, 0, 1, 3, 5)",
+		`INSERT INTO deed_due (topic_id, due, partition, accepted_at, meta, data) VALUES
+			(1, 30, 0, 1, '[1,"d","k",0]', x'0102'), (1, 20, 0, 1, '[1,"c","k",0]', x'0304'),
+			(1, 10, 0, 1, '[1,"b","k",0]', x'05')`,
+	} {
+		if _, err := db.Exec(s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := open(t, path)
+	ids := ""
+	for _, d := range collect(t, subscribe(t, c, "orders", "g", time.Minute), 4) {
+		ids += d.ID + fmt.Sprintf("%x ", d.Data)
+	}
+	if want := "a00 b05 c0304 d0102 "; ids != want {
+		t.Errorf("got %s, want %s", ids, want)
+	}
+	if i := info(t, c, "orders"); i.Scheduled != 0 || i.Events != 4 || i.Bytes != 6 {
+		t.Errorf("at the end: %+v", i)
+	}
+}
+
+// TestRetentionOfMoved removes events that lie in the log in another order than they
+// were due in.
+func TestRetentionOfMoved(t *testing.T) {
+	c := open(t, filepath.Join(t.TempDir(), "a.db"))
+	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 2})
+	const n = 40
+	delayed(t, c, "orders", 2, n, func(i int) time.Duration { return time.Duration(n-i) * time.Millisecond })
+	s := subscribe(t, c, "orders", "g", time.Minute)
+	collect(t, s, n)
+	err := c.write(t.Context(), 0, func(t *tx) error {
+		if err := t.flush(); err != nil {
+			return err
+		}
+		topic, err := t.topic("orders")
+		if err != nil {
+			return err
+		}
+		return t.tables.cut(t, place{topic.id, 0}, n/2-1)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	var oldest string
+	err = c.db.QueryRow("SELECT count(*), min(id) FROM deed_event WHERE partition = 0").Scan(&left, &oldest)
+	if err != nil || left != 1 || oldest != events("orders", 2, n)[0].Messages[0].ID {
+		t.Errorf("%d left, %s, %v", left, oldest, err)
+	}
+	var rows int
+	if err := c.db.QueryRow("SELECT count(*) FROM deed_log").Scan(&rows); err != nil || rows != n/2+1 {
+		t.Errorf("%d rows, %v", rows, err)
+	}
+}
+
+// BenchmarkDue compares what an event costs that becomes due with one that is published
+// plainly, in transactions of as many: due in the order of acceptance, and in another.
+func BenchmarkDue(b *testing.B) {
+	const topic, partitions = "orders", 16
+	b.Run("plain", func(b *testing.B) {
+		c := open(b, filepath.Join(b.TempDir(), "a.db"))
+		topicOf(b, c, topic, driver.TopicSettings{Partitions: partitions})
+		bs := events(topic, partitions, moveEvents)
+		measure(b, func() {
+			for stored := 0; stored < b.N; stored += moveEvents {
+				if _, err := c.Publish(b.Context(), bs); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	})
+	for name, step := range map[string]int{"ordered": 1, "shuffled": 7919} {
+		b.Run(name, func(b *testing.B) {
+			c := open(b, filepath.Join(b.TempDir(), "a.db"))
+			topicOf(b, c, topic, driver.TopicSettings{Partitions: partitions})
+			at := time.Now().Add(time.Hour)
+			for from := 0; from < b.N; from += moveEvents {
+				delayed(b, c, topic, partitions, min(b.N-from, moveEvents), func(i int) time.Duration {
+					return time.Until(at) + time.Duration((from+i)*step%b.N)*time.Microsecond
+				})
+			}
+			id := int64(0)
+			if err := c.db.QueryRow("SELECT id FROM deed_topic").Scan(&id); err != nil {
+				b.Fatal(err)
+			}
+			measure(b, func() {
+				for moved := 0; moved < b.N; moved += moveEvents {
+					err := c.write(b.Context(), moveEvents, func(t *tx) error {
+						t.now = at.Add(time.Hour).UnixNano()
+						return t.move(id)
+					})
+					if err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+			if i := info(b, c, topic); i.Scheduled != 0 || i.Events != int64(b.N) {
+				b.Fatalf("%d scheduled and %d stored of %d", i.Scheduled, i.Events, b.N)
+			}
+		})
+	}
+}
+
+// measure reports events a second, and the processor time of each where the system tells.
+func measure(b *testing.B, run func()) {
+	before := cpuTime()
+	b.ResetTimer()
+	run()
+	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+	b.ReportMetric(float64((cpuTime()-before).Nanoseconds())/float64(b.N), "cpu-ns/event")
 }

@@ -44,6 +44,7 @@ type tables interface {
 	writeProducers(t *tx) error
 	// addKind stores a kind and returns its number.
 	addKind(t *tx, k kind) (int64, error)
+	dues
 }
 
 const (
@@ -81,36 +82,48 @@ func (t *tx) add(at place, position, stored int64, m *driver.Message) error {
 	return t.added(at, position, stored, m.Data)
 }
 
-// addMeta is add for an event that is written already.
-func (t *tx) addMeta(at place, position, stored int64, meta string, data []byte) error {
-	t.rows.metas = append(t.rows.metas, meta...)
-	return t.added(at, position, stored, data)
-}
-
 // added completes the event whose meta was gathered last.
 func (t *tx) added(at place, position, stored int64, data []byte) error {
-	row, err := t.tables.next(t)
+	row, err := t.addRow(data)
 	if err != nil {
 		return err
+	}
+	return t.put(at, position, stored, row)
+}
+
+// addRow is added for an event that has no position yet. It returns its row.
+func (t *tx) addRow(data []byte) (row int64, err error) {
+	if row, err = t.tables.next(t); err != nil {
+		return 0, err
 	}
 	b := t.rows
 	b.ends = append(b.ends, len(b.metas))
 	b.datas = append(b.datas, data)
-	last := len(b.runs) - 1
-	if last >= 0 && b.runs[last].continues(at, position, stored) {
+	return row, nil
+}
+
+// put gives a row of the log its position, and writes what was gathered when it is much.
+func (t *tx) put(at place, position, stored, row int64) error {
+	b := t.rows
+	if last := len(b.runs) - 1; last >= 0 && b.runs[last].continues(at, position, stored, row) {
 		b.runs[last].count++
 	} else {
 		b.runs = append(b.runs, run{place: at, position: position, row: row, count: 1, stored: stored})
 	}
-	if len(b.datas) < flushEvents {
+	return t.flushFull()
+}
+
+func (t *tx) flushFull() error {
+	if len(t.rows.datas) < flushEvents && len(t.rows.runs) < flushEvents {
 		return nil
 	}
-	return t.tables.flush(t, b)
+	return t.tables.flush(t, t.rows)
 }
 
 // continues reports whether an event belongs to the run.
-func (r *run) continues(at place, position, stored int64) bool {
-	return r.place == at && r.position+r.count == position && r.stored == stored && r.count < runEvents
+func (r *run) continues(at place, position, stored, row int64) bool {
+	behind := row == 0 || r.row+r.count == row // where rows have numbers
+	return behind && r.place == at && r.position+r.count == position && r.stored == stored && r.count < runEvents
 }
 
 // texts goes through what stands beside the data of each event.

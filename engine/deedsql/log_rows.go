@@ -15,6 +15,7 @@ import (
 // rowTables are the tables on Postgres: a row of deed_log for each event, found by
 // (topic, partition, position). The end of a partition is its last row.
 type rowTables struct {
+	dueRows
 	mu        sync.Mutex
 	producers map[producerKey]*passed
 }
@@ -284,6 +285,18 @@ func (r *rowTables) writeProducers(t *tx) error {
 
 // forgetPassed removes the numbers before last once there are enough of them.
 func (r *rowTables) forgetPassed(t *tx, key producerKey, last int64) error {
+	from, enough := r.passed(key, last)
+	if !enough {
+		return nil
+	}
+	_, err := t.exec("DELETE FROM deed_producer WHERE topic_id = ? AND partition = ? AND producer = ? "+
+		"AND last_seq >= ? AND last_seq < ?", key.topic, key.partition, key.name, from, last)
+	return err
+}
+
+// passed counts a row of a producer and reports whether those from a number on up to
+// last are enough to remove them.
+func (r *rowTables) passed(key producerKey, last int64) (from int64, enough bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.producers) > knownProducers {
@@ -295,12 +308,11 @@ func (r *rowTables) forgetPassed(t *tx, key producerKey, last int64) error {
 		r.producers[key] = p
 	}
 	if p.rows++; p.rows < passedRows {
-		return nil
+		return 0, false
 	}
-	_, err := t.exec("DELETE FROM deed_producer WHERE topic_id = ? AND partition = ? AND producer = ? "+
-		"AND last_seq >= ? AND last_seq < ?", key.topic, key.partition, key.name, p.upTo, last)
+	from = p.upTo
 	p.rows, p.upTo = 0, last-1
-	return err
+	return from, true
 }
 
 // addKind implements [tables]. Two processes may store the same one, which does no harm.

@@ -8,11 +8,17 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// runTables are the tables on SQLite. deed_log has the events in the order of storing
+// runTables are the log's tables on SQLite. deed_log has the events in the order of storing
 // and no index: appending to the end of a table costs a third of inserting into the end
 // of each partition. Where the events of a partition are is in deed_run, which has one
 // row for each run of them that a transaction stored.
 type runTables struct{}
+
+// sqliteTables are all that there is on SQLite.
+type sqliteTables struct {
+	runTables
+	dueRuns
+}
 
 const insertRows = 50 // of one statement: more bring nothing
 
@@ -35,6 +41,22 @@ type logInsert struct {
 
 // flush implements [tables].
 func (runTables) flush(t *tx, b *rowBuffer) error {
+	if err := flushRows(t, b); err != nil {
+		return err
+	}
+	b.args = b.args[:0]
+	for _, r := range b.runs {
+		b.args = append(b.args, r.topic, int64(r.partition), r.position, r.row, r.count, r.stored)
+	}
+	if err := insertRuns.exec(t.session, b.args); err != nil {
+		return err
+	}
+	b.reset()
+	return nil
+}
+
+// flushRows writes the events themselves.
+func flushRows(t *tx, b *rowBuffer) error {
 	if len(b.datas) == 0 {
 		return nil
 	}
@@ -52,17 +74,9 @@ func (runTables) flush(t *tx, b *rowBuffer) error {
 			}
 		}
 	}
-	b.args = b.args[:0]
-	for _, r := range b.runs {
-		b.args = append(b.args, r.topic, int64(r.partition), r.position, r.row, r.count, r.stored)
-	}
-	if err := insertRuns.exec(t.session, b.args); err != nil {
-		return err
-	}
 	if last != t.known.row {
 		return fmt.Errorf("the log's rows end at %d, want %d", last, t.known.row)
 	}
-	b.reset()
 	return nil
 }
 

@@ -16,6 +16,10 @@ func Migrations(url string) (string, error) {
 		_, err := sqlitePath(url)
 		return sqldb.Script(component, sqliteMigrations), err
 	}
+	if strings.HasPrefix(url, "mysql:") {
+		_, err := parseMySQL(url)
+		return sqldb.MySQLScript(component, mysqlMigrations), err
+	}
 	p, err := parsePostgres(url)
 	if err != nil {
 		return "", err

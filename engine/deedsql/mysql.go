@@ -29,28 +29,41 @@ type mysqlDialect struct {
 // mysqlConnector sets up each connection.
 type mysqlConnector struct {
 	sqldriver.Connector
-	readOnly bool
+	setup []string
 }
 
-// Connect implements [sqldriver.Connector]. Under READ COMMITTED each statement sees
-// what was committed before it, and no gap between rows is locked.
+// Connect implements [sqldriver.Connector].
 func (c mysqlConnector) Connect(ctx context.Context) (sqldriver.Conn, error) {
 	conn, err := c.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	access := "READ WRITE"
-	if c.readOnly {
-		access = "READ ONLY"
-	}
-	setup := "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, " + access
-	if _, err := conn.(sqldriver.ExecerContext).ExecContext(ctx, setup, nil); err != nil {
-		return nil, errors.Join(err, conn.Close())
+	for _, statement := range c.setup {
+		if _, err := conn.(sqldriver.ExecerContext).ExecContext(ctx, statement, nil); err != nil {
+			return nil, errors.Join(err, conn.Close())
+		}
 	}
 	return conn, nil
 }
 
+// setupMySQL returns what each connection begins with. Under READ COMMITTED a statement
+// sees what was committed before it, and no gap between rows is locked. A process that is
+// stopped within a transaction holds up the others no longer than MariaDB allows here;
+// MySQL has no such bound.
+func setupMySQL(mariaDB, readOnly bool) []string {
+	access := "READ WRITE"
+	if readOnly {
+		access = "READ ONLY"
+	}
+	setup := []string{"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, " + access}
+	if mariaDB {
+		setup = append(setup, fmt.Sprintf("SET SESSION idle_transaction_timeout = %d", mysqlStall))
+	}
+	return setup
+}
+
 const (
+	mysqlStall    = 10              // seconds that a transaction may do nothing
 	mysqlIdle     = 8               // connections that are kept
 	mysqlIdleTime = 5 * time.Minute // for so long, below the servers' own limits
 )
@@ -67,7 +80,7 @@ func openMySQL(ctx context.Context, url string, opts *Options) (*mysqlDialect, e
 		if d.db != nil {
 			d.db.Close()
 		}
-		explained, _ := d.explain(err)
+		_, explained := d.explain(err)
 		return nil, fmt.Errorf("deedsql: open: %w", explained)
 	}
 	return d, nil
@@ -78,25 +91,42 @@ func (d *mysqlDialect) open(ctx context.Context, s mysqlSettings, opts *Options)
 	if err != nil {
 		return fmt.Errorf("%w: url: %w", driver.ErrRefused, err)
 	}
-	d.db = sql.OpenDB(mysqlConnector{connector, opts.ReadOnly})
+	mariaDB, err := d.examine(ctx, connector)
+	if err != nil {
+		return err
+	}
+	d.db = sql.OpenDB(mysqlConnector{connector, setupMySQL(mariaDB, opts.ReadOnly)})
 	d.db.SetMaxIdleConns(mysqlIdle)
 	d.db.SetConnMaxIdleTime(mysqlIdleTime)
 	d.db.SetMaxOpenConns(s.conns)
-	if err := d.examine(ctx); err != nil {
+	if s.ddl && !opts.NoCreate && !opts.ReadOnly {
+		err := sqldb.MySQL(d.db).Migrate(ctx, component, mysqlMigrations)
+		if mysqlDenied(err) {
+			err = fmt.Errorf("%w (who may make tables runs: %s)", err, mysqlCommand)
+		}
 		return err
 	}
-	if opts.NoCreate || opts.ReadOnly {
-		var n int
-		err := d.db.QueryRowContext(ctx, "SELECT count(*) FROM information_schema.tables "+
-			"WHERE table_schema = database() AND table_name = 'deed_topic'").Scan(&n)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("%w: the database has no topics of deed (publish an event to create one)", driver.ErrNotFound)
-		}
-		if err != nil || opts.ReadOnly {
-			return err
-		}
+	return d.checkTables(ctx)
+}
+
+// mysqlCommand makes the tables by hand.
+const mysqlCommand = "deed migrations print mysql://… | mysql …"
+
+// checkTables refuses tables that are missing or of another version.
+func (d *mysqlDialect) checkTables(ctx context.Context) error {
+	v, err := sqldb.MySQL(d.db).Version(ctx, component)
+	switch want := len(mysqlMigrations); {
+	case sqldb.IsNoTable(err) || err == nil && v == 0:
+		return fmt.Errorf("%w: %s has no tables of deed (make them: %s)", driver.ErrNotFound, d.where, mysqlCommand)
+	case err != nil:
+		return err
+	case v < want:
+		return fmt.Errorf("the tables have version %d, this program needs %d (bring them up to date: %s)",
+			v, want, mysqlCommand)
+	case v > want:
+		return fmt.Errorf("the tables have version %d, this program knows up to %d (run a newer program)", v, want)
 	}
-	return sqldb.MySQL(d.db).Migrate(ctx, component, mysqlMigrations)
+	return nil
 }
 
 // sql implements [dialect].
@@ -117,6 +147,8 @@ func (d *mysqlDialect) limits() limits {
 }
 
 // tables implements [dialect].
+func (d *mysqlDialect) lanes() int { return 1 }
+
 func (d *mysqlDialect) tables() tables {
 	return mysqlTables{room: min(d.promise.MaxEventBytes, mysqlStatement)}
 }
@@ -131,12 +163,13 @@ func (d *mysqlDialect) features() driver.Features { return d.promise }
 // now implements [dialect].
 func (d *mysqlDialect) now() time.Time { return d.clock.now() }
 
-// close implements [dialect].
+// commit implements [dialect].
 func (d *mysqlDialect) commit(s *session) error {
 	_, err := s.exec("COMMIT")
 	return err
 }
 
+// close implements [dialect].
 func (d *mysqlDialect) close() error { return d.db.Close() }
 
 // clock is the server's, as of the last time that it said it.

@@ -23,7 +23,7 @@ func (d *mysqlDialect) begin(ctx context.Context, n *needs, before *known) (*ses
 		if err == nil {
 			return s, k, nil
 		}
-		_, who := d.explain(err)
+		who, _ := d.explain(err)
 		if again := who == noJob || errors.Is(err, sqldriver.ErrBadConn); !again || tries == retries || ctx.Err() != nil {
 			return nil, nil, err
 		}
@@ -134,16 +134,18 @@ func (d *mysqlDialect) lockHeads(s *session, k *known, n *needs) error {
 		return nil
 	}
 	args, rows := padRows(args, 2)
-	query := "SELECT topic_id, partition, position, stored_at, removed, bytes, scheduled, due_bytes " +
-		"FROM deed_head FORCE INDEX (PRIMARY) WHERE (topic_id, partition) IN (" + tuples(rows, 2) + ")" + forUpdate
+	query := "SELECT topic_id, partition, " + mysqlHead +
+		" FROM deed_head FORCE INDEX (PRIMARY) WHERE (topic_id, partition) IN (" + tuples(rows, 2) + ")" + forUpdate
 	return s.each(query, func(row []sqldriver.Value) bool {
-		var n [8]int64
+		var n [9]int64
 		for i := range n {
 			n[i], _ = row[i].(int64)
 		}
-		k.heads[place{n[0], int(n[1])}] = &head{
-			position: n[2], stored: n[3], removed: n[4], bytes: n[5], scheduled: n[6], dueBytes: n[7],
+		h := &head{
+			position: n[2], stored: n[3], removed: n[4], bytes: n[5], gone: n[6], scheduled: n[7], dueBytes: n[8],
 		}
+		h.was = h.changing()
+		k.heads[place{n[0], int(n[1])}] = h
 		return true
 	}, args...)
 }

@@ -1,6 +1,7 @@
 package deedsql
 
 import (
+	"context"
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
@@ -22,6 +23,9 @@ const (
 	errNoDatabase     = 1049
 	errTooManyConns   = 1040
 	errShutdown       = 1053
+	errQueryKilled    = 1317
+	errKilled         = 1927
+	errIdle           = 4031
 	errTableFull      = 1114
 	errTableDenied    = 1142
 	errNoTable        = 1146
@@ -38,7 +42,10 @@ const (
 )
 
 // explain implements [dialect].
-func (d *mysqlDialect) explain(err error) (error, scope) {
+func (d *mysqlDialect) explain(err error) (scope, error) {
+	if err == nil || errors.Is(err, driver.ErrAway) {
+		return allJobs, err
+	}
 	var e *mysql.MySQLError
 	if !errors.As(err, &e) {
 		return d.explainConn(err)
@@ -48,41 +55,52 @@ func (d *mysqlDialect) explain(err error) (error, scope) {
 	}
 	switch e.Number {
 	case errDeadlock, errChanged:
-		return fmt.Errorf("%s: others were in the way %d times: %w", d.where, retries, err), noJob
+		return noJob, fmt.Errorf("%s: others were in the way %d times: %w", d.where, retries, err)
 	case errLockWait:
-		return fmt.Errorf("%s: another transaction holds a lock for more than %ds (SHOW ENGINE INNODB STATUS names it): %w",
-			d.where, mysqlLockFor, err), noJob
+		return noJob, fmt.Errorf("%s: another transaction holds a lock for more than %ds "+
+			"(SHOW ENGINE INNODB STATUS names it): %w", d.where, mysqlLockFor, err)
 	case errDiskFull, errTableFull, errWriteFile:
-		return with(driver.ErrNotStored, "the disk is full (free some space, then go on)"), allJobs
+		return allJobs, with(driver.ErrNotStored, "the disk is full (free some space, then go on)")
 	case errOption, errReadOnlyTx, errReadOnlyMode, errReadOnlyDB:
-		return with(driver.ErrRefused, "the server is read-only (name the one that may be written)"), allJobs
+		return allJobs, with(driver.ErrNotStored, "the server is read-only (name the one that may be written)")
 	case errPacket:
-		return with(driver.ErrRefused, "too large (raise max_allowed_packet)"), oneJob
+		return oneJob, with(driver.ErrRefused, "too large (raise max_allowed_packet)")
 	case errTooLong:
-		return with(driver.ErrRefused, "a name, key or id is too long"), oneJob
+		return oneJob, with(driver.ErrRefused, "a name, key or id is too long")
 	case errPassword:
-		return with(driver.ErrRefused, "the server refuses user or password"), allJobs
+		return allJobs, with(driver.ErrRefused, "the server refuses user or password")
 	case errNoDatabase:
-		return with(driver.ErrNotFound, "there is no such database (CREATE DATABASE it first)"), allJobs
+		return allJobs, with(driver.ErrNotFound, "there is no such database (CREATE DATABASE it first)")
 	case errDenied, errTableDenied, errSpecificAccess:
-		return with(driver.ErrRefused, "the user lacks a right (GRANT it, or make the tables by hand)"), allJobs
+		return allJobs, with(driver.ErrRefused, "the user lacks a right (the guide has those that deed needs)")
 	case errNoTable:
-		return with(driver.ErrNotFound, "the tables are not there (make them, or let deed make them)"), allJobs
-	case errTooManyConns, errShutdown, errEngine:
-		return fmt.Errorf("%s: %w", d.where, err), allJobs
+		return allJobs, with(driver.ErrNotFound, "the tables are not there (make them, or let deed make them)")
+	case errTooManyConns:
+		return allJobs, with(driver.ErrAway, "the server has no connection left (raise max_connections)")
+	case errShutdown, errKilled, errQueryKilled, errIdle:
+		return allJobs, with(driver.ErrAway, "the server has ended the connection")
+	case errEngine:
+		return allJobs, with(driver.ErrNotStored, "the server's storage failed")
 	}
-	return fmt.Errorf("%s: %w", d.where, err), oneJob
+	return oneJob, fmt.Errorf("%s: %w", d.where, err)
+}
+
+// mysqlDenied reports whether a user lacks a right.
+func mysqlDenied(err error) bool {
+	var e *mysql.MySQLError
+	return errors.As(err, &e) && (e.Number == errDenied || e.Number == errTableDenied || e.Number == errSpecificAccess)
 }
 
 // explainConn explains what is no answer of the server.
-func (d *mysqlDialect) explainConn(err error) (error, scope) {
+func (d *mysqlDialect) explainConn(err error) (scope, error) {
 	var n net.Error
 	switch {
 	case errors.Is(err, mysql.ErrPktTooLarge):
-		return fmt.Errorf("%w: %s: too large (raise max_allowed_packet): %w", driver.ErrRefused, d.where, err), oneJob
+		return oneJob, fmt.Errorf("%w: %s: too large (raise max_allowed_packet): %w", driver.ErrRefused, d.where, err)
 	case errors.Is(err, sqldriver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.Is(err, io.EOF),
-		errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &n):
-		return fmt.Errorf("%s: the server does not answer, or has ended the connection: %w", d.where, err), allJobs
+		errors.Is(err, io.ErrUnexpectedEOF), errors.As(err, &n),
+		errors.Is(err, context.DeadlineExceeded): // of a call to the server
+		return allJobs, fmt.Errorf("%w: %s: %w", driver.ErrAway, d.where, err)
 	}
-	return err, oneJob
+	return oneJob, err
 }

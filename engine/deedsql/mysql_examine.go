@@ -2,6 +2,8 @@ package deedsql
 
 import (
 	"context"
+	"database/sql"
+	sqldriver "database/sql/driver"
 	"fmt"
 	"strings"
 
@@ -23,27 +25,37 @@ type mysqlServer struct {
 // mysqlNow is the server's time in microseconds since 1970.
 const mysqlNow = "CAST(unix_timestamp(now(6)) * 1000000 AS SIGNED)"
 
-// examine asks the server for its settings and refuses those that deed cannot live with.
-func (d *mysqlDialect) examine(ctx context.Context) error {
-	var s mysqlServer
-	err := d.db.QueryRowContext(ctx, "SELECT version(), @@innodb_flush_log_at_trx_commit, @@innodb_flush_method, "+
+// askMySQL asks a server for its settings.
+func askMySQL(ctx context.Context, db *sql.DB) (*mysqlServer, error) {
+	s := &mysqlServer{}
+	err := db.QueryRowContext(ctx, "SELECT version(), @@innodb_flush_log_at_trx_commit, @@innodb_flush_method, "+
 		"@@log_bin, @@sync_binlog, @@binlog_format, @@max_allowed_packet, "+mysqlNow).
 		Scan(&s.version, &s.flush, &s.method, &s.binlog, &s.syncBinlog, &s.format, &s.packet, &s.clock)
+	return s, err
+}
+
+// examine asks the server for its settings and refuses those that deed cannot live with.
+func (d *mysqlDialect) examine(ctx context.Context, c sqldriver.Connector) (mariaDB bool, err error) {
+	db := sql.OpenDB(c)
+	defer db.Close()
+	s, err := askMySQL(ctx, db)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := s.refuse(); err != nil {
-		return fmt.Errorf("%w: %s: %w", driver.ErrRefused, d.where, err)
+		return false, fmt.Errorf("%w: %s: %w", driver.ErrRefused, d.where, err)
 	}
 	d.clock.set(s.clock)
 	d.promise = s.promise()
-	return nil
+	return s.mariaDB(), nil
 }
 
-// The oldest servers that have what deed needs: SKIP LOCKED, and defaults of blobs.
+func (s *mysqlServer) mariaDB() bool { return strings.Contains(s.version, "MariaDB") }
+
+// The oldest servers that have what deed needs: SKIP LOCKED, defaults of blobs, JSON_VALUE.
 const (
 	oldestMariaDB = 10_06_00
-	oldestMySQL   = 8_00_13
+	oldestMySQL   = 8_00_21
 )
 
 func (s *mysqlServer) refuse() error {
@@ -51,8 +63,8 @@ func (s *mysqlServer) refuse() error {
 	if _, err := fmt.Sscanf(s.version, "%d.%d.%d", &major, &minor, &patch); err != nil {
 		return fmt.Errorf("cannot read its version, %q", s.version)
 	}
-	oldest, name := oldestMySQL, "MySQL 8.0.13"
-	if strings.Contains(s.version, "MariaDB") {
+	oldest, name := oldestMySQL, "MySQL 8.0.21"
+	if s.mariaDB() {
 		oldest, name = oldestMariaDB, "MariaDB 10.6"
 	}
 	if major*10000+minor*100+patch < oldest {
@@ -66,7 +78,7 @@ func (s *mysqlServer) refuse() error {
 
 // promise says what events survive, by the server's settings.
 func (s *mysqlServer) promise() driver.Features {
-	f := mysqlPromise()
+	f := MySQLPromise()
 	// A statement is sent with its values in it, where a byte may take two.
 	f.MaxEventBytes = max(s.packet/2-mysqlOverhead, 0)
 	if f.MaxEventBytes > mysqlBytes {
@@ -95,8 +107,8 @@ const (
 	mysqlOverhead = 64 << 10 // what else a statement with an event may hold
 )
 
-// mysqlPromise is what a server with MySQL's own settings promises.
-func mysqlPromise() driver.Features {
+// MySQLPromise is what the engine promises on a server that is set up to keep the most.
+func MySQLPromise() driver.Features {
 	return driver.Features{
 		Engine:     "mysql",
 		Durability: driver.Power,

@@ -52,6 +52,7 @@ create table if not exists deed_head (
 	stored_at   bigint not null default 0,
 	removed     bigint not null default 0 comment 'positions up to here are gone',
 	bytes       bigint not null default 0 comment 'of data in the log',
+	removed_bytes bigint not null default 0 comment 'of data that is gone',
 	scheduled   bigint not null default 0 comment 'rows of deed_due',
 	due_bytes   bigint not null default 0,
 	primary key (topic_id, ${partition})
@@ -62,7 +63,7 @@ create table if not exists deed_log (
 	${partition} int     not null,
 	position    bigint   not null comment '1, 2, 3 in each partition',
 	stored_at   bigint   not null,
-	bytes       int      not null comment 'of data',
+	bytes       bigint   not null comment 'of data of the partition up to this event',
 	meta        longtext character set utf8mb4 collate utf8mb4_bin not null
 	            comment 'JSON: [kind, id, key, time in ns, {other attributes}]',
 	data        longblob,

@@ -21,19 +21,20 @@ import (
 // mysqlSettings are what a URL says.
 type mysqlSettings struct {
 	config *mysql.Config
-	conns  int // at most so many connections, 0 for any number
+	conns  int  // at most so many connections, 0 for any number
+	ddl    bool // may make tables
 }
 
 // mysqlParameters are those that a URL may have; docs/guides/mysql.md explains them.
 var mysqlParameters = []string{
-	"socket", "tls", "skip_verify", "ca", "cert", "key", "dial_timeout", "answer_timeout", "max_conns",
+	"ddl", "socket", "tls", "skip_verify", "ca", "cert", "key", "dial_timeout", "answer_timeout", "max_conns",
 }
 
 const (
 	mysqlPort    = "3306"
 	mysqlDial    = 5 * time.Second  // how long a connection may take
 	mysqlAnswer  = 30 * time.Second // how long an answer may take; longer than any lock is waited for
-	mysqlLockFor = 10               // seconds that a statement waits for a lock, before its transaction runs again
+	mysqlLockFor = 5                // seconds that a statement waits for a lock, before its transaction runs again
 )
 
 // parseMySQL reads a URL. An error never repeats it, for it may hold a password.
@@ -81,6 +82,10 @@ func readMySQL(text string) (s mysqlSettings, err error) {
 	case u.Hostname() == "":
 		return s, errors.New("names no host (want mysql://USER:PASSWORD@HOST:PORT/DATABASE)")
 	}
+	if ddl := q.Get("ddl"); ddl != "" && ddl != "on" && ddl != "off" {
+		return s, fmt.Errorf("ddl is %q (want on or off)", ddl)
+	}
+	s.ddl = q.Get("ddl") != "off"
 	s.config = c
 	for _, read := range []func(url.Values) error{s.readTimes, s.readConns, s.readTLS} {
 		if err := read(q); err != nil {
@@ -118,7 +123,8 @@ func (s *mysqlSettings) readTimes(q url.Values) error {
 		*to = d
 	}
 	if c.ReadTimeout <= mysqlLockFor*time.Second {
-		return fmt.Errorf("answer_timeout is %v (want more than the %ds that a lock is waited for)", c.ReadTimeout, mysqlLockFor)
+		return fmt.Errorf("answer_timeout is %v (want more than the %ds that a lock is waited for)",
+			c.ReadTimeout, mysqlLockFor)
 	}
 	c.WriteTimeout = c.ReadTimeout
 	return nil

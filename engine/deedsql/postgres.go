@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,11 +21,16 @@ import (
 )
 
 const (
-	postgresConns = 16 // at most, of a Conn, beside the one that listens
+	postgresConns = 16          // at most, of a Conn, beside the one that listens
+	postgresIdle  = time.Minute // after which a connection is given back
+	// postgresLanes are two, so that the server works on one transaction while the other
+	// one's commit is on its way to the disk.
+	postgresLanes = 2
 	// postgresStall is how long a transaction may do nothing before the server ends it: a
 	// process that is stopped within one holds up the others for no longer.
-	postgresStall  = 10 * time.Second
-	postgresOldest = 130000 // as server_version_num
+	postgresStall   = 5 * time.Second
+	postgresConnect = 10 * time.Second // that a connection may take
+	postgresOldest  = 130000           // as server_version_num
 )
 
 // postgresDialect is one Postgres database.
@@ -96,7 +102,7 @@ func parsePostgres(text string) (p postgresURL, err error) {
 		p.config.RuntimeParams["application_name"] = "deed"
 	}
 	if p.config.ConnectTimeout == 0 {
-		p.config.ConnectTimeout = postgresStall
+		p.config.ConnectTimeout = postgresConnect
 	}
 	if p.pooler { // the next statement may go to another server process, which has not prepared it
 		p.config.DefaultQueryExecMode = pgx.QueryExecModeExec
@@ -122,9 +128,14 @@ func openPostgres(ctx context.Context, text string, opts *Options) (*postgresDia
 	d.db = stdlib.OpenDB(*p.config)
 	d.db.SetMaxOpenConns(postgresConns)
 	d.db.SetMaxIdleConns(postgresConns)
-	if err := d.prepare(ctx, p.ddl && !opts.NoCreate && !opts.ReadOnly); err != nil {
+	d.db.SetConnMaxIdleTime(postgresIdle)
+	err = d.prepare(ctx, p.ddl && !opts.NoCreate && !opts.ReadOnly)
+	if errors.Is(err, errNoTables) && p.ddl {
+		err = fmt.Errorf("%w: %w", os.ErrNotExist, err) // what may be made as soon as there is a need
+	}
+	if err != nil {
 		d.db.Close()
-		explained, _ := d.explain(err)
+		_, explained := d.explain(err)
 		return nil, fmt.Errorf("deedsql: open %s: %w", d.where, explained)
 	}
 	d.channel = fmt.Sprintf("deed_%x", uint64(d.lockNumber("channel")))
@@ -151,13 +162,14 @@ func (d *postgresDialect) prepare(ctx context.Context, ddl bool) error {
 	return d.checkTables(ctx)
 }
 
+var errNoTables = fmt.Errorf("%w: the database has no tables of deed", driver.ErrNotFound)
+
 // checkTables refuses tables that are missing or of another version.
 func (d *postgresDialect) checkTables(ctx context.Context) error {
 	v, err := sqldb.PostgresIn(d.db, d.schema).Version(ctx, component)
 	switch {
 	case sqldb.IsNoTable(err) || err == nil && v == 0:
-		return fmt.Errorf("%w: the database has no tables of deed in schema %s (make them: %s)",
-			driver.ErrNotFound, d.schema, d.command())
+		return fmt.Errorf("%w in schema %s (make them: %s)", errNoTables, d.schema, d.command())
 	case err != nil:
 		return err
 	case v < len(postgresMigrations):
@@ -177,16 +189,10 @@ func (d *postgresDialect) command() string {
 
 // findSchema finds out where the tables are, or go, when the URL does not say.
 func (d *postgresDialect) findSchema(ctx context.Context, ddl bool) error {
+	if d.schema != "" && ddl {
+		return d.makeSchema(ctx)
+	}
 	if d.schema != "" {
-		if ddl {
-			var there bool
-			err := d.db.QueryRowContext(ctx, "SELECT to_regnamespace($1) IS NOT NULL", sqldb.QuoteName(d.schema)).Scan(&there)
-			if err != nil || there {
-				return err
-			}
-			_, err = d.db.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+sqldb.QuoteName(d.schema))
-			return err
-		}
 		return nil
 	}
 	var schema sql.NullString
@@ -197,6 +203,24 @@ func (d *postgresDialect) findSchema(ctx context.Context, ddl bool) error {
 	}
 	d.schema = schema.String
 	return err
+}
+
+// makeSchema makes the schema of the URL, unless it is there, which takes no right. Of
+// processes that start together one does, since IF NOT EXISTS alone lets both try.
+func (d *postgresDialect) makeSchema(ctx context.Context) error {
+	var there bool
+	name := sqldb.QuoteName(d.schema)
+	err := d.db.QueryRowContext(ctx, "SELECT to_regnamespace($1) IS NOT NULL", name).Scan(&there)
+	if err != nil || there {
+		return err
+	}
+	return sqldb.Postgres(d.db).Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock($1)", d.lockNumber("schema")); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+name)
+		return err
+	})
 }
 
 // examine reads what the server is set up to keep.
@@ -261,6 +285,8 @@ func (d *postgresDialect) limits() limits {
 func (d *postgresDialect) prepares() bool { return false }
 
 func (d *postgresDialect) shared() bool { return true }
+
+func (d *postgresDialect) lanes() int { return postgresLanes }
 
 func (d *postgresDialect) tables() tables { return d.rows }
 

@@ -13,13 +13,13 @@ import (
 	"github.com/deedgo/deed/sqldb"
 )
 
-// TestPostgresRestarts kills and restarts the server while events are published and
+// TestServerRestarts kills and restarts the server while events are published and
 // received: what was accepted is there once and in order, whatever the callers heard, and
 // both go on by themselves.
-func TestPostgresRestarts(t *testing.T) {
-	t.Parallel()
-	server := pgtest.Start(t)
-	c := openURL(t, server.URL(server.Database(t)))
+func TestServerRestarts(t *testing.T) { onKilled(t, testServerRestarts) }
+
+func testServerRestarts(t *testing.T, server server, url string) {
+	c := openURL(t, url)
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	published := make(chan int)

@@ -63,9 +63,9 @@ var (
 
 const pooledHint = "a pooler lends connections for a transaction (say so: ?pooler=transaction)"
 
-func (d *postgresDialect) explain(err error) (error, scope) {
+func (d *postgresDialect) explain(err error) (scope, error) {
 	if err == nil || errors.Is(err, driver.ErrAway) {
-		return err, allJobs
+		return allJobs, err
 	}
 	state := sqldb.PostgresState(err)
 	e, ok := postgresStates[state]
@@ -74,13 +74,13 @@ func (d *postgresDialect) explain(err error) (error, scope) {
 	}
 	switch {
 	case ok:
-		return fmt.Errorf("%w: %s: %s: %w", e.sentinel, d.where, e.hint, err), e.who
+		return e.who, fmt.Errorf("%w: %s: %s: %w", e.sentinel, d.where, e.hint, err)
 	case state != "":
-		return fmt.Errorf("%s: %w", d.where, err), oneJob
+		return oneJob, fmt.Errorf("%s: %w", d.where, err)
 	case lostConnection(err):
-		return fmt.Errorf("%w: %s: %w", driver.ErrAway, d.where, err), allJobs
+		return allJobs, fmt.Errorf("%w: %s: %w", driver.ErrAway, d.where, err)
 	}
-	return err, oneJob
+	return oneJob, err
 }
 
 // lostConnection reports whether an error is the network's, or the pool's about it.
@@ -89,5 +89,5 @@ func lostConnection(err error) bool {
 	var c *pgconn.ConnectError
 	return errors.As(err, &n) || errors.As(err, &c) || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, io.EOF) ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, net.ErrClosed) || pgconn.Timeout(err)
+		errors.Is(err, net.ErrClosed) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) // closed before it was used
 }

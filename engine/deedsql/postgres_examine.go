@@ -17,6 +17,9 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 	if strings.HasPrefix(url, "sqlite:") {
 		return nil, nil
 	}
+	if strings.HasPrefix(url, "mysql:") {
+		return examineMySQL(ctx, url)
+	}
 	p, err := parsePostgres(url)
 	if err != nil {
 		return nil, err
@@ -24,7 +27,7 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 	d := &postgresDialect{where: fmt.Sprintf("%s:%d/%s", p.config.Host, p.config.Port, p.config.Database)}
 	c, err := pgx.ConnectConfig(ctx, p.config)
 	if err != nil {
-		explained, _ := d.explain(err)
+		_, explained := d.explain(err)
 		return nil, fmt.Errorf("deedsql: examine: %w", explained)
 	}
 	defer c.Close(context.WithoutCancel(ctx)) //nolint:errcheck // it has nothing to lose
@@ -34,7 +37,7 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 	} {
 		some, err := look(ctx, c)
 		if err != nil {
-			explained, _ := d.explain(err)
+			_, explained := d.explain(err)
 			return nil, fmt.Errorf("deedsql: examine: %w", explained)
 		}
 		x = append(x, some...)

@@ -56,9 +56,9 @@ func drain(t *testing.T, c *Conn, topic, group string, n int) map[int][]string {
 // TestSecondCommitsFirst holds one writer's transaction open after it has given a
 // position. Another partition's writer commits before it, and the same partition's comes
 // after it: a reader that has seen the second commit still gets the first.
-func TestSecondCommitsFirst(t *testing.T) {
-	t.Parallel()
-	url := pgtest.Open(t)
+func TestSecondCommitsFirst(t *testing.T) { onServers(t, testSecondCommitsFirst) }
+
+func testSecondCommitsFirst(t *testing.T, url string) {
 	first, second := openURL(t, url), openURL(t, url)
 	topicOf(t, first, "orders", driver.TopicSettings{Partitions: 2})
 	wrote, release := make(chan bool), make(chan bool)
@@ -111,10 +111,10 @@ func TestSecondCommitsFirst(t *testing.T) {
 // many a batch across several of them, while every fifth transaction is rolled back or
 // refused. What was accepted is there once, in each writer's order, and positions have no
 // gaps. A group reads all the while and skips nothing.
-func TestWritersWithRollbacks(t *testing.T) {
-	t.Parallel()
+func TestWritersWithRollbacks(t *testing.T) { onServers(t, testWritersWithRollbacks) }
+
+func testWritersWithRollbacks(t *testing.T, url string) {
 	const writers, rounds, partitions = 16, 60, 4
-	url := pgtest.Open(t)
 	var conns []*Conn
 	for range 8 {
 		conns = append(conns, openURL(t, url))
@@ -153,9 +153,9 @@ func TestWritersWithRollbacks(t *testing.T) {
 		t.Errorf("%d events are lost", len(want))
 	}
 	var gaps int
-	err := conns[0].db.QueryRow("SELECT count(*) FROM (SELECT position - row_number() OVER (PARTITION BY partition " +
-		"ORDER BY position) AS gap FROM deed_log WHERE topic_id = (SELECT id FROM deed_topic WHERE name = 'orders')) x " +
-		"WHERE gap <> 0").Scan(&gaps)
+	err := conns[0].read.row("SELECT count(*) FROM (SELECT position - row_number() OVER (PARTITION BY partition "+
+		"ORDER BY position) AS gap FROM deed_log WHERE topic_id = (SELECT id FROM deed_topic WHERE name = 'orders')) x "+
+		"WHERE gap <> 0", nil, &gaps)
 	if err != nil || gaps > 0 {
 		t.Errorf("%d positions do not count 1, 2, 3: %v", gaps, err)
 	}
@@ -226,5 +226,39 @@ func TestUsersLongTransaction(t *testing.T) {
 	}
 	if err := user.Commit(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPartOfACallFails has the database refuse one partition: the batches that went with
+// it are not stored, and the receipts say so; the others are.
+func TestPartOfACallFails(t *testing.T) {
+	t.Parallel()
+	c := openURL(t, pgtest.Open(t))
+	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 4})
+	for _, q := range []string{
+		"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$",
+		"CREATE TRIGGER refuses BEFORE INSERT ON deed_log FOR EACH ROW WHEN (NEW.partition = 3) EXECUTE FUNCTION refuse()",
+	} {
+		if _, err := c.db.Exec(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	receipts, err := c.Publish(t.Context(), events("orders", 4, 4*laneEvents))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p, r := range receipts {
+		if p%2 == 0 && (r.Err != nil || r.Stored != laneEvents) {
+			t.Errorf("partition %d: %d events are stored, %v", p, r.Stored, r.Err)
+		}
+		if p%2 == 1 && !errors.Is(r.Err, driver.ErrNotStored) {
+			t.Errorf("partition %d: error %v, want one that wraps ErrNotStored", p, r.Err)
+		}
+	}
+	if got := fmt.Sprint(ends(t, c, "orders")); got != fmt.Sprintf("[%d  %[1]d ]", laneEvents) {
+		t.Errorf("the partitions end at %s", got)
+	}
+	if _, err := c.Publish(t.Context(), events("orders", 4, 4)); !errors.Is(err, driver.ErrNotStored) {
+		t.Errorf("a call that fails as a whole: %v", err)
 	}
 }

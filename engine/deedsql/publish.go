@@ -4,29 +4,104 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/deedgo/deed/driver"
 )
 
-// Publish implements [driver.Conn].
+// Publish implements [driver.Conn]. A large call is divided among the writers by
+// partition; of each writer's part all is stored or nothing.
 func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Receipt, error) {
+	if c.writer == nil {
+		return nil, fmt.Errorf("deedsql: publish: %w: opened read-only", driver.ErrRefused)
+	}
 	receipts := make([]driver.Receipt, len(batches))
+	parts := c.divide(batches)
+	errs := make([]error, len(parts))
+	var others sync.WaitGroup
+	for i := 1; i < len(parts); i++ {
+		others.Go(func() { errs[i] = c.store(ctx, c.writers[i], batches, parts[i], receipts) })
+	}
+	errs[0] = c.store(ctx, c.writer, batches, parts[0], receipts)
+	others.Wait()
+	return settle(receipts, parts, errs)
+}
+
+// laneEvents is how large a call is that is worth dividing.
+const laneEvents = 256
+
+// divide returns which batches are for which writer. Those of a partition stay together.
+func (c *Conn) divide(batches []driver.Batch) [][]int {
 	events := 0
 	for i := range batches {
 		events += len(batches[i].Messages)
 	}
-	err := c.run(ctx, &job{events: events, batches: batches, run: func(t *tx) error {
-		for i := range batches {
+	parts := make([][]int, 1, len(c.writers))
+	for i := range batches {
+		lane := 0
+		if events >= laneEvents {
+			lane = max(batches[i].Partition, 0) % len(c.writers)
+		}
+		for lane >= len(parts) {
+			parts = append(parts, nil)
+		}
+		parts[lane] = append(parts[lane], i)
+	}
+	return parts
+}
+
+// store has a writer store some of the batches.
+func (c *Conn) store(
+	ctx context.Context, w *writer, all []driver.Batch, some []int, receipts []driver.Receipt,
+) error {
+	if len(some) == 0 && len(all) > 0 {
+		return nil
+	}
+	batches := all
+	if len(some) < len(all) {
+		batches = make([]driver.Batch, len(some))
+		for k, i := range some {
+			batches[k] = all[i]
+		}
+	}
+	events := 0
+	for i := range batches {
+		events += len(batches[i].Messages)
+	}
+	return w.do(ctx, &job{events: events, batches: batches, run: func(t *tx) error {
+		for k, i := range some {
 			var err error
-			if receipts[i], err = t.append(&batches[i]); err != nil {
+			if receipts[i], err = t.append(&batches[k]); err != nil {
 				return err
 			}
 		}
 		return nil
 	}})
-	if err != nil {
-		return nil, fmt.Errorf("deedsql: publish: %w", err)
+}
+
+// settle puts together what became of the parts of a call. What fails as a whole is an
+// error, and what fails in part is in the receipts.
+func settle(receipts []driver.Receipt, parts [][]int, errs []error) ([]driver.Receipt, error) {
+	tried, failed := 0, 0
+	var worst error
+	for i, err := range errs {
+		if len(parts[i]) > 0 || len(parts) == 1 {
+			tried++
+		}
+		if err == nil {
+			continue
+		}
+		failed++
+		if worst == nil || !refused(err) { // what may be stored counts more
+			worst = err
+		}
+		for _, k := range parts[i] {
+			receipts[k] = driver.Receipt{Err: fmt.Errorf("deedsql: publish: %w", err)}
+		}
+	}
+	if failed > 0 && failed == tried {
+		return nil, fmt.Errorf("deedsql: publish: %w", worst)
 	}
 	return receipts, nil
 }
@@ -181,7 +256,8 @@ func (l limits) check(m *driver.Message, window bool) error {
 		size, most int
 	}{
 		{"data", len(m.Data), l.data}, {"its key", len(m.Key), l.key},
-		{"its id, which the id window stores", len(m.ID), name}, {"its source, which the id window stores", len(m.Source), name},
+		{"its id, which the id window stores", len(m.ID), name},
+		{"its source, which the id window stores", len(m.Source), name},
 	} {
 		if part.most > 0 && part.size > part.most {
 			return fmt.Errorf("%w: event %.100q has %d bytes of %s (at most %d)",

@@ -8,6 +8,7 @@ var sqliteMigrations = []sqldb.Migration{
 	{Name: "groups", SQL: sqliteGroups},
 	{Name: "side log", SQL: sqliteSideLog},
 	{Name: "delay, retention, reset", SQL: sqliteTime},
+	{Name: "delayed events in the log", SQL: sqliteDue},
 	{Name: "streams, records", SQL: sqliteStreams},
 }
 

@@ -51,3 +51,40 @@ update deed_claim set committed = position;
 
 alter table deed_letter add column edits text not null default '[]'; -- JSON array
 `
+
+// sqliteDue puts delayed events into the log at once. Taken out of a table of their own
+// when they are due, in another order than they came in, each would change a page.
+const sqliteDue = `
+drop view deed_scheduled;
+drop index deed_due_time;
+alter table deed_due rename to deed_due_before;
+
+-- Delayed events, rows of deed_log that are in no run. They get a position when they are due.
+create table deed_due (
+	topic_id    integer not null,
+	due         integer not null,
+	n           integer not null, -- of deed_log, in the order of acceptance
+	partition   integer not null,
+	accepted_at integer not null,
+	bytes       integer not null, -- of data
+	primary key (topic_id, due, n)
+) without rowid;
+
+insert into deed_due (topic_id, due, n, partition, accepted_at, bytes)
+	select topic_id, due, (select coalesce(max(n), 0) from deed_log) + row_number() over (order by accepted),
+	       partition, accepted_at, coalesce(length(data), 0)
+	from deed_due_before;
+insert into deed_log (n, meta, data)
+	select (select coalesce(max(n), 0) from deed_log) + row_number() over (order by accepted), meta, data
+	from deed_due_before order by accepted;
+drop table deed_due_before;
+
+create view deed_scheduled as
+	select t.name as topic, d.partition, strftime('%Y-%m-%dT%H:%M:%fZ', d.due / 1e9, 'unixepoch') as due,
+	       strftime('%Y-%m-%dT%H:%M:%fZ', d.accepted_at / 1e9, 'unixepoch') as accepted_at,
+	       coalesce(k.source, l.meta ->> '$[0][0]') as source, l.meta ->> '$[1]' as id,
+	       coalesce(k.type, l.meta ->> '$[0][1]') as type, l.meta ->> '$[2]' as key,
+	       cast(l.data as text) as data
+	from deed_due d join deed_topic t on t.id = d.topic_id join deed_log l on l.n = d.n
+	left join deed_kind k on k.kind = l.meta ->> '$[0]';
+`

@@ -38,7 +38,10 @@ type sqliteDialect struct {
 // sqlitePath returns the file that a URL names: sqlite:orders.db, sqlite:/abs.db,
 // sqlite:///abs.db.
 func sqlitePath(url string) (string, error) {
-	path := strings.TrimPrefix(url, "sqlite:")
+	path, ok := strings.CutPrefix(url, "sqlite:")
+	if !ok {
+		return "", errors.New("deedsql: no SQLite URL (want sqlite:FILE)")
+	}
 	if rest, ok := strings.CutPrefix(path, "//"); ok {
 		if !strings.HasPrefix(rest, "/") {
 			return "", fmt.Errorf("deedsql: %s: a relative file is written without slashes (sqlite:%s)", url, rest)
@@ -164,7 +167,9 @@ func (d *sqliteDialect) lends() bool { return false }
 
 func (d *sqliteDialect) limits() limits { return limits{data: maxData} }
 
-func (d *sqliteDialect) tables() tables { return runTables{} }
+func (d *sqliteDialect) lanes() int { return 1 }
+
+func (d *sqliteDialect) tables() tables { return sqliteTables{} }
 
 // shared is not so: whoever has the file's write lock is alone.
 func (d *sqliteDialect) shared() bool { return false }
@@ -242,26 +247,26 @@ func dataVersion(s *session) (n int64, err error) {
 // now is this machine's clock: an SQLite file is used by one machine.
 func (d *sqliteDialect) now() time.Time { return time.Now() }
 
-func (d *sqliteDialect) explain(err error) (error, scope) {
+func (d *sqliteDialect) explain(err error) (scope, error) {
 	var e *sqlite.Error
 	if !errors.As(err, &e) {
-		return err, oneJob
+		return oneJob, err
 	}
 	switch e.Code() & 0xff {
 	case sqlite3.SQLITE_FULL:
-		return fmt.Errorf("%w: %s: the disk is full (free some space, then go on): %w",
-			driver.ErrNotStored, d.path, err), allJobs
+		return allJobs, fmt.Errorf("%w: %s: the disk is full (free some space, then go on): %w",
+			driver.ErrNotStored, d.path, err)
 	case sqlite3.SQLITE_READONLY:
-		return fmt.Errorf("%w: %s cannot be written (check the permissions of the file and its directory): %w",
-			driver.ErrRefused, d.path, err), allJobs
+		return allJobs, fmt.Errorf("%w: %s cannot be written (check the permissions of the file and its directory): %w",
+			driver.ErrRefused, d.path, err)
 	case sqlite3.SQLITE_TOOBIG:
-		return fmt.Errorf("%w: too large for %s: %w", driver.ErrRefused, d.path, err), oneJob
+		return oneJob, fmt.Errorf("%w: too large for %s: %w", driver.ErrRefused, d.path, err)
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return fmt.Errorf("%s is damaged (restore it from a backup): %w", d.path, err), allJobs
+		return allJobs, fmt.Errorf("%s is damaged (restore it from a backup): %w", d.path, err)
 	case sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_NOMEM:
-		return fmt.Errorf("%s: %w", d.path, err), allJobs
+		return allJobs, fmt.Errorf("%s: %w", d.path, err)
 	}
-	return fmt.Errorf("%s: %w", d.path, err), oneJob
+	return oneJob, fmt.Errorf("%s: %w", d.path, err)
 }
 
 func (d *sqliteDialect) features() driver.Features {

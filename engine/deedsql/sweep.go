@@ -16,6 +16,7 @@ const (
 // the topics a step at a time; each step is the last job of a transaction that the
 // writer makes anyhow, or of one of its own while nobody else writes.
 type sweeper struct {
+	never  bool // another writer does it
 	active bool
 	last   time.Time // when the last round began
 	after  int64     // the topics up to this id are done, in this round
@@ -24,7 +25,7 @@ type sweeper struct {
 
 // job returns the next step, nil while there is nothing to do.
 func (s *sweeper) job() *job {
-	if !s.active && time.Since(s.last) < sweepGap {
+	if s.never || !s.active && time.Since(s.last) < sweepGap {
 		return nil
 	}
 	if !s.active {
@@ -127,11 +128,10 @@ func (c *Conn) sweepDropped(ctx context.Context) error {
 	return nil
 }
 
-// dropQueries remove rows of a dropped topic or group, each at most a number. The
-// log's go first.
+// dropQueries remove rows of a dropped topic or group, each at most a number. A topic's
+// events go first.
 var dropQueries = map[string][]string{
 	"topic": {
-		"DELETE FROM deed_due WHERE accepted IN (SELECT accepted FROM deed_due WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_window WHERE (topic_id, era, source, id) IN " +
 			"(SELECT topic_id, era, source, id FROM deed_window WHERE topic_id = ? LIMIT ?)",
 		"DELETE FROM deed_producer WHERE (producer, topic_id, partition) IN " +
@@ -162,7 +162,14 @@ func sweepSome(t *tx) (more bool, err error) {
 		return false, err
 	}
 	if kind == "topic" {
-		if n, err := t.tables.drop(t, id, sweepRows); err != nil || n == sweepRows {
+		limit := sweepRows
+		if t.dialect.shared() {
+			limit = txEvents // nobody waits for it
+		}
+		if n, err := t.tables.drop(t, id, limit); err != nil || n == int64(limit) {
+			return true, err
+		}
+		if n, err := t.tables.dropDues(t, id, sweepRows); err != nil || n == sweepRows {
 			return true, err
 		}
 	}

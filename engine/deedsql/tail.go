@@ -44,6 +44,9 @@ type block struct {
 	bytes  int
 }
 
+// end is the position after the block's last event.
+func (b *block) end() int64 { return b.first + int64(len(b.events)) }
+
 // expect makes room for what keep will remember of a batch.
 func (t *tx) expect(topic int64, ms []driver.Message) {
 	if t.keeping = t.kept(topic); !t.keeping {
@@ -65,7 +68,7 @@ func (t *tx) keep(at place, position, stored int64, m *driver.Message) {
 		return
 	}
 	last := len(t.blocks) - 1
-	if last < 0 || t.blocks[last].place != at || t.blocks[last].first+int64(len(t.blocks[last].events)) != position {
+	if last < 0 || t.blocks[last].place != at || t.blocks[last].end() != position {
 		t.blocks = append(t.blocks, &block{place: at, first: position, events: make([]driver.Delivery, 0, t.expected)})
 		last++
 	}
@@ -103,13 +106,16 @@ func (l *tail) add(blocks []*block, heads map[place]*head) {
 			s = &shelf{}
 			l.places[b.place] = s
 		}
+		if n := len(s.blocks); n > 0 && b.first < s.blocks[n-1].end() {
+			continue // another writer's commit was told of first; these are read from the database
+		}
 		s.blocks = append(s.blocks, b)
 		l.order = append(l.order, b)
 		l.bytes += b.bytes
 	}
 	for at, h := range heads {
 		if s := l.places[at]; s != nil {
-			s.end, s.removed = h.position, h.removed
+			s.end, s.removed = max(s.end, h.position), max(s.removed, h.removed)
 		}
 	}
 	gone := 0
@@ -138,7 +144,7 @@ func (l *tail) look(at place, position int64) (end int64, here bool) {
 // find returns the index of the first block that ends at or after a position.
 func (s *shelf) find(position int64) int {
 	return sort.Search(len(s.blocks), func(i int) bool {
-		return s.blocks[i].first+int64(len(s.blocks[i].events)) > position
+		return s.blocks[i].end() > position
 	})
 }
 

@@ -282,7 +282,7 @@ func (c *Conn) fail(what string, err error) error {
 	case c.usable() != nil:
 		err = driver.ErrClosed // whatever the closed database said
 	default:
-		err, _ = c.dialect.explain(err)
+		_, err = c.dialect.explain(err)
 	}
 	return fmt.Errorf("deedsql: %s: %w", what, err)
 }

@@ -26,6 +26,7 @@ type tx struct {
 	heads     map[place]*head
 	producers map[producerKey]*producer
 	rows      *rowBuffer
+	dues      []dueEvent             // scheduled, where they are not written at once
 	kept      func(topic int64) bool // events of the topic are kept in memory
 	blocks    []*block               // of those
 	keeping   bool                   // the batch that is being stored
@@ -223,6 +224,9 @@ func (t *tx) producer(name string, at place) (*producer, error) {
 // first; the writer calls it before the commit.
 func (t *tx) flush() error {
 	if err := t.tables.flush(t, t.rows); err != nil {
+		return err
+	}
+	if err := t.tables.writeDues(t); err != nil {
 		return err
 	}
 	if err := t.tables.writeHeads(t); err != nil {

@@ -58,11 +58,11 @@ type job struct {
 	done    chan struct{}
 }
 
-func newWriter(d dialect, kept func(int64) bool, after func(*tx)) *writer {
+func newWriter(d dialect, kept func(int64) bool, after func(*tx), sweeps bool) *writer {
 	w := &writer{
 		dialect: d, kept: kept, after: after,
 		queue: make(chan *job, jobQueue), urgent: make(chan *job, jobQueue), stop: make(chan struct{}),
-		sweeper: sweeper{last: time.Now()},
+		sweeper: sweeper{never: !sweeps, last: time.Now()},
 	}
 	w.done.Go(w.loop)
 	return w
@@ -287,7 +287,7 @@ func (w *writer) attempt(jobs []*job, n *needs, tries int) (again []*job, err er
 	w.running.Lock()
 	if err != nil {
 		w.rollback()
-		explained, _ := w.dialect.explain(err)
+		_, explained := w.dialect.explain(err)
 		finish(jobs, fmt.Errorf("commit: %w", explained))
 		return nil, nil
 	}
@@ -304,7 +304,7 @@ func (w *writer) spoiled(jobs []*job, bad *job, err error, n *needs, tries int) 
 		n.add(u.locks...)
 		return jobs, nil
 	}
-	explained, who := w.dialect.explain(err)
+	who, explained := w.dialect.explain(err)
 	if who == noJob && tries < retries {
 		return jobs, nil
 	}
@@ -357,7 +357,7 @@ func finish(jobs []*job, err error) {
 
 // notStored says that an error left nothing behind.
 func (w *writer) notStored(err error) error {
-	explained, _ := w.dialect.explain(err)
+	_, explained := w.dialect.explain(err)
 	if refused(explained) {
 		return explained
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/examples/data"
+	"github.com/deedgo/deed/internal/mariatest"
 	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/redistest"
 )
@@ -51,7 +52,7 @@ func withDeed(m *testing.M) int {
 //	reject TOPIC GROUP    runs a group that rejects every event with "rotten": true
 //	rejecting TOPIC GROUP does so until the script ends
 //
-// and the conditions [sqlite], [redis] and [postgres] for what is so on one engine only.
+// and the conditions [sqlite], [redis], [postgres] and [mysql] for what is so on one engine only.
 func TestScripts(t *testing.T) { runScripts(t, "sqlite", nil) }
 
 // TestScriptsOnRedis runs the same scripts with another URL and nothing else, each with
@@ -68,6 +69,12 @@ func TestScriptsOnPostgres(t *testing.T) {
 	runScripts(t, "postgres", func(name string) string { return url + "&schema=" + name })
 }
 
+// TestScriptsOnMySQL does so on MariaDB, each in a database of its own.
+func TestScriptsOnMySQL(t *testing.T) {
+	s := mariatest.Start(t, mariatest.Durable)
+	runScripts(t, "mysql", func(string) string { return s.URL(s.Database(t)) })
+}
+
 // runScripts runs them on an engine, whose URL for a script url returns.
 func runScripts(t *testing.T, engine string, url func(script string) string) {
 	testscript.Run(t, testscript.Params{
@@ -79,7 +86,7 @@ func runScripts(t *testing.T, engine string, url func(script string) string) {
 			return nil
 		},
 		Condition: func(name string) (bool, error) {
-			if name != "sqlite" && name != "redis" && name != "postgres" {
+			if name != "sqlite" && name != "redis" && name != "postgres" && name != "mysql" {
 				return false, fmt.Errorf("unknown condition %s", name)
 			}
 			return name == engine, nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
 
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
@@ -39,8 +40,10 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 			return nil, fmt.Errorf("close %s: %w", e.shown, err)
 		}
 	}
-	out = append(out, ask("postgres://HOST", unopened{new(deedsql.Conn), deedsql.PostgresPromise()}))
-	return append(out, ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
+	return append(out,
+		ask("postgres://HOST", unopened{new(deedsql.Conn), deedsql.PostgresPromise()}),
+		ask("mysql://HOST", unopened{new(deedsql.Conn), deedsql.MySQLPromise()}),
+		ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
 		ask("redis+pubsub://HOST", &deedredis.PubSub{})), nil
 }
 
@@ -94,6 +97,7 @@ var promises = []promise{
 	{"Patterns", "A subscription may be to all topics that match a pattern",
 		yes(func(f driver.Features) bool { return f.Patterns })},
 	{"MultiProcess", "Several processes share it", yes(func(f driver.Features) bool { return f.MultiProcess })},
+	{"Flights", "Publish calls that are in flight at once", flights},
 	{"MaxEventBytes", "Largest event", func(f driver.Features) string { return size(int64(f.MaxEventBytes)) }},
 	{"MaxTopicBytes", "Most data of a topic that does not say",
 		func(f driver.Features) string { return size(f.MaxTopicBytes) }},
@@ -121,6 +125,8 @@ func yes(promised func(driver.Features) bool) func(driver.Features) string {
 		return "–"
 	}
 }
+
+func flights(f driver.Features) string { return strconv.Itoa(max(f.Flights, 1)) }
 
 func size(n int64) string {
 	switch {
@@ -193,7 +199,8 @@ const middle = "\n" +
 	"`mem:` is for tests and for trying things out: a store in the memory of one process. `mem:NAME` names one that\n" +
 	"several parts of the process share. `sqlite:FILE` is the default: one file, several processes, no server.\n" +
 	"`postgres://HOST` is tables in a database of a Postgres server, whose default settings the column shows, and\n" +
-	"[the Postgres guide](guides/postgres.md) what less means.\n" +
+	"[the Postgres guide](guides/postgres.md) what less means. `mysql://HOST` is the same on MySQL or MariaDB: see\n" +
+	"[the MySQL guide](guides/mysql.md).\n" +
 	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a\n" +
 	"cluster; the column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less\n" +
 	"means.\n" +

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/deedgo/deed/internal/testserver"
 )
 
 // slots is the number of hash slots that a cluster's masters share.
@@ -27,7 +29,7 @@ func StartCluster(t testing.TB, masters int, directives ...string) *Cluster {
 // StartClusterTLS is StartCluster with TLS, between the nodes too; see [StartTLS].
 func StartClusterTLS(t testing.TB, masters int, directives ...string) (*Cluster, *TLS) {
 	t.Helper()
-	c, err := newTLS(t.TempDir())
+	c, err := testserver.NewTLS(t.TempDir())
 	if err != nil {
 		t.Fatalf("certificates: %v", err)
 	}

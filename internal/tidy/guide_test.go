@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/deedgo/deed/internal/mariatest"
 	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/redistest"
 	"github.com/deedgo/deed/internal/testenv"
@@ -22,6 +23,7 @@ func TestGuideSession(t *testing.T) {
 		t.Run(filepath.Base(guide), func(t *testing.T) { runGuide(t, guide, blocks, os.Environ()) })
 	}
 	t.Run("postgres.md", func(t *testing.T) { runGuide(t, "docs/guides/postgres.md", 2, postgresEnv(t)) })
+	t.Run("mysql.md", func(t *testing.T) { runGuide(t, "docs/guides/mysql.md", 2, mysqlEnv(t)) })
 	t.Run("redis.md", func(t *testing.T) { runGuide(t, "docs/guides/redis.md", 8, redisEnv(t)) })
 }
 
@@ -32,12 +34,28 @@ func redisEnv(t *testing.T) []string {
 	testenv.Require(t, "redis-cli, to run the guide", err)
 	s := redistest.Start(t)
 	host, port, _ := strings.Cut(s.Addr(), ":")
+	return append(os.Environ(), "DEED_URL="+s.URL(), with(t, "redis-cli", cli, "-h", host, "-p", port))
+}
+
+// mysqlEnv is the same with mariadb, which finds the database.
+func mysqlEnv(t *testing.T) []string {
+	cli, err := exec.LookPath("mariadb")
+	testenv.Require(t, "mariadb, to run the guide", err)
+	s := mariatest.Start(t)
+	host, port, _ := strings.Cut(s.Addr(), ":")
+	database := s.Database(t)
+	return append(os.Environ(), "DEED_URL="+s.URL(database),
+		with(t, "mariadb", cli, "--no-defaults", "-u", "root", "-h", host, "-P", port, "-D", database))
+}
+
+// with returns PATH with a program that runs a command, with further arguments, in front.
+func with(t *testing.T, program string, command ...string) string {
 	bin := t.TempDir()
-	text := fmt.Sprintf("#!/bin/sh\nexec %q -h %s -p %s \"$@\"\n", cli, host, port)
-	if err := os.WriteFile(filepath.Join(bin, "redis-cli"), []byte(text), 0o755); err != nil {
+	text := fmt.Sprintf("#!/bin/sh\nexec '%s' \"$@\"\n", strings.Join(command, "' '"))
+	if err := os.WriteFile(filepath.Join(bin, program), []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return append(os.Environ(), "DEED_URL="+s.URL(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	return "PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH")
 }
 
 // postgresEnv is the same with psql.

@@ -29,7 +29,7 @@ var importRules = []struct {
 	{"driver", []string{std}},
 	{"driverkit", []string{std, "driver"}},
 	{"drivertest", []string{std, "driver"}},
-	{"sqldb", []string{std, "modernc.org/sqlite", "github.com/jackc/pgx", "golang.org/x/sys"}}, // a file lock on Windows
+	{"sqldb", []string{std, "modernc.org/sqlite", "golang.org/x/sys"}}, // a file lock on Windows
 	{"engine", []string{all}},
 	{"engine/deed*", []string{std, "driver", "driverkit", "sqldb", others}},
 	{"outbox", []string{std, ".", "driver", "sqldb"}},

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/redistest"
 )
 
@@ -36,6 +37,9 @@ func TestBooksAddUpOnRedis(t *testing.T) {
 		t.Errorf("a second run on it: %v", err)
 	}
 }
+
+// And on Postgres.
+func TestBooksAddUpOnPostgres(t *testing.T) { booksAddUp(t, pgtest.Open(t)) }
 
 func booksAddUp(t *testing.T, bus string) {
 	var out bytes.Buffer
