@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -25,8 +26,8 @@ func TestMySQLRefuses(t *testing.T) {
 	}{
 		"no database": {s.URL("nowhere"), nil, driver.ErrNotFound, "CREATE DATABASE it first"},
 		"password":    {strings.Replace(s.URL(db), "root@", "root:wrong@", 1), nil, driver.ErrRefused, "user or password"},
-		"no tables":   {s.URL(db), &Options{NoCreate: true}, driver.ErrNotFound, "deed migrations print"},
-		"read-only":   {s.URL(db), &Options{ReadOnly: true}, driver.ErrNotFound, "deed migrations print"},
+		"no tables":   {s.URL(db), &Options{NoCreate: true}, os.ErrNotExist, "deed migrations print"},
+		"read-only":   {s.URL(db), &Options{ReadOnly: true}, os.ErrNotExist, "deed migrations print"},
 		"ddl=off":     {s.URL(db) + "?ddl=off", nil, driver.ErrNotFound, "deed migrations print"},
 		"nobody":      {"mysql://root@127.0.0.1:1/x", nil, driver.ErrAway, "connection refused"},
 	} {
