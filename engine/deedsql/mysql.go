@@ -64,7 +64,7 @@ func setupMySQL(mariaDB, readOnly bool) []string {
 }
 
 const (
-	mysqlStall    = 10              // seconds that a transaction may do nothing
+	mysqlStall    = 5               // seconds that a transaction may do nothing
 	mysqlIdle     = 8               // connections that are kept
 	mysqlIdleTime = 5 * time.Minute // for so long, below the servers' own limits
 )

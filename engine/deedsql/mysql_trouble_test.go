@@ -299,3 +299,24 @@ func TestMySQLTLS(t *testing.T) {
 		}
 	}
 }
+
+// TestMySQLLooksOn opens a database without the right to write.
+func TestMySQLLooksOn(t *testing.T) {
+	t.Parallel()
+	url := mariatest.Open(t)
+	topicOf(t, openURL(t, url), "orders", driver.TopicSettings{Partitions: 1})
+	c, err := Open(t.Context(), url, &Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := ends(t, c, "orders"); len(got) != 1 {
+		t.Errorf("the log has ends %q", got)
+	}
+	if _, err := c.Publish(t.Context(), events("orders", 1, 1)); !errors.Is(err, driver.ErrRefused) {
+		t.Errorf("published: %v", err)
+	}
+	if _, err := c.db.Exec("DELETE FROM deed_topic"); err == nil {
+		t.Error("the database itself would let it write")
+	}
+}
