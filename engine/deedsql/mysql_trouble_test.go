@@ -199,6 +199,7 @@ func TestMySQLDeadlock(t *testing.T) {
 			t.Fatalf("%s: %v", query, err)
 		}
 	}
+	exec("SET SESSION idle_transaction_timeout = 0") // which deed's own connections have
 	exec("CREATE TABLE users_own (n int)")
 	exec("START TRANSACTION")
 	exec("INSERT INTO users_own VALUES (1)" + strings.Repeat(", (1)", 999)) // who has written less is thrown out

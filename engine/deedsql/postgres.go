@@ -21,7 +21,8 @@ import (
 )
 
 const (
-	postgresConns = 16 // at most, of a Conn, beside the one that listens
+	postgresConns = 16          // at most, of a Conn, beside the one that listens
+	postgresIdle  = time.Minute // after which a connection is given back
 	// postgresLanes are two, so that the server works on one transaction while the other
 	// one's commit is on its way to the disk.
 	postgresLanes = 2
@@ -127,6 +128,7 @@ func openPostgres(ctx context.Context, text string, opts *Options) (*postgresDia
 	d.db = stdlib.OpenDB(*p.config)
 	d.db.SetMaxOpenConns(postgresConns)
 	d.db.SetMaxIdleConns(postgresConns)
+	d.db.SetConnMaxIdleTime(postgresIdle)
 	err = d.prepare(ctx, p.ddl && !opts.NoCreate && !opts.ReadOnly)
 	if errors.Is(err, errNoTables) && p.ddl {
 		err = fmt.Errorf("%w: %w", os.ErrNotExist, err) // what may be made as soon as there is a need

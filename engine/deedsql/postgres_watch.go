@@ -51,8 +51,10 @@ func (d *postgresDialect) teller(ctx context.Context) {
 	}
 }
 
+// notify does not wait for the disk: a notification that is lost is looked for.
 func (d *postgresDialect) notify(ctx context.Context, text string) error {
-	_, err := d.db.ExecContext(ctx, "SELECT pg_notify($1, $2)", d.channel, text)
+	_, err := d.db.ExecContext(ctx, "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)",
+		d.channel, text)
 	return err
 }
 

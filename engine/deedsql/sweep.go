@@ -160,7 +160,11 @@ func sweepSome(t *tx) (more bool, err error) {
 		return false, err
 	}
 	if kind == "topic" {
-		if n, err := t.tables.drop(t, id, sweepRows); err != nil || n == sweepRows {
+		limit := sweepRows
+		if t.dialect.shared() {
+			limit = txEvents // nobody waits for it
+		}
+		if n, err := t.tables.drop(t, id, limit); err != nil || n == int64(limit) {
 			return true, err
 		}
 		if n, err := t.tables.dropDues(t, id, sweepRows); err != nil || n == sweepRows {
