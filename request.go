@@ -31,6 +31,13 @@ type part struct {
 	receipt driver.Receipt
 }
 
+func (r *request) size() (events, bytes int) {
+	for i := range r.parts {
+		bytes += r.parts[i].bytes
+	}
+	return len(r.place), bytes
+}
+
 // request returns one for so many drafts.
 func (p *publisher) request(drafts int) *request {
 	r, ok := p.unused.Get().(*request)
@@ -40,42 +47,6 @@ func (p *publisher) request(drafts int) *request {
 	r.place = slices.Grow(r.place[:0], drafts)[:drafts]
 	r.messages = slices.Grow(r.messages[:0], drafts)[:drafts]
 	return r
-}
-
-// leftovers are requests in flight whose callers gave up. What these publish next may
-// not overtake them in another flight.
-type leftovers struct {
-	n   atomic.Int32
-	mu  sync.Mutex
-	all []*request
-}
-
-func (l *leftovers) add(r *request) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = append(l.all, r)
-	l.n.Store(int32(len(l.all)))
-}
-
-func (l *leftovers) some() bool { return l.n.Load() > 0 }
-
-// await returns when those that were there at its call have come down. Its caller has
-// nothing in flight, and has taken nothing that another could wait for.
-func (l *leftovers) await() {
-	if !l.some() {
-		return
-	}
-	l.mu.Lock()
-	waiting := slices.Clone(l.all)
-	l.mu.Unlock()
-	for _, r := range waiting {
-		<-r.done
-		r.done <- struct{}{} // for others that wait
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.all = slices.DeleteFunc(l.all, func(r *request) bool { return slices.Contains(waiting, r) })
-	l.n.Store(int32(len(l.all)))
 }
 
 // release takes a request back that nobody looks at any more.

@@ -189,15 +189,21 @@ func TestDeleteKeepsOthersDelayed(t *testing.T) {
 	}
 	var rows, dues int
 	err := c.db.QueryRow("SELECT (SELECT count(*) FROM deed_log), (SELECT count(*) FROM deed_due)").Scan(&rows, &dues)
-	if err != nil || rows != 3 || dues > 3 {
+	if err != nil || rows != 3 || dues > 3 { // fewer when their time has come
 		t.Errorf("%d events and %d to come, %v; want the 3 of the other topic", rows, dues, err)
 	}
 	publish(t, c, "other", 0, 1) // takes a row after the last
-	got := collect(t, subscribe(t, c, "other", "g", time.Minute), 4)
-	for i, d := range got {
-		if d.Position != fmt.Sprint(i+1) || d.NotBefore.IsZero() != (i == 0) {
-			t.Errorf("event %d has position %s and is due %v", i, d.Position, d.NotBefore)
+	wasDelayed := 0
+	for i, d := range collect(t, subscribe(t, c, "other", "g", time.Minute), 4) {
+		if d.Position != fmt.Sprint(i+1) {
+			t.Errorf("event %d has position %s", i, d.Position)
 		}
+		if !d.NotBefore.IsZero() {
+			wasDelayed++
+		}
+	}
+	if wasDelayed != 3 {
+		t.Errorf("%d events were delayed, want 3", wasDelayed)
 	}
 }
 
@@ -208,8 +214,8 @@ func TestDelayedOfBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := sqliteMigrations[:slices.IndexFunc(sqliteMigrations, func(m sqldb.Migration) bool { return m.SQL == sqliteDue })]
-	if err := sqldb.SQLite(db).Migrate(t.Context(), component, before); err != nil {
+	step := slices.IndexFunc(sqliteMigrations, func(m sqldb.Migration) bool { return m.SQL == sqliteDue })
+	if err := sqldb.SQLite(db).Migrate(t.Context(), component, sqliteMigrations[:step]); err != nil {
 		t.Fatal(err)
 	}
 	for _, s := range []string{
@@ -219,7 +225,8 @@ func TestDelayedOfBefore(t *testing.T) {
 		"INSERT INTO deed_run VALUES (1, 0, 1, 1, 1, 1)",
 		"INSERT INTO deed_head VALUES (1, 0, 1, 1, 0, 1, 3, 5)",
 		`INSERT INTO deed_due (topic_id, due, partition, accepted_at, meta, data) VALUES
-			(1, 30, 0, 1, '[1,"d","k",0]', x'0102'), (1, 20, 0, 1, '[1,"c","k",0]', x'0304'), (1, 10, 0, 1, '[1,"b","k",0]', x'05')`,
+			(1, 30, 0, 1, '[1,"d","k",0]', x'0102'), (1, 20, 0, 1, '[1,"c","k",0]', x'0304'),
+			(1, 10, 0, 1, '[1,"b","k",0]', x'05')`,
 	} {
 		if _, err := db.Exec(s); err != nil {
 			t.Fatalf("%s: %v", s, err)

@@ -121,7 +121,8 @@ func (d *mysqlDialect) checkTables(ctx context.Context) error {
 	case err != nil:
 		return err
 	case v < want:
-		return fmt.Errorf("the tables have version %d, this program needs %d (bring them up to date: %s)", v, want, mysqlCommand)
+		return fmt.Errorf("the tables have version %d, this program needs %d (bring them up to date: %s)",
+			v, want, mysqlCommand)
 	case v > want:
 		return fmt.Errorf("the tables have version %d, this program knows up to %d (run a newer program)", v, want)
 	}

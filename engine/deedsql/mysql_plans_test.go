@@ -46,7 +46,8 @@ func TestMySQLPlans(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := c.db.Exec("ANALYZE TABLE deed_log, deed_letter, deed_mark, deed_producer, deed_window, deed_due"); err != nil {
+	const analyze = "ANALYZE TABLE deed_log, deed_letter, deed_mark, deed_producer, deed_window, deed_due"
+	if _, err := c.db.Exec(analyze); err != nil {
 		t.Fatal(err)
 	}
 	d := c.dialect.(*mysqlDialect)
@@ -55,7 +56,7 @@ func TestMySQLPlans(t *testing.T) {
 	d.said.mu.RUnlock()
 	explained := 0
 	for _, query := range queries {
-		if !strings.HasPrefix(query, "SELECT") && !strings.HasPrefix(query, "UPDATE") && !strings.HasPrefix(query, "DELETE") {
+		if verb, _, _ := strings.Cut(query, " "); verb != "SELECT" && verb != "UPDATE" && verb != "DELETE" {
 			continue
 		}
 		explained++
@@ -84,9 +85,10 @@ func fillMySQL(t *testing.T, c *Conn) {
 		"INSERT INTO deed_window SELECT 90 + seq % 10, 1, 's', seq, 1 " + rows,
 		"INSERT INTO deed_mark SELECT 90 + seq % 10, 0, seq, 1, 1 " + rows,
 		"INSERT INTO deed_due (topic_id, due, partition, accepted_at, meta) SELECT 90 + seq % 10, seq, 0, 1, '[]' " + rows,
-		"INSERT INTO deed_letter (group_id, partition, position, run, key, state, aside, due, attempts, crashes, reason, error, " +
-			"stack, failed_at, replay, stored_at, id, source, type, version) SELECT 90 + seq % 10, 0, seq, 0, seq % 7, " +
-			"elt(1 + seq % 4, 'waiting', 'behind', 'dead', 'redriven'), 0, seq, 1, 0, '', '', '', 1, 0, 1, seq, 's', 't', 1 " + rows,
+		"INSERT INTO deed_letter (group_id, partition, position, run, key, state, aside, due, attempts, crashes, reason, " +
+			"error, stack, failed_at, replay, stored_at, id, source, type, version) SELECT 90 + seq % 10, 0, seq, 0, " +
+			"seq % 7, elt(1 + seq % 4, 'waiting', 'behind', 'dead', 'redriven'), 0, seq, 1, 0, '', '', '', 1, 0, 1, seq, " +
+			"'s', 't', 1 " + rows,
 	} {
 		if _, err := c.db.Exec(mysqlSQL(query)); err != nil {
 			t.Fatalf("%s: %v", query, err)
@@ -131,8 +133,9 @@ func planMySQL(t *testing.T, c *Conn, query string) (steps []mysqlStep) {
 		if err := rows.Scan(dest...); err != nil {
 			t.Fatal(err)
 		}
-		step := mysqlStep{table: values[slices.Index(names, "table")].String, kind: values[slices.Index(names, "type")].String}
-		fmt.Sscan(values[slices.Index(names, "rows")].String, &step.rows) //nolint:errcheck // 0 where there is none
+		value := func(name string) string { return values[slices.Index(names, name)].String }
+		step := mysqlStep{table: value("table"), kind: value("type")}
+		fmt.Sscan(value("rows"), &step.rows) //nolint:errcheck // 0 where there is none
 		steps = append(steps, step)
 	}
 	if err := rows.Err(); err != nil {

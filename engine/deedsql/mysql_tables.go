@@ -24,8 +24,8 @@ const (
 var mysqlInserts = func() (queries []string) {
 	row := "(?" + strings.Repeat(", ?", mysqlColumns-1) + ")"
 	for n := 1; n <= mysqlRows; n *= 2 {
-		queries = append(queries, "INSERT INTO deed_log (topic_id, partition, position, stored_at, bytes, meta, data) VALUES "+
-			row+strings.Repeat(", "+row, n-1))
+		queries = append(queries, "INSERT INTO deed_log (topic_id, partition, position, stored_at, bytes, meta, data) "+
+			"VALUES "+row+strings.Repeat(", "+row, n-1))
 	}
 	return queries
 }()
@@ -53,7 +53,8 @@ func (m mysqlTables) flush(t *tx, b *rowBuffer) error {
 		size += more
 		run := &b.runs[r]
 		totals[run.place] += int64(len(data))
-		b.args = append(b.args, run.topic, int64(run.partition), run.position+of, run.stored, totals[run.place], meta, blob(data))
+		b.args = append(b.args, run.topic, int64(run.partition), run.position+of, run.stored, totals[run.place],
+			meta, blob(data))
 		if of++; of == run.count {
 			r, of = r+1, 0
 		}
@@ -97,7 +98,8 @@ const (
 	mysqlForward = mysqlRange + "AND l.position > greatest(?, h.removed) AND l.position <= greatest(?, h.removed) + ? " +
 		"AND l.bytes <= ? + (SELECT bytes FROM deed_log WHERE topic_id = ? AND partition = ? AND position > ? " +
 		"ORDER BY position LIMIT 1) ORDER BY l.position"
-	mysqlBackward = mysqlRange + "AND l.position < least(?, h.position + 1) AND l.position >= least(?, h.position + 1) - ? " +
+	mysqlBackward = mysqlRange + "AND l.position < least(?, h.position + 1) " +
+		"AND l.position >= least(?, h.position + 1) - ? " +
 		"AND l.bytes > - ? + (SELECT bytes FROM deed_log WHERE topic_id = ? AND partition = ? AND position < ? " +
 		"ORDER BY position DESC LIMIT 1) ORDER BY l.position DESC"
 )
@@ -117,8 +119,8 @@ func (mysqlTables) read(q *logQuery) (query string, args []sqldriver.Value) {
 
 // storedAt implements [tables].
 func (mysqlTables) storedAt(topic int64, partition int, at int64) (query string, args []any) {
-	return "SELECT stored_at FROM deed_log WHERE topic_id = ? AND partition = ? AND position >= ? ORDER BY position LIMIT 1",
-		[]any{topic, partition, at}
+	return "SELECT stored_at FROM deed_log WHERE topic_id = ? AND partition = ? AND position >= ? " +
+		"ORDER BY position LIMIT 1", []any{topic, partition, at}
 }
 
 // front implements [tables]. An event's own bytes are what the sum grows by.

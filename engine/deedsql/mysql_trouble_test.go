@@ -36,11 +36,13 @@ func TestMySQLRefuses(t *testing.T) {
 		}
 	}
 	old := mariatest.Start(t, "log_bin = b\nbinlog_format = STATEMENT")
-	if _, err := Open(t.Context(), old.URL(old.Database(t)), nil); err == nil || !strings.Contains(err.Error(), "MIXED or ROW") {
+	_, err := Open(t.Context(), old.URL(old.Database(t)), nil)
+	if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), "MIXED or ROW") {
 		t.Errorf("with STATEMENT: %v", err)
 	}
 	for version, want := range map[string]string{
-		"10.5.26-MariaDB": "want MariaDB 10.6", "5.7.44-log": "want MySQL 8.0.21", "what": "cannot read", "8.4.2": "", "11.4.3-MariaDB-x": "",
+		"10.5.26-MariaDB": "want MariaDB 10.6", "5.7.44-log": "want MySQL 8.0.21", "what": "cannot read",
+		"8.4.2": "", "11.4.3-MariaDB-x": "",
 	} {
 		err := (&mysqlServer{version: version}).refuse()
 		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
@@ -88,7 +90,8 @@ func TestMySQLClerk(t *testing.T) {
 			t.Errorf("got %v", got)
 		}
 		var rows int
-		if err := c.db.QueryRow("SELECT count(*) FROM deed_event WHERE topic = ?", name).Scan(&rows); err != nil || rows != 5 {
+		err := c.db.QueryRow("SELECT count(*) FROM deed_event WHERE topic = ?", name).Scan(&rows)
+		if err != nil || rows != 5 {
 			t.Errorf("deed_event has %d rows: %v", rows, err)
 		}
 	}
@@ -195,6 +198,7 @@ func TestMySQLDeadlock(t *testing.T) {
 			t.Fatalf("%s: %v", query, err)
 		}
 	}
+	exec("SET SESSION idle_transaction_timeout = 0") // which deed's own connections have
 	exec("CREATE TABLE users_own (n int)")
 	exec("START TRANSACTION")
 	exec("INSERT INTO users_own VALUES (1)" + strings.Repeat(", (1)", 999)) // who has written less is thrown out
@@ -259,4 +263,39 @@ func TestMySQLStall(t *testing.T) {
 		t.Errorf("the log ends at %s", got)
 	}
 	publish(t, stalled, "orders", 0, 1)
+}
+
+// TestMySQLTLS connects with TLS to a user who wants it, and with a certificate to one who
+// wants that.
+func TestMySQLTLS(t *testing.T) {
+	t.Parallel()
+	s, certs := mariatest.StartTLS(t)
+	db := s.Database(t)
+	for user, wants := range map[string]string{"safe": "SSL", "known": "X509"} {
+		if _, err := s.Ask(db, fmt.Sprintf("CREATE USER %s@'%%' REQUIRE %s", user, wants)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Ask(db, fmt.Sprintf("GRANT ALL ON %s.* TO %s@'%%'", db, user)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	as := func(user, query string) string { return strings.Replace(s.URL(db), "root@", user+"@", 1) + "?" + query }
+	ca := "tls=true&ca=" + certs.CAFile
+	pair := "&cert=" + certs.CertFile + "&key=" + certs.KeyFile
+	for _, url := range []string{
+		as("safe", ca), as("safe", "tls=true&skip_verify=true"), as("safe", "tls=preferred"), as("known", ca+pair),
+	} {
+		c := openURL(t, url)
+		var name, cipher string
+		if err := c.db.QueryRow("SHOW STATUS LIKE 'Ssl_cipher'").Scan(&name, &cipher); err != nil || cipher == "" {
+			t.Errorf("%s: no TLS: %v", url, err)
+		}
+	}
+	for url, want := range map[string]string{
+		as("safe", ""): "user or password", as("known", ca): "user or password", as("safe", "tls=true"): "certificate",
+	} {
+		if _, err := Open(t.Context(), url, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v (want %s)", url, err, want)
+		}
+	}
 }

@@ -123,7 +123,8 @@ func (s *mysqlSettings) readTimes(q url.Values) error {
 		*to = d
 	}
 	if c.ReadTimeout <= mysqlLockFor*time.Second {
-		return fmt.Errorf("answer_timeout is %v (want more than the %ds that a lock is waited for)", c.ReadTimeout, mysqlLockFor)
+		return fmt.Errorf("answer_timeout is %v (want more than the %ds that a lock is waited for)",
+			c.ReadTimeout, mysqlLockFor)
 	}
 	c.WriteTimeout = c.ReadTimeout
 	return nil

@@ -33,7 +33,8 @@ const (
 	// ServerVar names the environment variable that holds the path of mariadbd.
 	ServerVar = "DEED_TEST_MARIADB"
 	// Durable is a setting for [Start]: the server's commits survive the loss of power.
-	Durable = "innodb_flush_log_at_trx_commit = 1\nsync_binlog = 1\ninnodb_flush_method = O_DIRECT\ninnodb_doublewrite = ON"
+	Durable = "innodb_flush_log_at_trx_commit = 1\nsync_binlog = 1\ninnodb_flush_method = O_DIRECT\n" +
+		"innodb_doublewrite = ON"
 	// system is a database that every server has.
 	system = "mysql"
 )
@@ -85,6 +86,19 @@ func Start(t testing.TB, settings ...string) *Server {
 	})
 	s.Launch()
 	return s
+}
+
+// StartTLS is [Start] for a server that speaks TLS, too. Its
+// certificate is for 127.0.0.1 and localhost, signed by an authority that nobody else
+// knows.
+func StartTLS(t testing.TB, settings ...string) (*Server, *testserver.TLS) {
+	t.Helper()
+	c, err := testserver.NewTLS(testserver.Home(t))
+	if err != nil {
+		t.Fatalf("certificates: %v", err)
+	}
+	ssl := []string{"ssl_ca = " + c.CAFile, "ssl_cert = " + c.ServerCertFile, "ssl_key = " + c.ServerKeyFile}
+	return Start(t, append(ssl, settings...)...), c
 }
 
 // find returns the path of mariadbd.

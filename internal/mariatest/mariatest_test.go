@@ -90,7 +90,8 @@ func TestPrivate(t *testing.T) {
 
 func TestDurable(t *testing.T) {
 	t.Parallel()
-	const statement = "SELECT concat(@@innodb_flush_log_at_trx_commit, ' ', @@innodb_flush_method, ' ', @@innodb_doublewrite)"
+	const statement = "SELECT concat(@@innodb_flush_log_at_trx_commit, ' ', @@innodb_flush_method, ' ', " +
+		"@@innodb_doublewrite)"
 	if got := ask(t, mariatest.Start(t), "mysql", statement); got != "2 nosync OFF" {
 		t.Errorf("flush log at commit, flush method and doublewrite are %s", got)
 	}

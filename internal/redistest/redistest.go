@@ -119,7 +119,7 @@ func (s *Server) reconfigure(directives []string) error {
 // listen returns the directives that give the server its port.
 func (s *Server) listen() []string {
 	if s.tls != nil {
-		return s.tls.listen(s.Port())
+		return listenTLS(s.tls, s.Port())
 	}
 	return []string{fmt.Sprint("port ", s.Port())}
 }
