@@ -152,6 +152,10 @@ func (d *mysqlDialect) limits() limits {
 }
 
 // tables implements [dialect].
+func (d *mysqlDialect) updateClaim(t *tx, _ claimKey, query string, args ...any) (int64, error) {
+	return t.exec(query, args...)
+}
+
 func (d *mysqlDialect) lanes() int { return 1 }
 
 func (d *mysqlDialect) tables() tables {
