@@ -96,8 +96,9 @@ func (c *Conn) makeGroup(ctx context.Context, t *topic, spec driver.SubscribeSpe
 		return err
 	}
 	err = c.begin(ctx, calls)
-	if word, _ := made.ToString(); err != nil && word == "new" {
-		// It was not there before, and shall not be left half made.
+	if word, _ := made.ToString(); errors.Is(err, driver.ErrRefused) && word == "new" {
+		// It cannot begin there. Any other error leaves it half made, for whoever joins next
+		// to go on with: another member may have joined meanwhile.
 		return errors.Join(err, c.forget(context.WithoutCancel(ctx), t, spec.Group))
 	}
 	return err

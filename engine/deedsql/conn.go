@@ -78,10 +78,11 @@ type ownSeat struct {
 }
 
 // Open opens the database that url names: "sqlite:orders.db",
-// "postgres://user@host/database". A nil opts means defaults. The file and the tables are
-// created if they have to and may be. A Postgres URL may say schema=NAME, where the
-// tables are, ddl=off, to create nothing, and pooler=transaction, when a pooler is
-// between that lends connections for one transaction each.
+// "postgres://user@host/database", "mysql://user@host/database". A nil opts means
+// defaults. The file and the tables are created if they have to and may be. A server's
+// URL may say ddl=off, to create nothing, and a Postgres URL schema=NAME, where the
+// tables are, and pooler=transaction, when a pooler is between that lends connections for
+// one transaction each. The guides of the servers have the other parameters.
 func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	if opts == nil {
 		opts = &Options{}

@@ -40,6 +40,8 @@ type dialect interface {
 	begin(ctx context.Context, n *needs, before *known) (*session, *known, error)
 	commit(s *session) error
 	end(s *session, failed bool)
+	// updateClaim runs an update of one claim and returns how many rows it changed.
+	updateClaim(t *tx, key claimKey, query string, args ...any) (int64, error)
 	// try takes one more right if nobody holds it, and never waits.
 	try(t *tx, l lock) (bool, error)
 	// committed tells other processes that there is something to look at.
@@ -108,6 +110,12 @@ func partitionLocks(topic *topic) []lock {
 }
 
 func groupLock(id int64) lock { return lock{kind: lockGroup, id: id} }
+
+// claimKey is the key of a row of deed_claim.
+type claimKey struct {
+	group     int64
+	partition int
+}
 
 // needs is what a transaction has to hold and would read first.
 type needs struct {

@@ -1,8 +1,8 @@
-// Package deedsql keeps topics in an SQL database: today in an SQLite file, which
-// any number of processes of one machine share.
+// Package deedsql keeps topics in an SQL database: in an SQLite file, which any number of
+// processes of one machine share, or on a server, Postgres, MySQL or MariaDB.
 //
 // Positions count 1, 2, 3 … per partition. They are given inside the write
-// transaction from the partition's head row, so nothing that commits later can get
+// transaction by who has the partition's lock, so nothing that commits later can get
 // a smaller one, and a reader's cursor skips nothing. All writes of a process go
 // through one goroutine, which puts whatever is queued into one transaction: one
 // sync for many callers, and no timer in the way of one.

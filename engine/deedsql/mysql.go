@@ -6,6 +6,7 @@ import (
 	sqldriver "database/sql/driver"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
@@ -63,7 +64,7 @@ func setupMySQL(mariaDB, readOnly bool) []string {
 }
 
 const (
-	mysqlStall    = 10              // seconds that a transaction may do nothing
+	mysqlStall    = 5               // seconds that a transaction may do nothing
 	mysqlIdle     = 8               // connections that are kept
 	mysqlIdleTime = 5 * time.Minute // for so long, below the servers' own limits
 )
@@ -106,7 +107,11 @@ func (d *mysqlDialect) open(ctx context.Context, s mysqlSettings, opts *Options)
 		}
 		return err
 	}
-	return d.checkTables(ctx)
+	err = d.checkTables(ctx)
+	if errors.Is(err, errNoTables) && s.ddl {
+		err = fmt.Errorf("%w: %w", os.ErrNotExist, err) // what may be made as soon as there is a need
+	}
+	return err
 }
 
 // mysqlCommand makes the tables by hand.
@@ -117,7 +122,7 @@ func (d *mysqlDialect) checkTables(ctx context.Context) error {
 	v, err := sqldb.MySQL(d.db).Version(ctx, component)
 	switch want := len(mysqlMigrations); {
 	case sqldb.IsNoTable(err) || err == nil && v == 0:
-		return fmt.Errorf("%w: %s has no tables of deed (make them: %s)", driver.ErrNotFound, d.where, mysqlCommand)
+		return fmt.Errorf("%s: %w (make them: %s)", d.where, errNoTables, mysqlCommand)
 	case err != nil:
 		return err
 	case v < want:
@@ -147,6 +152,10 @@ func (d *mysqlDialect) limits() limits {
 }
 
 // tables implements [dialect].
+func (d *mysqlDialect) updateClaim(t *tx, _ claimKey, query string, args ...any) (int64, error) {
+	return t.exec(query, args...)
+}
+
 func (d *mysqlDialect) lanes() int { return 1 }
 
 func (d *mysqlDialect) tables() tables {

@@ -43,7 +43,8 @@ func (d *mysqlDialect) tryBegin(ctx context.Context, n *needs, before *known) (*
 	for _, step := range []func(*session, *known, *needs) error{d.start, d.lockTopics, d.lockHeads, d.readTopics,
 		d.readProducers, d.lockRest} {
 		if err := step(s, k, n); err != nil {
-			d.end(s, true)
+			_, undone := s.exec("ROLLBACK")
+			d.end(s, undone != nil)
 			return nil, nil, err
 		}
 	}

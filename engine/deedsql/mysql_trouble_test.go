@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -25,8 +26,8 @@ func TestMySQLRefuses(t *testing.T) {
 	}{
 		"no database": {s.URL("nowhere"), nil, driver.ErrNotFound, "CREATE DATABASE it first"},
 		"password":    {strings.Replace(s.URL(db), "root@", "root:wrong@", 1), nil, driver.ErrRefused, "user or password"},
-		"no tables":   {s.URL(db), &Options{NoCreate: true}, driver.ErrNotFound, "deed migrations print"},
-		"read-only":   {s.URL(db), &Options{ReadOnly: true}, driver.ErrNotFound, "deed migrations print"},
+		"no tables":   {s.URL(db), &Options{NoCreate: true}, os.ErrNotExist, "deed migrations print"},
+		"read-only":   {s.URL(db), &Options{ReadOnly: true}, os.ErrNotExist, "deed migrations print"},
 		"ddl=off":     {s.URL(db) + "?ddl=off", nil, driver.ErrNotFound, "deed migrations print"},
 		"nobody":      {"mysql://root@127.0.0.1:1/x", nil, driver.ErrAway, "connection refused"},
 	} {
@@ -297,5 +298,26 @@ func TestMySQLTLS(t *testing.T) {
 		if _, err := Open(t.Context(), url, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v (want %s)", url, err, want)
 		}
+	}
+}
+
+// TestMySQLLooksOn opens a database without the right to write.
+func TestMySQLLooksOn(t *testing.T) {
+	t.Parallel()
+	url := mariatest.Open(t)
+	topicOf(t, openURL(t, url), "orders", driver.TopicSettings{Partitions: 1})
+	c, err := Open(t.Context(), url, &Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := ends(t, c, "orders"); len(got) != 1 {
+		t.Errorf("the log has ends %q", got)
+	}
+	if _, err := c.Publish(t.Context(), events("orders", 1, 1)); !errors.Is(err, driver.ErrRefused) {
+		t.Errorf("published: %v", err)
+	}
+	if _, err := c.db.Exec("DELETE FROM deed_topic"); err == nil {
+		t.Error("the database itself would let it write")
 	}
 }

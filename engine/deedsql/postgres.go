@@ -43,6 +43,7 @@ type postgresDialect struct {
 	pooler  bool
 	db      *sql.DB
 	rows    *rowTables
+	claims  claimRows
 	texts   sync.Map // queries as the database has them, by ours
 	offset  atomic.Int64
 	looks   time.Duration // how often it looks for commits beside being told

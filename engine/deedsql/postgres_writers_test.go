@@ -71,7 +71,7 @@ func testSecondCommitsFirst(t *testing.T, url string) {
 				if _, err := tx.append(&b); err != nil {
 					return err
 				}
-				if err := tx.flush(); err != nil {
+				if err := errors.Join(patient(tx), tx.flush()); err != nil {
 					return err
 				}
 				wrote <- true

@@ -20,6 +20,16 @@ func onServers(t *testing.T, test func(t *testing.T, url string)) {
 	})
 }
 
+// patient lets a test's transaction stand still, which the server would end.
+func patient(t *tx) error {
+	query := "SET LOCAL idle_in_transaction_session_timeout = 0"
+	if _, ok := t.dialect.(*mysqlDialect); ok {
+		query = "SET SESSION idle_transaction_timeout = 0"
+	}
+	_, err := t.exec(query)
+	return err
+}
+
 // server is one that a test kills.
 type server interface {
 	Kill()

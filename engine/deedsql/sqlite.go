@@ -167,6 +167,10 @@ func (d *sqliteDialect) lends() bool { return false }
 
 func (d *sqliteDialect) limits() limits { return limits{data: maxData} }
 
+func (d *sqliteDialect) updateClaim(t *tx, _ claimKey, query string, args ...any) (int64, error) {
+	return t.exec(query, args...)
+}
+
 func (d *sqliteDialect) lanes() int { return 1 }
 
 func (d *sqliteDialect) tables() tables { return sqliteTables{} }

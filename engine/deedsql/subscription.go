@@ -213,10 +213,10 @@ func (t *tx) settle(group int64, seat string, at int64, s driver.Settlement) (bo
 		fence, args = "", nil
 	}
 	args = append([]any{at, at, at, at, s.Rate, storable(s.Status), group, s.Partition}, args...)
-	n, err := t.exec("UPDATE deed_claim SET position = CASE WHEN position < ? THEN ? ELSE position END, "+
-
-		"committed = CASE WHEN committed < ? THEN ? ELSE committed END, rate = ?, status = ? "+
-		"WHERE group_id = ? AND partition = ?"+fence, args...)
+	n, err := t.dialect.updateClaim(t, claimKey{group, s.Partition},
+		"UPDATE deed_claim SET position = CASE WHEN position < ? THEN ? ELSE position END, "+
+			"committed = CASE WHEN committed < ? THEN ? ELSE committed END, rate = ?, status = ? "+
+			"WHERE group_id = ? AND partition = ?"+fence, args...)
 	if err != nil || n == 0 {
 		return false, err
 	}

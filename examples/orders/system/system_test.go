@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/deedgo/deed/internal/mariatest"
 	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/redistest"
 )
@@ -40,6 +41,9 @@ func TestBooksAddUpOnRedis(t *testing.T) {
 
 // And on Postgres.
 func TestBooksAddUpOnPostgres(t *testing.T) { booksAddUp(t, pgtest.Open(t)) }
+
+// TestBooksAddUpOnMySQL is the same on MariaDB.
+func TestBooksAddUpOnMySQL(t *testing.T) { booksAddUp(t, mariatest.Open(t)) }
 
 func booksAddUp(t *testing.T, bus string) {
 	var out bytes.Buffer
