@@ -63,12 +63,7 @@ func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
 	if err := o.prepare(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("outbox: run: %w", err)
 	}
-	r := &relay{
-		db: o.db, bus: bus, opts: o.opts, log: bus.Options().Logger,
-		troubles: troubles{places: make(map[place]*trouble)},
-		wake:     make(chan struct{}, 1),
-		stamps:   make(map[place]*stamp), dirty: make(map[place]bool), sentTo: make(map[place]deed.Sequenced),
-	}
+	r := o.relay(bus)
 	remove := o.db.OnCommit(func() {
 		select {
 		case r.wake <- struct{}{}:
@@ -89,6 +84,15 @@ func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
 	}
 	r.last(ctx)
 	return nil
+}
+
+func (o *Outbox) relay(bus *deed.Bus) *relay {
+	return &relay{
+		db: o.db, bus: bus, opts: o.opts, log: bus.Options().Logger,
+		troubles: troubles{places: make(map[place]*trouble)},
+		wake:     make(chan struct{}, 1),
+		stamps:   make(map[place]*stamp), dirty: make(map[place]bool), sentTo: make(map[place]deed.Sequenced),
+	}
 }
 
 // main relays whatever is not in trouble.

@@ -31,10 +31,11 @@ create index deed_outbox_stamped on deed_outbox (topic, partition_no, turn) wher
 create index deed_outbox_sent on deed_outbox (changed) where state = 'sent';
 create index deed_outbox_refused on deed_outbox (id) where state = 'refused';
 create table deed_outbox_turn (
-	one  integer primary key check (one = 1),
-	turn integer not null
+	one      integer primary key check (one = 1),
+	turn     integer not null,
+	returned integer not null             -- how often stamped rows became new again
 );
-insert into deed_outbox_turn (one, turn) values (1, 0)`}},
+insert into deed_outbox_turn (one, turn, returned) values (1, 0, 0)`}},
 
 	sqldb.DialectPostgres: {{Name: "create deed_outbox", SQL: `
 create table deed_outbox (
@@ -59,10 +60,11 @@ create index deed_outbox_stamped on deed_outbox (topic, partition_no, turn) wher
 create index deed_outbox_sent on deed_outbox (changed) where state = 'sent';
 create index deed_outbox_refused on deed_outbox (id) where state = 'refused';
 create table deed_outbox_turn (
-	one  integer primary key check (one = 1),
-	turn bigint not null
+	one      integer primary key check (one = 1),
+	turn     bigint not null,
+	returned bigint not null              -- how often stamped rows became new again
 );
-insert into deed_outbox_turn (one, turn) values (1, 0)`}},
+insert into deed_outbox_turn (one, turn, returned) values (1, 0, 0)`}},
 
 	sqldb.DialectMySQL: {{Name: "create deed_outbox", SQL: `
 create table if not exists deed_outbox (
@@ -86,10 +88,11 @@ create table if not exists deed_outbox (
 	index deed_outbox_sent (state, changed)
 ) engine = InnoDB row_format = dynamic;
 create table if not exists deed_outbox_turn (
-	one  int not null primary key check (one = 1),
-	turn bigint not null
+	one      int not null primary key check (one = 1),
+	turn     bigint not null,
+	returned bigint not null              -- how often stamped rows became new again
 ) engine = InnoDB;
-insert ignore into deed_outbox_turn (one, turn) values (1, 0);
+insert ignore into deed_outbox_turn (one, turn, returned) values (1, 0, 0);
 `}},
 }
 

@@ -36,6 +36,10 @@ const stampBatch = 1024
 // of their ids, and commits that before anything is sent. It reports whether there
 // are more.
 func (r *relay) stamp(ctx context.Context, l lane) (more bool, err error) {
+	returned, err := r.returned(ctx)
+	if err != nil {
+		return false, err
+	}
 	// The partition is asked for outside of the transaction: the bus may have to
 	// create a topic, in this very database file even.
 	rows, full, err := r.newRows(ctx, l)
@@ -47,9 +51,12 @@ func (r *relay) stamp(ctx context.Context, l lane) (more bool, err error) {
 	now := time.Now().UnixMilli()
 	var next map[place]*stamp
 	err = r.tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		next, err = r.writeStamps(ctx, tx, rows, now)
+		next, err = r.writeStamps(ctx, tx, rows, returned, now)
 		return err
 	})
+	if errors.Is(err, errReturned) {
+		return true, nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
@@ -147,13 +154,19 @@ func newRowsQuery(l lane, names []string) (string, []any) {
 
 // writeStamps stamps those of rows that nobody else has stamped meanwhile, and
 // returns the last stamp of each partition that got any.
-func (r *relay) writeStamps(ctx context.Context, tx *sql.Tx, rows []newRow, now int64) (map[place]*stamp, error) {
+func (r *relay) writeStamps(
+	ctx context.Context, tx *sql.Tx, rows []newRow, returned, now int64,
+) (map[place]*stamp, error) {
 	rebind := r.db.Rebind
-	var turn int64
+	var turn, latest int64
 	if _, err := tx.ExecContext(ctx, rebind("update deed_outbox_turn set turn = turn + ?"), len(rows)); err != nil {
 		return nil, err
 	}
-	if err := tx.QueryRowContext(ctx, rebind("select turn from deed_outbox_turn")).Scan(&turn); err != nil {
+	err := tx.QueryRowContext(ctx, rebind("select turn, returned from deed_outbox_turn")).Scan(&turn, &latest)
+	if err == nil && latest != returned {
+		err = errReturned
+	}
+	if err != nil {
 		return nil, err
 	}
 	turn -= int64(len(rows))
@@ -186,6 +199,20 @@ func (r *relay) writeStamps(ctx context.Context, tx *sql.Tx, rows []newRow, now 
 	return next, nil
 }
 
+// errReturned says that rows became new again after others were read which come behind
+// them.
+var errReturned = errors.New("stamped rows became new again")
+
+// returned tells how often stamped rows became new again. It is asked before rows are
+// read that are to be stamped.
+func (r *relay) returned(ctx context.Context) (n int64, err error) {
+	err = r.db.SQL().QueryRowContext(ctx, r.db.Rebind("select returned from deed_outbox_turn")).Scan(&n)
+	if err != nil {
+		err = fmt.Errorf("read the turn: %w", err)
+	}
+	return n, err
+}
+
 // lastStamp returns a copy of the partition's stamp, or a new producer's.
 func (r *relay) lastStamp(at place) *stamp {
 	r.mu.Lock()
@@ -207,6 +234,9 @@ func (r *relay) unstamp(ctx context.Context, at place) error {
 		_, err := tx.ExecContext(ctx, r.db.Rebind("update deed_outbox set state = 'new', changed = ?, "+
 			"partition_no = null, producer = null, seq = null, turn = null "+
 			"where state = 'stamped' and topic = ? and partition_no = ?"), time.Now().UnixMilli(), at.topic, at.partition)
+		if err == nil {
+			_, err = tx.ExecContext(ctx, r.db.Rebind("update deed_outbox_turn set returned = returned + 1"))
+		}
 		return err
 	})
 	r.mu.Lock()
