@@ -63,6 +63,12 @@ func cases(s *settings) []*benchCase {
 	}
 	closed("deed/redis", 64, 1, 100_000)
 	closed("deed/redis-window", 8, 256, 100_000)
+	closed("raw/postgres", 4, 1000, 300_000)
+	closed("raw/postgres-copy", 4, 1000, 300_000)
+	closed("deed/postgres", 8, 256, 150_000)
+	closed("deed/postgres", 64, 1, 20_000)
+	closed("watermill/sql", 8, 100, 60_000)
+	closed("river", 2, 500, 20_000)
 	closed("naive/redis", 8, 256, 20_000)
 	closed("watermill/redisstream", 32, 64, 20_000)
 	closed("asynq", 32, 64, 20_000)
@@ -74,6 +80,7 @@ func cases(s *settings) []*benchCase {
 		for _, system := range []string{
 			"deed/sqlite", "deed/mem", "nats", "nats/sync-always", "watermill/gochannel",
 			"deed/redis", "deed/redis-packed", "bare/redis", "naive/redis", "watermill/redisstream", "asynq",
+			"deed/postgres", "watermill/sql", "river",
 		} {
 			all = append(all, &benchCase{
 				Name:    fmt.Sprintf("%s at %d/s", system, rate),
@@ -84,14 +91,25 @@ func cases(s *settings) []*benchCase {
 	return pick(all, s)
 }
 
-// pick leaves out what -only does not ask for, and shrinks the rest for -quick.
+// pick leaves out what -only does not ask for. For -quick it keeps one case of each system
+// under load and one at a rate, and shrinks them.
 func pick(all []*benchCase, s *settings) []*benchCase {
 	var picked []*benchCase
+	type way struct {
+		system string
+		open   bool
+	}
+	seen := make(map[way]bool)
 	for _, c := range all {
 		named := func(part string) bool { return strings.Contains(c.Name, part) }
 		if !slices.ContainsFunc(strings.Split(s.only, ","), named) {
 			continue
 		}
+		is := way{c.Request.System, c.Request.Rate > 0}
+		if s.quick && seen[is] {
+			continue
+		}
+		seen[is] = true
 		if s.quick {
 			c.Request.Events = min(c.Request.Events, max(2000, c.Request.Events/50))
 			c.Request.Seconds /= 8

@@ -53,7 +53,7 @@ func systems() []system {
 		natsJetStream("nats", "process, synced each 2 min", false),
 		natsJetStream("nats/sync-always", "power", true),
 		watermillChannel("watermill/gochannel"),
-	}, redisSystems()...)
+	}, append(redisSystems(), postgresSystems()...)...)
 }
 
 func systemNamed(name string) *system {
