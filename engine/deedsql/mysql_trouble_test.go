@@ -214,7 +214,9 @@ func TestMySQLDeadlock(t *testing.T) {
 	}()
 	until(t, "the writer waits", func() bool {
 		var waits int
-		err := c.db.QueryRow("SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'").Scan(&waits)
+		// innodb_trx does not have every transaction that waits before it has written.
+		err := c.db.QueryRow("SELECT count(*) FROM information_schema.processlist " +
+			"WHERE info LIKE 'SELECT topic_id%FOR UPDATE'").Scan(&waits)
 		return err == nil && waits == 1
 	})
 	exec("UPDATE deed_head SET bytes = bytes WHERE `partition` = 0 AND topic_id = (SELECT id FROM deed_topic)")

@@ -43,7 +43,6 @@ func newDoctor(a *app) *cobra.Command {
 			"It ends with 3 when something is wrong.",
 		Example: "  deed doctor\n" +
 			"  deed doctor postgres://localhost/shop\n" +
-			"  deed doctor sqlite:/var/lib/shop/orders.db\n" +
 			"  deed doctor redis://localhost:6379\n" +
 			"  deed doctor -o json",
 		Args: usageArgs(cobra.MaximumNArgs(1)),
