@@ -15,12 +15,14 @@ import (
 
 // TestPostgres tortures a bus and the consumers' effects on one Postgres server.
 func TestPostgres(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := pgtest.Start(t, pgtest.Durable)
 	torturedServer(t, s, s.URL(s.Database(t)), s.URL(s.Database(t)))
 }
 
 // TestMariaDB tortures a bus and the consumers' effects on one MariaDB server.
 func TestMariaDB(t *testing.T) {
+	t.Parallel()
 	s := mariatest.Start(t, mariatest.Durable)
 	torturedServer(t, s, s.URL(s.Database(t)), "mysql:"+s.DSN(s.Database(t)))
 }
