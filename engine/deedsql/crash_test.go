@@ -44,7 +44,7 @@ func TestCrashWhileMoving(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	c := open(t, path)
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 2})
-	w := start(t, "move", path)
+	w := start(t, "move", "sqlite:"+path)
 	for w.lines.Scan() && w.lines.Text() == "0" { // until the first has come
 	}
 	if err := w.cmd.Process.Kill(); err != nil {

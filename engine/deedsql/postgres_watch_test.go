@@ -3,8 +3,6 @@ package deedsql
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 	"syscall"
@@ -117,23 +115,11 @@ func TestFrozenWriter(t *testing.T) {
 	url := pgtest.Open(t)
 	c := openURL(t, url)
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 1})
-	cmd := exec.Command(os.Args[0], "-test.run=^TestFreezesInside$")
-	cmd.Env = append(os.Environ(), "DEED_FREEZE="+url)
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
+	w := start(t, "stand still", url)
+	if !w.lines.Scan() {
+		t.Fatalf("the worker ended: %v", w.lines.Err())
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
-		cmd.Wait()         //nolint:errcheck // killed on purpose
-	}()
-	if _, err := fmt.Fscanln(out); err != nil && err.Error() != "unexpected newline" {
-		t.Fatal(err)
-	}
-	if err := cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+	if err := w.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	started := time.Now()
@@ -144,15 +130,10 @@ func TestFrozenWriter(t *testing.T) {
 	}
 }
 
-// TestFreezesInside is the process that TestFrozenWriter stops.
-func TestFreezesInside(t *testing.T) {
-	url := os.Getenv("DEED_FREEZE")
-	if url == "" {
-		t.Skip("a part of TestFrozenWriter")
-	}
-	c := openURL(t, url)
+// workStandStill says that it is within a transaction, and stays there.
+func workStandStill(ctx context.Context, c *Conn) error {
 	b := []driver.Batch{{Topic: "orders", Messages: []driver.Message{{ID: "frozen"}}}}
-	err := c.run(context.Background(), &job{batches: b, run: func(tx *tx) error {
+	return c.run(ctx, &job{batches: b, run: func(tx *tx) error {
 		if _, err := tx.append(&b[0]); err != nil {
 			return err
 		}
@@ -160,9 +141,9 @@ func TestFreezesInside(t *testing.T) {
 			return err
 		}
 		fmt.Println()
-		select {} // until it is killed
+		<-ctx.Done()
+		return ctx.Err()
 	}})
-	t.Fatal(err)
 }
 
 // listening connects and listens.

@@ -18,29 +18,29 @@ import (
 )
 
 // The tests of this file run the test binary again as other processes on the same
-// file: workerEnv says which part a process plays.
+// database: workerEnv says which part a process plays.
 const workerEnv = "DEEDSQL_TEST_WORKER"
 
 func TestMain(m *testing.M) {
-	part, path, _ := strings.Cut(os.Getenv(workerEnv), " ")
+	part, url, _ := strings.Cut(os.Getenv(workerEnv), ":")
 	if part == "" {
 		os.Exit(m.Run())
 	}
-	if err := work(part, path); err != nil {
+	if err := work(part, url); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
 // work plays a part until standard input ends.
-func work(part, path string) error {
+func work(part, url string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() { // until the process ends
 		bufio.NewReader(os.Stdin).ReadString(0)
 		cancel()
 	}()
-	c, err := Open(ctx, "sqlite:"+path, nil)
+	c, err := Open(ctx, url, nil)
 	if err != nil {
 		return err
 	}
@@ -52,6 +52,8 @@ func work(part, path string) error {
 		return workOwn(ctx, c)
 	case "move":
 		return workMove(ctx, c)
+	case "stand still":
+		return workStandStill(ctx, c)
 	}
 	return fmt.Errorf("no part %q", part)
 }
@@ -109,10 +111,10 @@ type worker struct {
 	end   func()
 }
 
-func start(t *testing.T, part, path string) *worker {
+func start(t *testing.T, part, url string) *worker {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
-	cmd.Env = append(os.Environ(), workerEnv+"="+part+" "+path)
+	cmd.Env = append(os.Environ(), workerEnv+"="+part+":"+url)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -156,7 +158,7 @@ func TestProcessesPublish(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	c := open(t, path)
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 2})
-	workers := []*worker{start(t, "publish", path), start(t, "publish", path), start(t, "publish", path)}
+	workers := []*worker{start(t, "publish", "sqlite:"+path), start(t, "publish", "sqlite:"+path), start(t, "publish", "sqlite:"+path)}
 	if err := workPublishHere(t.Context(), c); err != nil {
 		t.Error(err)
 	}
@@ -197,7 +199,7 @@ func TestProcessesWake(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	c := open(t, path)
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 2})
-	w := start(t, "own", path)
+	w := start(t, "own", "sqlite:"+path)
 	if h := w.hear(t); len(h.Granted) != 2 {
 		t.Fatalf("heard %+v", h)
 	}
@@ -225,7 +227,7 @@ func TestProcessesHandOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	c := open(t, path)
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 2})
-	w := start(t, "own", path)
+	w := start(t, "own", "sqlite:"+path)
 	if h := w.hear(t); len(h.Granted) != 2 {
 		t.Fatalf("heard %+v", h)
 	}
@@ -250,7 +252,7 @@ func TestProcessesHandOver(t *testing.T) {
 			t.Errorf("the claim is %+v, want a suspect one at epoch 2", cl)
 		}
 	}
-	next := start(t, "own", path)
+	next := start(t, "own", "sqlite:"+path)
 	if w := receive(t, s).Wanted; len(w) != 1 {
 		t.Fatalf("a new process wants %v", w)
 	}

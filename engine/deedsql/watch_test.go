@@ -3,13 +3,14 @@ package deedsql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
+	"github.com/deedgo/deed/internal/testenv"
 	"github.com/deedgo/deed/sqldb"
 )
 
@@ -17,10 +18,16 @@ import (
 // hour: every commit has to be told of by its writes.
 func TestWatchMissesNoCommit(t *testing.T) {
 	w := newTestWatch(t)
-	if w.writes == nil && runtime.GOOS == "linux" {
-		t.Fatal("the system does not tell of writes")
-	}
+	w.wantWrites(t)
 	w.follow(t, func(int) {})
+}
+
+// wantWrites ends a test where the system does not tell of writes.
+func (w *testWatch) wantWrites(t *testing.T) {
+	t.Helper()
+	if w.writes == nil {
+		testenv.Require(t, "a system that tells of a file's writes, as Linux does", errors.ErrUnsupported)
+	}
 }
 
 // TestWatchPolls has a watch that is told of no write.
@@ -37,9 +44,7 @@ func TestWatchPolls(t *testing.T) {
 // is moved away and back.
 func TestWatchThatEnds(t *testing.T) {
 	w := newTestWatch(t)
-	if w.writes == nil {
-		t.Skip("this system does not tell of writes: TestWatchPolls is the same")
-	}
+	w.wantWrites(t)
 	writes := w.writes
 	w.follow(t, func(round int) {
 		if round == testRounds/2 {
@@ -51,9 +56,7 @@ func TestWatchThatEnds(t *testing.T) {
 // TestWatchWaitsForTheCommit tells of a write whose commit comes long after.
 func TestWatchWaitsForTheCommit(t *testing.T) {
 	w := newTestWatch(t)
-	if w.writes == nil {
-		t.Skip("this system does not tell of writes")
-	}
+	w.wantWrites(t)
 	c, err := w.db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/deedgo/deed/internal/lossfs"
+	"github.com/deedgo/deed/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
@@ -20,7 +21,7 @@ func mount(t *testing.T) *lossfs.Disk {
 	t.Helper()
 	d, err := lossfs.Mount(t.TempDir(), []string{os.Args[0]})
 	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skipf("NOT TESTED: %v", err)
+		testenv.Require(t, "root on Linux with /dev/fuse", err)
 	}
 	if err != nil {
 		t.Fatal(err)

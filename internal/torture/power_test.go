@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/internal/lossfs"
+	"github.com/deedgo/deed/internal/testenv"
 )
 
 // newDisk mounts a disk that forgets what was not synced.
@@ -14,7 +15,7 @@ func newDisk(t *testing.T, command []string) *lossfs.Disk {
 	t.Helper()
 	disk, err := lossfs.Mount(t.TempDir(), command)
 	if errors.Is(err, errors.ErrUnsupported) {
-		t.Skipf("NOT TESTED: a power cut: %v", err)
+		testenv.Require(t, "root on Linux with /dev/fuse, to cut the power", err)
 	}
 	if err != nil {
 		t.Fatal(err)
