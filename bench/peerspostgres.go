@@ -9,7 +9,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river"
@@ -55,19 +54,10 @@ func watermillPostgres(ctx context.Context, url string, handle func([]byte)) (*s
 		return nil, errors.Join(err, sub.Close())
 	}
 	var handling sync.WaitGroup
-	handling.Go(func() {
-		for m := range messages {
-			handle(m.Payload)
-			m.Ack()
-		}
-	})
+	handling.Go(func() { watermillHandle(messages, handle) })
 	return &started{
 		publish: func(_ context.Context, events []event) error {
-			batch := make([]*message.Message, len(events))
-			for i := range events {
-				batch[i] = message.NewMessage(watermill.NewUUID(), events[i].data)
-			}
-			return publisher.Publish("orders", batch...)
+			return publisher.Publish("orders", watermillBatch(events)...)
 		},
 		stop: func() error {
 			err := errors.Join(sub.Close(), publisher.Close())

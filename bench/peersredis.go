@@ -8,7 +8,6 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill-redisstream/pkg/redisstream"
-	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 )
@@ -45,20 +44,11 @@ func watermillRedis(ctx context.Context, s *redisServer, handle func([]byte)) (*
 			cancel()
 			return nil, err
 		}
-		handling.Go(func() {
-			for m := range messages {
-				handle(m.Payload)
-				m.Ack()
-			}
-		})
+		handling.Go(func() { watermillHandle(messages, handle) })
 	}
 	return &started{
 		publish: func(_ context.Context, events []event) error {
-			batch := make([]*message.Message, len(events))
-			for i := range events {
-				batch[i] = message.NewMessage(watermill.NewUUID(), events[i].data)
-			}
-			return publisher.Publish("orders", batch...)
+			return publisher.Publish("orders", watermillBatch(events)...)
 		},
 		stop: func() error {
 			cancel()

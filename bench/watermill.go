@@ -19,19 +19,10 @@ func watermillChannel(name string) system {
 				return nil, err
 			}
 			var handling sync.WaitGroup
-			handling.Go(func() {
-				for m := range messages {
-					handle(m.Payload)
-					m.Ack()
-				}
-			})
+			handling.Go(func() { watermillHandle(messages, handle) })
 			return &started{
 				publish: func(_ context.Context, events []event) error {
-					batch := make([]*message.Message, len(events))
-					for i := range events {
-						batch[i] = message.NewMessage(watermill.NewUUID(), events[i].data)
-					}
-					return channel.Publish("orders", batch...)
+					return channel.Publish("orders", watermillBatch(events)...)
 				},
 				stop: func() error {
 					err := channel.Close()
@@ -40,4 +31,20 @@ func watermillChannel(name string) system {
 				},
 			}, nil
 		}}
+}
+
+func watermillBatch(events []event) []*message.Message {
+	batch := make([]*message.Message, len(events))
+	for i := range events {
+		batch[i] = message.NewMessage(watermill.NewUUID(), events[i].data)
+	}
+	return batch
+}
+
+// watermillHandle handles messages until their channel is closed.
+func watermillHandle(messages <-chan *message.Message, handle func([]byte)) {
+	for m := range messages {
+		handle(m.Payload)
+		m.Ack()
+	}
 }
