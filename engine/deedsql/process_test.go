@@ -158,7 +158,11 @@ func TestProcessesPublish(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a.db")
 	c := open(t, path)
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 2})
-	workers := []*worker{start(t, "publish", "sqlite:"+path), start(t, "publish", "sqlite:"+path), start(t, "publish", "sqlite:"+path)}
+	workers := []*worker{
+		start(t, "publish", "sqlite:"+path),
+		start(t, "publish", "sqlite:"+path),
+		start(t, "publish", "sqlite:"+path),
+	}
 	if err := workPublishHere(t.Context(), c); err != nil {
 		t.Error(err)
 	}

@@ -14,29 +14,6 @@ import (
 
 // consumer is a member of every group.
 func consumer(ctx context.Context, job Job) error {
-	return consume(ctx, job, func(c *consuming) []deed.Runner {
-		opts := &deed.SubscribeOptions{
-			// A frozen process may hold a database's lock for a while, which must not
-			// use up the attempts of innocent events.
-			Retry:      deed.Retry{Attempts: 50, Min: 20 * time.Millisecond, Max: time.Second},
-			Middleware: []deed.Middleware{c.record},
-		}
-		groups := []deed.Runner{
-			deed.Subscribe(Effects, opts, inbox.On(c.db, factType, c.effect)),
-			deed.Subscribe(Plain, opts, deed.On(factType, c.plain)),
-		}
-		if job.Load.Reset > 0 {
-			groups = append(groups, deed.Subscribe(Replay, opts, inbox.On(c.db, factType, c.replayed)))
-		}
-		if job.Load.Keep > 0 {
-			groups = append(groups, sweeping{job})
-		}
-		return groups
-	})
-}
-
-// consume opens what a consumer works with and runs its groups until ctx ends.
-func consume(ctx context.Context, job Job, groups func(c *consuming) []deed.Runner) error {
 	rec, err := NewRecorder(job.Dir, job.proc())
 	if err != nil {
 		return err
@@ -52,7 +29,25 @@ func consume(ctx context.Context, job Job, groups func(c *consuming) []deed.Runn
 		return err
 	}
 	defer bus.Close()
-	return bus.Run(ctx, groups(&consuming{job: job, rec: rec, db: db})...)
+
+	c := &consuming{job: job, rec: rec, db: db}
+	opts := &deed.SubscribeOptions{
+		// A frozen process may hold a database's lock for a while, which must not
+		// use up the attempts of innocent events.
+		Retry:      deed.Retry{Attempts: 50, Min: 20 * time.Millisecond, Max: time.Second},
+		Middleware: []deed.Middleware{c.record},
+	}
+	groups := []deed.Runner{
+		deed.Subscribe(Effects, opts, inbox.On(db, factType, c.effect)),
+		deed.Subscribe(Plain, opts, deed.On(factType, c.plain)),
+	}
+	if job.Load.Reset > 0 {
+		groups = append(groups, deed.Subscribe(Replay, opts, inbox.On(db, factType, c.replayed)))
+	}
+	if job.Load.Keep > 0 {
+		groups = append(groups, sweeping{job})
+	}
+	return bus.Run(ctx, groups...)
 }
 
 type consuming struct {

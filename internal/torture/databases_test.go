@@ -49,16 +49,30 @@ func init() { testRoles["teller"] = teller }
 // teller handles events in transactions of the database that its job names. One that is
 // to freeze does so inside of one, with the rows locked that it has written.
 func teller(ctx context.Context, job Job) error {
-	return consume(ctx, job, func(c *consuming) []deed.Runner {
-		handle := func(ctx context.Context, tx *sql.Tx, e deed.Received[Fact]) error {
-			err := c.effect(ctx, tx, e)
-			if err == nil && job.Args["freeze"] != "" && e.Data.KV == 2 {
-				err = syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
-			}
-			return err
+	rec, err := NewRecorder(job.Dir, job.proc())
+	if err != nil {
+		return err
+	}
+	defer rec.Close()
+	db, err := openEffects(job.Effects)
+	if err != nil {
+		return err
+	}
+	defer closeEffects(db)
+	bus, err := openBus(ctx, job, rec)
+	if err != nil {
+		return err
+	}
+	defer bus.Close()
+	c := &consuming{job: job, rec: rec, db: db}
+	handle := func(ctx context.Context, tx *sql.Tx, e deed.Received[Fact]) error {
+		err := c.effect(ctx, tx, e)
+		if err == nil && job.Args["freeze"] != "" && e.Data.KV == 2 {
+			err = syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
 		}
-		return []deed.Runner{deed.Subscribe(Plain, nil, inbox.On(c.db, factType, handle))}
-	})
+		return err
+	}
+	return bus.Run(ctx, deed.Subscribe(Plain, nil, inbox.On(db, factType, handle)))
 }
 
 // TestFrozenInsideATransaction freezes a member that holds locks of the database. The
