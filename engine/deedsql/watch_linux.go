@@ -12,8 +12,12 @@ import (
 // fileWrites tells of the writes to a file by any process of this machine.
 type fileWrites struct{ events *os.File }
 
-// watchWrites fails where the system has no more watches to give.
+// watchWrites fails where the system has no more watches to give, and in a bubble of
+// testing/synctest, whose time stands still while the system is waited for.
 func watchWrites(path string) (*fileWrites, error) {
+	if err := realTime(); err != nil {
+		return nil, err
+	}
 	fd, err := syscall.InotifyInit1(syscall.IN_CLOEXEC | syscall.IN_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
@@ -25,6 +29,18 @@ func watchWrites(path string) (*fileWrites, error) {
 		return nil, &os.PathError{Op: "inotify_add_watch", Path: path, Err: err}
 	}
 	return &fileWrites{events}, nil
+}
+
+// realTime returns an error when the clock is not the system's.
+func realTime() error {
+	var system syscall.Timeval
+	if err := syscall.Gettimeofday(&system); err != nil {
+		return os.NewSyscallError("gettimeofday", err)
+	}
+	if off := time.Since(time.Unix(system.Unix())); off.Abs() > time.Hour { // a bubble's began in the year 2000
+		return fmt.Errorf("the clock is %v from the system's: %w", off, errors.ErrUnsupported)
+	}
+	return nil
 }
 
 // wait reports whether there was a write since the last call, and waits for one. An

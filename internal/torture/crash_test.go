@@ -104,10 +104,12 @@ func TestTwentyKillsDeadLetterNothing(t *testing.T) {
 		if err := p.Start(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "no handler was called", time.Minute, func() bool { return len(s.recordedBy(proc, Deliver)) > 0 })
-		if err := pause(t.Context(), between(r, 0, 200*time.Millisecond)); err != nil {
-			t.Fatal(err)
-		}
+		// Counted in events and not in time: on a slow machine the kills would all hit the
+		// first event, which is the suspect that runs alone.
+		after := 1 + r.IntN(60)
+		eventually(t, "handlers are not called", time.Minute, func() bool {
+			return len(s.recordedBy(proc, Deliver)) >= after
+		})
 		if err := p.Check(); err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package torture
 import (
 	"context"
 	"database/sql"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -65,10 +66,11 @@ func teller(ctx context.Context, job Job) error {
 	}
 	defer bus.Close()
 	c := &consuming{job: job, rec: rec, db: db}
+	var freeze sync.Once // handlers of several keys get there
 	handle := func(ctx context.Context, tx *sql.Tx, e deed.Received[Fact]) error {
 		err := c.effect(ctx, tx, e)
 		if err == nil && job.Args["freeze"] != "" && e.Data.KV == 2 {
-			err = syscall.Kill(syscall.Getpid(), syscall.SIGSTOP)
+			freeze.Do(func() { err = syscall.Kill(syscall.Getpid(), syscall.SIGSTOP) })
 		}
 		return err
 	}
