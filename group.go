@@ -375,7 +375,7 @@ func (g *groupRun) received(it *item) Received[[]byte] {
 	return Received[[]byte]{Event: e, Data: e.Data, Delivery: Delivery{
 		Topic: cmp.Or(it.Delivery.Topic, it.p.t.name), Group: g.sub.group, Position: it.at, Stored: it.Stored,
 		Attempt: it.attempts + 1, Replay: it.Replay, Quiet: it.Replay && it.p.claim.Quiet, Run: it.p.claim.Run,
-		Lease: g.bus.opts.Lease,
+		Lease: g.bus.opts.Lease, held: it.p.holding,
 	}}
 }
 

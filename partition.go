@@ -30,6 +30,7 @@ const (
 type partition struct {
 	t       *topicRun
 	claim   driver.Claim
+	holding *held // the same, for handlers
 	granted time.Time
 	ctx     context.Context // of its handlers: ends with the claim
 	cancel  context.CancelCauseFunc
@@ -65,7 +66,7 @@ func newPartition(t *topicRun, c driver.Claim) *partition {
 	p := &partition{
 		t: t, claim: c, granted: time.Now(), ctx: ctx, cancel: cancel, settled: c.Position, watermark: c.Position,
 		keys: make(map[string]*keyQueue), parked: make(map[string]struct{}), runs: make(map[string]*sideRun),
-		rateAt: time.Now(),
+		rateAt: time.Now(), holding: &held{t.g.bus.conn, c},
 	}
 	if c.Suspect {
 		p.suspects = windowMax

@@ -3,6 +3,7 @@ package deed
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -126,7 +127,8 @@ func (t *topicRun) settlePositions(ctx context.Context, leaving bool) error {
 	g.mu.Lock()
 	t.moved = false
 	sub := t.sub
-	for _, p := range t.parts {
+	for _, i := range slices.Sorted(maps.Keys(t.parts)) { // in one order, by which an engine locks claims
+		p := t.parts[i]
 		s := driver.Settlement{
 			Partition: p.claim.Partition, Epoch: p.claim.Epoch, Rate: p.measure(now), Status: p.says(),
 			Release: (p.wanted || leaving) && p.running == 0 && p.side.empty(),

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/deedgo/deed/driver"
 )
 
 // Received is an event that a handler is called for, with its value. It is a plain
@@ -35,6 +38,25 @@ type Delivery struct {
 	// Lease is how long the member keeps the partition without a word from it. A
 	// transaction that is idle for longer is a frozen handler's.
 	Lease time.Duration
+
+	held *held // nil when no bus delivered it
+}
+
+// held is what the deliveries of a claimed partition share.
+type held struct {
+	conn  driver.Conn
+	claim driver.Claim
+}
+
+// Held returns the engine that delivered an event, the claim under which it did, and the
+// event's position as the engine has it; a nil Conn when no bus delivered it, as in a test
+// or a rehearsal. It is for packages that settle events with the engine, as inbox does.
+func (d *Delivery) Held() (conn driver.Conn, c driver.Claim, position string) {
+	if d.held == nil {
+		return nil, driver.Claim{}, ""
+	}
+	_, position, _ = strings.Cut(d.Position, "-")
+	return d.held.conn, d.held.claim, position
 }
 
 // HandlerFunc handles one event with its data as bytes.

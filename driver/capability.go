@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"database/sql"
 	"time"
 )
 
@@ -247,6 +248,34 @@ type Patterns interface {
 	// SubscribePattern is Subscribe with a pattern for spec.Topic: to all topics that
 	// it matches, those of the future too. Each event comes once and names its topic.
 	SubscribePattern(ctx context.Context, spec SubscribeSpec) (Subscription, error)
+}
+
+// Handled names an event that a handler's own transaction settles.
+type Handled struct {
+	Claim    Claim  // under which it was delivered
+	Position string // its own
+	// Run is that of a replay whose effect is to happen again, and 0 for any other
+	// delivery: what a group meets for the first time happens once, whatever its resets.
+	Run int
+}
+
+// Joint is implemented by engines that live in a database which may be a service's own as
+// well. There a handler's effect and the note that its event is handled are one
+// transaction, the service's.
+type Joint interface {
+	// Hosts reports whether db, which speaks the dialect "sqlite", "postgres" or "mysql",
+	// is the database that the engine lives in, and whether its user may write the
+	// engine's tables. The answer never changes; an error is not one.
+	Hosts(ctx context.Context, db *sql.DB, dialect string) (bool, error)
+	// HandledIn reports of each event whether a transaction has settled it before. It is
+	// ErrFenced when a claim is lost, and locks nothing.
+	HandledIn(ctx context.Context, tx *sql.Tx, es []Handled) ([]bool, error)
+	// SettleIn settles events as part of tx, in whichever order those of a partition come:
+	// once tx has committed HandledIn reports them, until Settle has passed them and they
+	// have left the side log. It is ErrFenced when a claim is lost, and keeps the claims
+	// from being lost until tx ends; so it comes last in tx. After an error tx is to be
+	// rolled back.
+	SettleIn(ctx context.Context, tx *sql.Tx, es []Handled) error
 }
 
 // As finds capability T on c or on anything that c wraps. A wrapper opts in to

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/engine/deedsql"
 	"github.com/deedgo/deed/internal/testdb"
 	"github.com/deedgo/deed/sqldb"
 )
@@ -38,7 +40,13 @@ type fixture struct {
 
 func setup(t *testing.T, k testdb.Kind) *fixture {
 	t.Helper()
-	f := &fixture{t: t, at: k.New(t)}
+	return setupAt(t, k, k.New(t), "mem:")
+}
+
+// setupAt is setup in a database that there is, with the bus that a URL names.
+func setupAt(t *testing.T, k testdb.Kind, at testdb.Database, url string) *fixture {
+	t.Helper()
+	f := &fixture{t: t, at: at}
 	f.db = f.open()
 	number := map[sqldb.Dialect]string{
 		sqldb.DialectSQLite:   "integer primary key autoincrement",
@@ -53,7 +61,7 @@ func setup(t *testing.T, k testdb.Kind) *fixture {
 			t.Fatal(err)
 		}
 	}
-	f.bus = newBus(t, "mem:")
+	f.bus = newBus(t, url)
 	return f
 }
 
@@ -64,10 +72,26 @@ func (f *fixture) open() *sqldb.DB {
 
 func newBus(t *testing.T, url string) *deed.Bus {
 	t.Helper()
-	conn, err := deedmem.Open(t.Context(), url, nil)
+	return busOn(t, connect(t, url))
+}
+
+func connect(t *testing.T, url string) driver.Conn {
+	t.Helper()
+	var conn driver.Conn
+	var err error
+	if url == "mem:" {
+		conn, err = deedmem.Open(t.Context(), url, nil)
+	} else {
+		conn, err = deedsql.Open(t.Context(), url, nil)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	return conn
+}
+
+func busOn(t *testing.T, conn driver.Conn) *deed.Bus {
+	t.Helper()
 	bus, err := deed.New(conn, &deed.Options{
 		Source: "/payments", Logger: slog.New(slog.DiscardHandler), Lease: time.Second, Drain: 5 * time.Second})
 	if err != nil {

@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/sqldb"
 )
 
@@ -18,6 +20,7 @@ type Database interface {
 	Check(ctx context.Context) error
 	Migrate(ctx context.Context, component string, ms []sqldb.Migration) error
 	Tx(ctx context.Context, fn func(ctx context.Context, tx *sql.Tx) error) error
+	SQL() *sql.DB
 	Dialect() sqldb.Dialect
 	Rebind(query string) string
 }
@@ -28,16 +31,19 @@ var _, _ Database = (*sqldb.DB)(nil), (*Inbox)(nil)
 type Options struct {
 	// Keep is how long it is remembered that an event was handled. It has to exceed
 	// the time after which the event may still be delivered: what its topic keeps,
-	// and what a slow group may lag behind. Zero means 14 days.
+	// and what a slow group may lag behind. Zero means 14 days, and nothing where the
+	// bus lives in the same database: a time makes the inbox remember there too, and so
+	// tell by source and id that an event was published twice.
 	Keep time.Duration
 }
 
 // Inbox is a Database with options.
 type Inbox struct {
 	Database
-	keep time.Duration
+	keep time.Duration // as set, 0 for the default
 
 	mu      sync.Mutex
+	hosts   map[driver.Joint]bool // whether an engine lives in the database
 	ready   bool      // the table exists
 	cleaned time.Time // when old rows were last removed
 }
@@ -45,7 +51,7 @@ type Inbox struct {
 // New returns an inbox in db, for handlers that need options.
 func New(db *sqldb.DB, opts *Options) *Inbox {
 	in := open(db)
-	if opts != nil && opts.Keep != 0 {
+	if opts != nil {
 		in.keep = opts.Keep
 	}
 	return in
@@ -57,7 +63,7 @@ func open(db Database) *Inbox {
 	if in, ok := db.(*Inbox); ok {
 		return in
 	}
-	return &Inbox{Database: db, keep: keepDefault}
+	return &Inbox{Database: db}
 }
 
 // prepare creates the table before the first event, since a handler's transaction
@@ -86,26 +92,27 @@ func (in *Inbox) prepare(ctx context.Context) error {
 type receipt struct {
 	group, topic, source, id string
 	run                      int
+	quiet                    bool // a replay whose effect is not to happen again
+	claim                    driver.Claim
+	position                 string
 }
 
 // receiptOf returns the receipt of a delivery. Runs count for replays only: what a
 // group meets for the first time may be redelivered across a reset, and is the same.
 // A quiet replay is the same as well, so that its effect is not repeated.
 func receiptOf(e deed.Event, d deed.Delivery) receipt {
-	r := receipt{group: d.Group, topic: d.Topic, source: e.Source, id: e.ID}
+	r := receipt{group: d.Group, topic: d.Topic, source: e.Source, id: e.ID, quiet: d.Replay && d.Quiet}
+	_, r.claim, r.position = d.Held()
 	if d.Replay && !d.Quiet && !seeded("replay") {
 		r.run = d.Run
 	}
 	return r
 }
 
-// do runs fn in a transaction, which it also uses to remove old rows now and then. Where
-// the server can, it ends the transaction of a process that is frozen for longer than the
+// do runs fn in a transaction, which it also uses to remove old rows now and then where
+// there are any. Where the server can, it ends the transaction of a process that is frozen for longer than the
 // lease, so that its locks do not stop the partition's next owner.
 func (in *Inbox) do(ctx context.Context, lease time.Duration, fn func(ctx context.Context, tx *sql.Tx) error) error {
-	if err := in.prepare(ctx); err != nil {
-		return err
-	}
 	err := in.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if in.Dialect() == sqldb.DialectPostgres && lease > 0 {
 			limit := fmt.Sprintf("set local idle_in_transaction_session_timeout = %d", lease.Milliseconds())
@@ -159,7 +166,7 @@ const (
 func (in *Inbox) clean(ctx context.Context, tx *sql.Tx) error {
 	now := time.Now()
 	in.mu.Lock()
-	due := now.Sub(in.cleaned) >= cleanEvery
+	due := in.ready && now.Sub(in.cleaned) >= cleanEvery
 	if due {
 		in.cleaned = now
 	}
@@ -174,7 +181,7 @@ func (in *Inbox) clean(ctx context.Context, tx *sql.Tx) error {
 	res, err := tx.ExecContext(ctx, in.Rebind("delete from deed_inbox where (group_name, source, id, run) in "+
 		"(select group_name, source, id, run from (select group_name, source, id, run from deed_inbox "+
 		"where handled < ? order by handled limit ?"+skip+") as old)"),
-		now.Add(-in.keep).UnixMilli(), cleanBatch)
+		now.Add(-cmp.Or(in.keep, keepDefault)).UnixMilli(), cleanBatch)
 	if err != nil {
 		return fmt.Errorf("inbox: remove old rows: %w", err)
 	}

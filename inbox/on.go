@@ -36,29 +36,40 @@ func once[T any](
 	ctx context.Context, in *Inbox, e deed.Received[T],
 	handle func(ctx context.Context, tx *sql.Tx, e deed.Received[T]) error,
 ) error {
-	if seeded("inbox") {
-		return onceApart(ctx, in, e, handle)
+	n, err := in.notesOf(ctx, &e.Delivery)
+	if err != nil {
+		return err
 	}
+	if seeded("inbox") {
+		return onceApart(ctx, in, n, e, handle)
+	}
+	rs := []receipt{receiptOf(e.Event, e.Delivery)}
 	return in.do(ctx, e.Lease, func(ctx context.Context, tx *sql.Tx) error {
-		fresh, err := in.insert(ctx, tx, receiptOf(e.Event, e.Delivery))
-		if err != nil || !fresh {
+		before, err := n.before(ctx, tx, rs)
+		if err != nil || before[0] {
 			return err
 		}
-		return handle(ctx, tx, e)
+		if err := handle(ctx, tx, e); err != nil {
+			return err
+		}
+		return n.after(ctx, tx, rs)
 	})
 }
 
-// onceApart is the planted bug "inbox": the row commits before the effect does.
+// onceApart is the planted bug "inbox": the note commits before the effect does.
 func onceApart[T any](
-	ctx context.Context, in *Inbox, e deed.Received[T],
+	ctx context.Context, in *Inbox, n notes, e deed.Received[T],
 	handle func(ctx context.Context, tx *sql.Tx, e deed.Received[T]) error,
 ) error {
-	fresh := false
+	rs := []receipt{receiptOf(e.Event, e.Delivery)}
+	var before []bool
 	err := in.do(ctx, e.Lease, func(ctx context.Context, tx *sql.Tx) (err error) {
-		fresh, err = in.insert(ctx, tx, receiptOf(e.Event, e.Delivery))
-		return err
+		if before, err = n.before(ctx, tx, rs); err != nil || before[0] {
+			return err
+		}
+		return n.after(ctx, tx, rs)
 	})
-	if err != nil || !fresh {
+	if err != nil || before[0] {
 		return err
 	}
 	return in.do(ctx, e.Lease, func(ctx context.Context, tx *sql.Tx) error { return handle(ctx, tx, e) })
@@ -106,38 +117,63 @@ func batch[T any](
 	ctx context.Context, in *Inbox, events []deed.Received[T], failed deed.BatchError,
 	handle func(ctx context.Context, tx *sql.Tx, events []deed.Received[T]) error,
 ) error {
+	n, err := in.notesOf(ctx, &events[0].Delivery)
+	if err != nil {
+		return err
+	}
 	return in.do(ctx, events[0].Lease, func(ctx context.Context, tx *sql.Tx) error {
-		fresh := make([]deed.Received[T], 0, len(events))
-		index := make([]int, 0, len(events))
-		for i, e := range events {
-			if failed[i] != nil {
-				continue
-			}
-			isNew, err := in.insert(ctx, tx, receiptOf(e.Event, e.Delivery))
-			if err != nil {
-				return err
-			}
-			if isNew {
-				fresh = append(fresh, e)
-				index = append(index, i)
-			}
-		}
-		if len(fresh) == 0 {
-			return nil
-		}
-		err := handle(ctx, tx, fresh)
-		var some deed.BatchError
-		if !errors.As(err, &some) {
+		fresh, index, err := fresh(ctx, tx, n, events, failed)
+		if err != nil || len(index) == 0 {
 			return err
 		}
-		placed := make(deed.BatchError, len(some))
-		for i, e := range some {
-			if i >= 0 && i < len(index) && e != nil {
-				placed[index[i]] = e
-			}
+		if err := handle(ctx, tx, fresh); err != nil {
+			return placed(err, index)
 		}
-		return placed
+		rs := make([]receipt, len(fresh))
+		for i, e := range fresh {
+			rs[i] = receiptOf(e.Event, e.Delivery)
+		}
+		return n.after(ctx, tx, rs)
 	})
+}
+
+// fresh returns those events that did not fail and were not handled before, with their
+// indexes.
+func fresh[T any](
+	ctx context.Context, tx *sql.Tx, n notes, events []deed.Received[T], failed deed.BatchError,
+) (fresh []deed.Received[T], index []int, err error) {
+	var rs []receipt
+	var all []int
+	for i, e := range events {
+		if failed[i] == nil {
+			rs, all = append(rs, receiptOf(e.Event, e.Delivery)), append(all, i)
+		}
+	}
+	before, err := n.before(ctx, tx, rs)
+	if err != nil {
+		return nil, nil, err
+	}
+	for k, i := range all {
+		if !before[k] {
+			fresh, index = append(fresh, events[i]), append(index, i)
+		}
+	}
+	return fresh, index, nil
+}
+
+// placed gives a BatchError the indexes of the whole batch.
+func placed(err error, index []int) error {
+	var some deed.BatchError
+	if !errors.As(err, &some) {
+		return err
+	}
+	placed := make(deed.BatchError, len(some))
+	for i, e := range some {
+		if i >= 0 && i < len(index) && e != nil {
+			placed[index[i]] = e
+		}
+	}
+	return placed
 }
 
 var errBehind = errors.New("waits behind a failed event of its key")

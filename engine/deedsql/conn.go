@@ -26,6 +26,7 @@ var (
 	_ driver.LetterEditor = (*Conn)(nil)
 	_ driver.Streams      = (*Conn)(nil)
 	_ driver.Records      = (*Conn)(nil)
+	_ driver.Joint        = (*Conn)(nil)
 )
 
 // Options configure Open. The zero value is the default.
@@ -61,6 +62,7 @@ type Conn struct {
 	anywhere  driverkit.Signal // another connection may have committed
 	commits   atomic.Int64     // how often that was so
 	scheduled driverkit.Signal // an event was delayed here
+	joined    sync.Map         // groups, by id, with handlers that settle in their own transactions
 
 	mu       sync.Mutex
 	closed   bool

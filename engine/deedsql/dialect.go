@@ -2,6 +2,7 @@ package deedsql
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -56,6 +57,8 @@ type dialect interface {
 	// sentinels where one fits.
 	explain(err error) (scope, error)
 	features() driver.Features
+	// hosts reports whether db, of the same kind, is this database.
+	hosts(ctx context.Context, db *sql.DB) (bool, error)
 	close() error
 }
 

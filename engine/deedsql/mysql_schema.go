@@ -13,6 +13,7 @@ var mysqlMigrations = []sqldb.Migration{
 	{Name: "groups", SQL: quoted(mysqlGroups)},
 	{Name: "side log", SQL: quoted(mysqlSideLog)},
 	{Name: "streams, records", SQL: quoted(mysqlStreams)},
+	{Name: "handled", SQL: quoted(mysqlHandled)},
 }
 
 // quoted puts the names that are words of MySQL's in its quotes, which text in Go's

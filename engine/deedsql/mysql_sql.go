@@ -36,6 +36,9 @@ func mysqlSQL(query string) string {
 	if onConflict.MatchString(query) {
 		query = excluded.ReplaceAllString(onConflict.ReplaceAllString(query, " ON DUPLICATE KEY UPDATE "), "VALUES($1)")
 	}
+	if rest, ok := strings.CutSuffix(query, forShare); ok {
+		query = rest + " LOCK IN SHARE MODE" // which keeps the row from any change
+	}
 	query = strings.ReplaceAll(query, "LIMIT ? + 0", "LIMIT ?")
 	query = strings.ReplaceAll(query, " / ", " DIV ") // of integers
 	return mysqlWords.ReplaceAllString(query, "`$1`")

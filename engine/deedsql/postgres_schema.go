@@ -8,6 +8,7 @@ var postgresMigrations = []sqldb.Migration{
 	{Name: "groups", SQL: postgresGroups},
 	{Name: "side log", SQL: postgresSideLog},
 	{Name: "streams, records", SQL: postgresStreams},
+	{Name: "handled", SQL: postgresHandled},
 }
 
 const postgresTopics = `

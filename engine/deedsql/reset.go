@@ -45,6 +45,9 @@ func (t *tx) reset(topic *topic, group int64, r driver.Reset) error {
 		return err
 	}
 	for p, at := range starts {
+		if err := t.holdClaim(group, p); err != nil { // from handlers that settle in their transactions
+			return err
+		}
 		_, err := t.exec("UPDATE deed_claim SET position = ?, replay = committed, epoch = epoch + 1, seat = '', clean = 1, "+
 			"rate = 0, status = '' WHERE group_id = ? AND partition = ?", at, group, p)
 		if err != nil {

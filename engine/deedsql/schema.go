@@ -10,6 +10,7 @@ var sqliteMigrations = []sqldb.Migration{
 	{Name: "delay, retention, reset", SQL: sqliteTime},
 	{Name: "delayed events in the log", SQL: sqliteDue},
 	{Name: "streams, records", SQL: sqliteStreams},
+	{Name: "handled", SQL: sqliteHandled},
 }
 
 const sqliteTopics = `

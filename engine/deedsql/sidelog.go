@@ -158,6 +158,9 @@ func (c *Conn) Unpark(ctx context.Context, cl driver.Claim, positions []string) 
 			}
 			keys[key] = true
 		}
+		if err := c.forgetHandled(t, group, cl.Partition); err != nil {
+			return err
+		}
 		delete(keys, "")
 		for key := range keys {
 			left, err := t.promote(group, cl.Partition, key)

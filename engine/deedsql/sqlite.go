@@ -185,7 +185,7 @@ func (d *sqliteDialect) sql(query string) string {
 	if rest, ok := strings.CutPrefix(query, "INSERT INTO "); ok {
 		return "INSERT OR FAIL INTO " + rest
 	}
-	return strings.TrimSuffix(query, forUpdate)
+	return strings.TrimSuffix(strings.TrimSuffix(query, forUpdate), forShare)
 }
 
 // enter queues with the writers of other processes on the lock file: SQLite's own busy

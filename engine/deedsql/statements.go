@@ -29,6 +29,9 @@ type statements struct {
 // its end.
 const forUpdate = " FOR UPDATE"
 
+// forShare ends one whose rows others may lock so too, and change in what is no key.
+const forShare = " FOR KEY SHARE"
+
 func newStatements(on preparer, d dialect) *statements {
 	return &statements{on: on, dialect: d, cache: make(map[string]*sql.Stmt)}
 }

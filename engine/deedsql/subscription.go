@@ -180,6 +180,8 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 			}
 			if !ok {
 				lost = append(lost, st.Partition)
+			} else if err := s.c.forgetHandled(t, s.group, st.Partition); err != nil {
+				return err
 			}
 		}
 		return nil

@@ -143,6 +143,8 @@ var dropQueries = map[string][]string{
 		"DELETE FROM deed_letter WHERE letter IN (SELECT letter FROM deed_letter WHERE group_id = ? LIMIT ?)",
 		"DELETE FROM deed_mark WHERE (group_id, partition, position) IN " +
 			"(SELECT group_id, partition, position FROM deed_mark WHERE group_id = ? LIMIT ?)",
+		"DELETE FROM deed_handled WHERE (group_id, partition, position, run) IN " +
+			"(SELECT group_id, partition, position, run FROM deed_handled WHERE group_id = ? LIMIT ?)",
 		"DELETE FROM deed_claim WHERE (group_id, partition) IN " +
 			"(SELECT group_id, partition FROM deed_claim WHERE group_id = ? LIMIT ?)",
 		"DELETE FROM deed_seat WHERE seat IN (SELECT seat FROM deed_seat WHERE group_id = ? LIMIT ?)",

@@ -25,7 +25,10 @@ type Kind struct {
 var SQLite = Kind{sqldb.DialectSQLite, newSQLite}
 
 // Database is an empty database of a test.
-type Database struct{ open func() (*sqldb.DB, error) }
+type Database struct {
+	URL  string // for an engine that is to live in it
+	open func() (*sqldb.DB, error)
+}
 
 // New makes an empty database.
 func (k Kind) New(t testing.TB) Database {
@@ -59,8 +62,9 @@ func Each(t *testing.T, test func(t *testing.T, k Kind)) {
 	t.Run("MariaDB", func(t *testing.T) {
 		s := mariatest.Start(t)
 		test(t, Kind{sqldb.DialectMySQL, func(t testing.TB) Database {
-			dsn := s.DSN(s.Database(t))
-			return Database{open: func() (*sqldb.DB, error) { return openWith("mysql", dsn, sqldb.MySQL) }}
+			name := s.Database(t)
+			dsn := s.DSN(name)
+			return Database{s.URL(name), func() (*sqldb.DB, error) { return openWith("mysql", dsn, sqldb.MySQL) }}
 		}})
 	})
 }
@@ -69,7 +73,7 @@ func newSQLite(t testing.TB) Database { return File(filepath.Join(t.TempDir(), "
 
 // File is the SQLite database of a file.
 func File(path string) Database {
-	return Database{open: func() (*sqldb.DB, error) {
+	return Database{"sqlite:" + path, func() (*sqldb.DB, error) {
 		db, err := sqldb.OpenSQLite(path, nil)
 		if err != nil {
 			return nil, err
@@ -80,7 +84,7 @@ func File(path string) Database {
 
 // Postgres is the database of a URL.
 func Postgres(url string) Database {
-	return Database{open: func() (*sqldb.DB, error) { return openWith("pgx", url, sqldb.Postgres) }}
+	return Database{url, func() (*sqldb.DB, error) { return openWith("pgx", url, sqldb.Postgres) }}
 }
 
 func openWith(driver, address string, wrap func(*sql.DB) *sqldb.DB) (*sqldb.DB, error) {
