@@ -278,6 +278,29 @@ type Joint interface {
 	SettleIn(ctx context.Context, tx *sql.Tx, es []Handled) error
 }
 
+// Execer is a transaction that statements run in, a *sql.Tx or what stands for one.
+type Execer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// Intake is implemented by a Joint engine that takes events in a transaction of the
+// service's, which may not hold what gives positions: other publishers would wait for its
+// commit. Such an event has no position until it is sequenced, after the commit. It goes
+// before every event of its key whose Publish begins after that commit.
+type Intake interface {
+	Joint
+	// PublishIn adds batches, without Producer and Seq, as part of tx, a transaction of a
+	// database that the engine lives in. A topic that is absent is ErrNotFound. After an
+	// error tx is to be rolled back.
+	PublishIn(ctx context.Context, tx Execer, batches []Batch) error
+	// Sequence gives positions to events whose transactions have committed, those of a
+	// partition in the order in which they were added, and reports whether there may be
+	// more to do. Any number of callers may be at it.
+	Sequence(ctx context.Context) (more bool, err error)
+	// Unsequenced counts the events of committed transactions without a position.
+	Unsequenced(ctx context.Context) (int, error)
+}
+
 // As finds capability T on c or on anything that c wraps. A wrapper opts in to
 // being looked through by having an Unwrap method; one that must see every call
 // has none.

@@ -44,8 +44,8 @@ type Inbox struct {
 
 	mu      sync.Mutex
 	hosts   map[driver.Joint]bool // whether an engine lives in the database
-	ready   bool      // the table exists
-	cleaned time.Time // when old rows were last removed
+	ready   bool                  // the table exists
+	cleaned time.Time             // when old rows were last removed
 }
 
 // New returns an inbox in db, for handlers that need options.

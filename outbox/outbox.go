@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/sqldb"
 )
 
@@ -26,6 +27,11 @@ type Options struct {
 	// MaxEventBytes bounds an event's data: Publish fails above it. Set it to the
 	// bus's own Options.MaxEventBytes. Zero means 1 MiB, as there.
 	MaxEventBytes int
+	// Bus is the bus that Run will be given, where it is open by now. If it lives in the
+	// outbox's own database, on Postgres or MySQL, Publish puts events into it within the
+	// transaction: they are in order with those that are published directly. All that
+	// publish through the database's outbox have to say so, or none.
+	Bus *deed.Bus
 }
 
 func (o Options) withDefaults() Options {
@@ -55,8 +61,9 @@ type Outbox struct {
 	source string
 	opts   Options
 
-	mu    sync.Mutex
-	setup error // why the tables are not usable, nil when they are
+	mu     sync.Mutex
+	setup  error         // why the tables are not usable, nil when they are
+	intake driver.Intake // the bus, where it takes events within a transaction
 }
 
 var _ deed.Runner = (*Outbox)(nil)
@@ -82,6 +89,9 @@ func (o *Outbox) prepare(ctx context.Context) error {
 	}
 	if err == nil {
 		err = o.db.Migrate(ctx, component, migrations[o.db.Dialect()])
+	}
+	if err == nil {
+		err = o.findIntake(ctx)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -120,6 +130,9 @@ func (o *Outbox) Publish(ctx context.Context, tx sqldb.Execer, drafts ...deed.Dr
 	}
 	if deed.Quiet(ctx) {
 		return nil
+	}
+	if o.intakeNow() != nil {
+		return o.publishIn(ctx, tx, drafts)
 	}
 	for some := range slices.Chunk(drafts, insertMost) {
 		if err := o.insert(ctx, tx, some); err != nil {
@@ -208,6 +221,13 @@ func (o *Outbox) unsent(ctx context.Context, at int64) (int, error) {
 		"(select count(*) from deed_outbox where state = 'stamped')")
 	if err := o.db.SQL().QueryRowContext(ctx, query, at).Scan(&n); err != nil {
 		return 0, fmt.Errorf("outbox: count pending events: %w", err)
+	}
+	if intake := o.intakeNow(); intake != nil {
+		more, err := intake.Unsequenced(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("outbox: count pending events: %w", err)
+		}
+		n += more
 	}
 	return n, nil
 }

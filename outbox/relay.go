@@ -36,9 +36,10 @@ type relay struct {
 	opts Options
 	log  *slog.Logger
 
-	troubles troubles
-	topics   topics
-	wake     chan struct{}
+	troubles  troubles
+	topics    topics
+	wake      chan struct{} // something was committed: for main
+	committed chan struct{} // the same for sequence
 
 	stamping sync.Mutex // held while stamps are written, in the database and in stamps
 
@@ -59,15 +60,20 @@ func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
 		return fmt.Errorf("outbox: run: %s stores nothing, so what was kept here until then would be lost "+
 			"(open an engine that stores events, or announce with Bus.Publish): %w", f.Engine, errors.ErrUnsupported)
 	}
+	if o.opts.Bus != nil && o.opts.Bus != bus {
+		return errors.New("outbox: run: Options.Bus is another bus (give Run the same one)")
+	}
 	// Not with ctx: even a Run that was stopped before it began makes its last pass.
 	if err := o.prepare(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("outbox: run: %w", err)
 	}
 	r := o.relay(bus)
 	remove := o.db.OnCommit(func() {
-		select {
-		case r.wake <- struct{}{}:
-		default:
+		for _, wake := range []chan struct{}{r.wake, r.committed} {
+			select {
+			case wake <- struct{}{}:
+			default:
+			}
 		}
 	})
 	defer remove()
@@ -78,11 +84,14 @@ func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
 	wg.Go(func() { r.slow(lanes, cancel) })
 	wg.Go(func() { r.clean(lanes) })
 	wg.Go(func() { r.probe(lanes) })
+	if intake := o.intakeNow(); intake != nil {
+		wg.Go(func() { r.sequence(lanes, intake, cancel) })
+	}
 	wg.Wait()
 	if ctx.Err() == nil {
 		return fmt.Errorf("outbox: run: %w", context.Cause(lanes))
 	}
-	r.last(ctx)
+	r.last(ctx, o.intakeNow())
 	return nil
 }
 
@@ -90,8 +99,8 @@ func (o *Outbox) relay(bus *deed.Bus) *relay {
 	return &relay{
 		db: o.db, bus: bus, opts: o.opts, log: bus.Options().Logger,
 		troubles: troubles{places: make(map[place]*trouble)},
-		wake:     make(chan struct{}, 1),
-		stamps:   make(map[place]*stamp), dirty: make(map[place]bool), sentTo: make(map[place]deed.Sequenced),
+		wake:     make(chan struct{}, 1), committed: make(chan struct{}, 1),
+		stamps: make(map[place]*stamp), dirty: make(map[place]bool), sentTo: make(map[place]deed.Sequenced),
 	}
 }
 
@@ -148,12 +157,15 @@ func (r *relay) slow(ctx context.Context, stop context.CancelCauseFunc) {
 }
 
 // last relays what was committed before ctx ended.
-func (r *relay) last(ctx context.Context) {
+func (r *relay) last(ctx context.Context, intake driver.Intake) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.bus.Options().Drain)
 	defer cancel()
 	err := r.discover(ctx, time.Now())
 	for more := true; more && err == nil; {
 		more, err = r.pass(ctx, allLanes)
+	}
+	if intake != nil {
+		err = errors.Join(err, r.sequenceLast(ctx, intake))
 	}
 	if err != nil {
 		r.log.Warn("outbox: events stay for the next run", "error", err)

@@ -26,7 +26,7 @@ var (
 	_ driver.LetterEditor = (*Conn)(nil)
 	_ driver.Streams      = (*Conn)(nil)
 	_ driver.Records      = (*Conn)(nil)
-	_ driver.Joint        = (*Conn)(nil)
+	_ driver.Intake       = (*Conn)(nil)
 )
 
 // Options configure Open. The zero value is the default.
@@ -59,10 +59,11 @@ type Conn struct {
 	closing  sync.Once
 	closeErr error
 
-	anywhere  driverkit.Signal // another connection may have committed
-	commits   atomic.Int64     // how often that was so
-	scheduled driverkit.Signal // an event was delayed here
-	joined    sync.Map         // groups, by id, with handlers that settle in their own transactions
+	anywhere     driverkit.Signal // another connection may have committed
+	commits      atomic.Int64     // how often that was so
+	scheduled    driverkit.Signal // an event was delayed here
+	intakeTopics topicNames       // of events in transactions of the service's own
+	joined       sync.Map         // groups, by id, with handlers that settle in their own transactions
 
 	mu       sync.Mutex
 	closed   bool

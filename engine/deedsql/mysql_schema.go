@@ -14,6 +14,7 @@ var mysqlMigrations = []sqldb.Migration{
 	{Name: "side log", SQL: quoted(mysqlSideLog)},
 	{Name: "streams, records", SQL: quoted(mysqlStreams)},
 	{Name: "handled", SQL: quoted(mysqlHandled)},
+	{Name: "intake", SQL: quoted(mysqlIntake)},
 }
 
 // quoted puts the names that are words of MySQL's in its quotes, which text in Go's

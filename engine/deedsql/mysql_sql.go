@@ -51,6 +51,9 @@ var mysqlOwn = func() map[string]string {
 	for n := 1; n <= bulkRows; n++ {
 		own[selectWindow[n]] = mysqlWindow(n)
 	}
+	for _, query := range []string{selectIntakes, selectIntakePlaces} {
+		own[query] = mysqlWords.ReplaceAllString(strings.ReplaceAll(query, "deed_partition", "deed_head"), "`$1`")
+	}
 	return own
 }()
 

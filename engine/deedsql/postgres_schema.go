@@ -9,6 +9,7 @@ var postgresMigrations = []sqldb.Migration{
 	{Name: "side log", SQL: postgresSideLog},
 	{Name: "streams, records", SQL: postgresStreams},
 	{Name: "handled", SQL: postgresHandled},
+	{Name: "intake", SQL: postgresIntake},
 }
 
 const postgresTopics = `

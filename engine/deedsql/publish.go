@@ -122,12 +122,11 @@ func (t *tx) append(b *driver.Batch) (driver.Receipt, error) {
 	if err := topic.accepts(b, t.dialect.limits()); err != nil {
 		return refuse(err)
 	}
-	locks := []lock{partitionLock(b.Topic, b.Partition), topicLock(b.Topic)}
-	if !topic.whole() {
-		locks = locks[:1]
-	}
-	if err := t.lock(locks...); err != nil {
+	if err := t.hold(topic, b.Partition); err != nil {
 		return driver.Receipt{}, err
+	}
+	if err := t.sequenceFirst(topic, b.Partition); err != nil {
+		return refuse(err)
 	}
 	at := place{topic.id, b.Partition}
 	messages := b.Messages

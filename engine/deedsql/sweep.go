@@ -151,6 +151,9 @@ var dropQueries = map[string][]string{
 	},
 }
 
+const dropIntake = "DELETE FROM deed_intake WHERE (topic_id, partition, n) IN " +
+	"(SELECT topic_id, partition, n FROM deed_intake WHERE topic_id = ? LIMIT ?)"
+
 // sweepSome removes some rows of one dropped topic or group and reports whether
 // there are more.
 func sweepSome(t *tx) (more bool, err error) {
@@ -167,6 +170,9 @@ func sweepSome(t *tx) (more bool, err error) {
 		limit := sweepRows
 		if t.dialect.shared() {
 			limit = txEvents // nobody waits for it
+			if n, err := t.exec(dropIntake, id, limit); err != nil || n == int64(limit) {
+				return true, err
+			}
 		}
 		if n, err := t.tables.drop(t, id, limit); err != nil || n == int64(limit) {
 			return true, err

@@ -82,6 +82,7 @@ type known struct {
 	topics    map[string]*topic
 	heads     map[place]*head
 	producers map[producerKey]*producer
+	intakes   map[int64]map[int]bool // partitions by topic, see tx.intakes
 
 	rows       rowBuffer
 	row        int64 // the last of deed_log
@@ -98,7 +99,7 @@ const knownProducers = 1 << 14
 func newKnown(version int64) *known {
 	return &known{
 		version: version, topics: make(map[string]*topic), heads: make(map[place]*head),
-		producers: make(map[producerKey]*producer),
+		producers: make(map[producerKey]*producer), intakes: make(map[int64]map[int]bool),
 	}
 }
 
