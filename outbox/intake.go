@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"time"
@@ -14,7 +15,7 @@ import (
 // findIntake finds out whether the bus lives in the outbox's database and takes events
 // there.
 func (o *Outbox) findIntake(ctx context.Context) error {
-	if o.opts.Bus == nil || o.db.Dialect() == sqldb.DialectSQLite {
+	if o.opts.Bus == nil {
 		return nil
 	}
 	intake, ok := driver.As[driver.Intake](o.opts.Bus.Conn())
@@ -38,6 +39,31 @@ func (o *Outbox) intakeNow() driver.Intake {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.intake
+}
+
+// publishFile appends drafts to the log of a bus in the same file and reports whether it
+// did. While the table has rows that are not sent they would be overtaken, and a topic that
+// is absent cannot be created while tx is the only writer: then it does nothing.
+func (o *Outbox) publishFile(ctx context.Context, tx sqldb.Execer, drafts []deed.Draft) (bool, error) {
+	asked, ok := tx.(interface {
+		QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	})
+	if !ok {
+		return false, nil
+	}
+	var unsent bool
+	err := asked.QueryRowContext(ctx, "select exists (select 1 from deed_outbox where state = 'new') or "+
+		"exists (select 1 from deed_outbox where state = 'stamped')").Scan(&unsent)
+	if err == nil && !unsent {
+		err = o.opts.Bus.PublishIn(ctx, tx, o.source, drafts...)
+	}
+	if errors.Is(err, driver.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("outbox: %w", err)
+	}
+	return !unsent, nil
 }
 
 // publishIn puts drafts into the bus as part of tx. A topic that is absent is created

@@ -28,8 +28,7 @@ type Options struct {
 	// bus's own Options.MaxEventBytes. Zero means 1 MiB, as there.
 	MaxEventBytes int
 	// Bus is the bus that Run will be given, where it is open by now. If it lives in the
-	// outbox's own database, on Postgres or MySQL, Publish puts events into it within the
-	// transaction: they are in order with those that are published directly. All that
+	// outbox's own database, Publish puts events into it within the transaction: they are in order with those that are published directly. All that
 	// publish through the database's outbox have to say so, or none.
 	Bus *deed.Bus
 }
@@ -132,7 +131,12 @@ func (o *Outbox) Publish(ctx context.Context, tx sqldb.Execer, drafts ...deed.Dr
 		return nil
 	}
 	if o.intakeNow() != nil {
-		return o.publishIn(ctx, tx, drafts)
+		if o.db.Dialect() != sqldb.DialectSQLite {
+			return o.publishIn(ctx, tx, drafts)
+		}
+		if done, err := o.publishFile(ctx, tx, drafts); done || err != nil {
+			return err
+		}
 	}
 	for some := range slices.Chunk(drafts, insertMost) {
 		if err := o.insert(ctx, tx, some); err != nil {

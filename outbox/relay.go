@@ -84,7 +84,7 @@ func (o *Outbox) Run(ctx context.Context, bus *deed.Bus) error {
 	wg.Go(func() { r.slow(lanes, cancel) })
 	wg.Go(func() { r.clean(lanes) })
 	wg.Go(func() { r.probe(lanes) })
-	if intake := o.intakeNow(); intake != nil {
+	if intake := o.intakeNow(); intake != nil && o.db.Dialect() != sqldb.DialectSQLite {
 		wg.Go(func() { r.sequence(lanes, intake, cancel) })
 	}
 	wg.Wait()

@@ -20,6 +20,9 @@ const insertIntake = "INSERT INTO deed_intake (topic_id, partition, key, id, sou
 
 // PublishIn implements [driver.Intake].
 func (c *Conn) PublishIn(ctx context.Context, tx driver.Execer, batches []driver.Batch) error {
+	if !c.dialect.shared() {
+		return c.fail("publish in a transaction", c.appendIn(tx, batches))
+	}
 	for i := range batches {
 		if err := c.publishIn(ctx, tx, &batches[i]); err != nil {
 			return fmt.Errorf("deedsql: publish in a transaction: %w", err)
@@ -29,9 +32,6 @@ func (c *Conn) PublishIn(ctx context.Context, tx driver.Execer, batches []driver
 }
 
 func (c *Conn) publishIn(ctx context.Context, tx driver.Execer, b *driver.Batch) error {
-	if !c.dialect.shared() {
-		return fmt.Errorf("%w in a file", errors.ErrUnsupported)
-	}
 	topic, err := c.intakeTopics.get(c.read, b.Topic)
 	if err == nil {
 		err = topic.accepts(b, c.dialect.limits())

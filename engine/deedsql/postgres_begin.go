@@ -93,6 +93,9 @@ const (
 		"FROM unnest(?::text[], ?::integer[], ?::text[]) u (topic, part, producer) JOIN deed_topic t ON t.name = u.topic " +
 		"LEFT JOIN LATERAL (SELECT r.last_seq, r.at FROM deed_producer r WHERE r.topic_id = t.id " +
 		"AND r.partition = u.part AND r.producer = u.producer ORDER BY r.last_seq DESC LIMIT 1) q ON true"
+	openingIntakes = "SELECT p.topic_id, p.partition FROM deed_topic t JOIN deed_partition p ON p.topic_id = t.id " +
+		"WHERE t.name = ANY(?::text[]) AND EXISTS " +
+		"(SELECT 1 FROM deed_intake i WHERE i.topic_id = p.topic_id AND i.partition = p.partition)"
 	selectNow = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 1000"
 )
 
@@ -150,7 +153,15 @@ func (o *opening) reads(n *needs) {
 	each(o, openingTopics, func(rows pgx.Rows) error {
 		t := &topic{}
 		err := rows.Scan(t.dest()...)
-		o.k.topics[t.name] = t
+		o.k.topics[t.name], o.k.intakes[t.id] = t, make(map[int]bool)
+		return err
+	}, names)
+	each(o, openingIntakes, func(rows pgx.Rows) error {
+		var at place
+		err := rows.Scan(&at.topic, &at.partition)
+		if in := o.k.intakes[at.topic]; in != nil {
+			in[at.partition] = true
+		}
 		return err
 	}, names)
 	each(o, openingHeads, func(rows pgx.Rows) error {

@@ -21,6 +21,7 @@ type session struct {
 	statements *statements // the same connection by way of database/sql
 	stmts      map[string]sqldriver.Stmt
 	named      []sqldriver.NamedValue // reused by every call
+	user       userTx                 // in place of conn: a transaction of the service's
 }
 
 func newSession(conn *sql.Conn, d dialect) *session {
@@ -53,6 +54,9 @@ func (s *session) prepared(query string, use func(sqldriver.Stmt) error) error {
 
 // exec runs a statement.
 func (s *session) exec(query string, args ...sqldriver.Value) (r sqldriver.Result, err error) {
+	if s.user != nil {
+		return s.userExec(query, args)
+	}
 	if !s.dialect.prepares() {
 		ctx, cancel := callContext()
 		defer cancel()
@@ -81,6 +85,9 @@ func (s *session) insert(query string, args ...sqldriver.Value) (last int64, err
 // each calls scan for the rows of a query until it returns false. The row is
 // overwritten by the next one, and scan may not use the session.
 func (s *session) each(query string, scan func(row []sqldriver.Value) bool, args ...sqldriver.Value) error {
+	if s.user != nil {
+		return s.userEach(query, scan, args)
+	}
 	if !s.dialect.prepares() {
 		ctx, cancel := callContext()
 		defer cancel()
