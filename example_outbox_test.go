@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/inbox"
 	"github.com/deedgo/deed/outbox"
 	"github.com/deedgo/deed/sqldb"
@@ -69,6 +70,46 @@ func Example_outbox() {
 	// Output:
 	// announced: o-1 4200
 	// not announced yet: 0 <nil>
+}
+
+// How do I publish within a transaction of the database that the bus lives in?
+func Example_joint() {
+	leave := enterTempDir()
+	defer leave()
+	ctx := context.Background()
+	sqlDB, err := sqldb.OpenSQLite("service.db", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer sqlDB.Close()
+	db := sqldb.SQLite(sqlDB)
+	// [joint]
+	bus, err := engine.Open(ctx, "sqlite:service.db", &deed.Options{Source: "/orders"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer bus.Close()
+	box := outbox.New(db, "/orders", &outbox.Options{Bus: bus}) // db is service.db as well
+	// [joint]
+	if err := bus.Publish(ctx, Created.New(OrderCreated{OrderID: "o-1", Total: 4200})); err != nil { // makes the topic
+		log.Fatal(err)
+	}
+	err = db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		return box.Publish(ctx, tx, Created.New(OrderCreated{OrderID: "o-2", Total: 9900}))
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for e, err := range bus.Read(ctx, Created.Topic().Name(), nil) { // no relay has run
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(e.Key)
+	}
+
+	// Output:
+	// o-1
+	// o-2
 }
 
 // How do I make a handler's effect happen once, whatever happens?

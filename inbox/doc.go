@@ -14,7 +14,9 @@
 // once or by a redrive, its handler's transaction commits once per group. The row is
 // inserted first, so that of two deliveries one waits for the other and then sees
 // the row. A handler that has lost its partition cannot commit: its context is
-// cancelled. A replay with effects, after `deed reset --effects`, is a run of its
+// cancelled. Where the bus lives in the same database its engine takes the place of the
+// row: the transaction settles the event there, unless Options.Keep asks for rows, and
+// fails when the claim is lost. A replay with effects, after `deed reset --effects`, is a run of its
 // own and happens once per reset.
 //
 // The handler may run more often than it commits, when the database is busy or the

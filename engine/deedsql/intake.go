@@ -143,6 +143,8 @@ const (
 	intakePlaces = 64   // partitions that one transaction sequences
 )
 
+var deleteIntake = "DELETE FROM deed_intake WHERE topic_id = ? AND partition = ? AND n IN (" + places(idsAtOnce) + ")"
+
 // sequence gives positions to the next events that the intake has of a partition, those
 // after a number, and returns the number of the last one.
 func (t *tx) sequence(topic *topic, partition int, after int64) (last int64, more bool, err error) {
@@ -167,8 +169,7 @@ func (t *tx) sequence(topic *topic, partition int, after int64) (last int64, mor
 		return 0, false, err
 	}
 	for some := range slices.Chunk(numbers, idsAtOnce) {
-		query := "DELETE FROM deed_intake WHERE topic_id = ? AND partition = ? AND n IN (" + places(idsAtOnce) + ")"
-		if _, err := t.exec(query, append([]any{topic.id, partition}, padded(some)...)...); err != nil {
+		if _, err := t.exec(deleteIntake, append([]any{topic.id, partition}, padded(some)...)...); err != nil {
 			return 0, false, err
 		}
 	}

@@ -32,15 +32,17 @@ func (c *Conn) Hosts(ctx context.Context, db *sql.DB, dialect string) (bool, err
 	return same, err
 }
 
-// Statements that take the rights which settling does, and change nothing.
-var rightsToSettle = []string{
+// Statements that take the rights which settling and publishing do, and change nothing.
+var jointRights = []string{
 	"SELECT t.id FROM deed_topic t JOIN deed_group g ON g.topic_id = t.id WHERE t.id < 0",
 	"SELECT epoch FROM deed_claim WHERE group_id < 0" + forShare,
 	"INSERT INTO deed_handled (group_id, partition, position, run) " +
 		"SELECT group_id, partition, position, run FROM deed_handled WHERE group_id < 0",
+	"INSERT INTO deed_intake (topic_id, partition, key, id, source, type, version) " +
+		"SELECT id, 0, '', '', '', '', 0 FROM deed_topic WHERE id < 0",
 }
 
-// writable reports whether the user of db has the rights to settle events. A user of its
+// writable reports whether the user of db has the rights to settle events and to add some. A user of its
 // own for the service, which sees nothing of the engine, is as if the database was another.
 func (c *Conn) writable(ctx context.Context, db *sql.DB) (bool, error) {
 	tx, err := db.BeginTx(ctx, nil)
@@ -48,7 +50,7 @@ func (c *Conn) writable(ctx context.Context, db *sql.DB) (bool, error) {
 		return false, err
 	}
 	defer tx.Rollback() //nolint:errcheck // nothing was written
-	for _, query := range rightsToSettle {
+	for _, query := range jointRights {
 		if _, err := tx.ExecContext(ctx, c.dialect.sql(query)); err != nil {
 			if sqldb.PostgresState(err) == pgDenied || sqldb.MySQLNumber(err) == errTableDenied {
 				return false, nil

@@ -51,6 +51,9 @@ var mysqlOwn = func() map[string]string {
 	for n := 1; n <= bulkRows; n++ {
 		own[selectWindow[n]] = mysqlWindow(n)
 	}
+	// By the key, for a scan would wait for rows of transactions that are not committed.
+	own[deleteIntake] = mysqlWords.ReplaceAllString(strings.Replace(deleteIntake, "DELETE FROM deed_intake",
+		"DELETE i FROM deed_intake i FORCE INDEX (PRIMARY)", 1), "`$1`")
 	for _, query := range []string{selectIntakes, selectIntakePlaces} {
 		own[query] = mysqlWords.ReplaceAllString(strings.ReplaceAll(query, "deed_partition", "deed_head"), "`$1`")
 	}

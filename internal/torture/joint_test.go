@@ -1,0 +1,48 @@
+package torture
+
+import (
+	"testing"
+	"time"
+
+	"github.com/deedgo/deed/internal/mariatest"
+	"github.com/deedgo/deed/internal/pgtest"
+)
+
+// TestPostgresJoint tortures a bus that lives in the consumers' own database: handlers
+// settle in the transactions of their effects.
+func TestPostgresJoint(t *testing.T) {
+	t.Parallel() // it mostly waits
+	s := pgtest.Start(t, pgtest.Durable)
+	url := s.URL(s.Database(t))
+	torturedServer(t, s, url, url)
+}
+
+// TestMariaDBJoint does so on MariaDB.
+func TestMariaDBJoint(t *testing.T) {
+	t.Parallel()
+	s := mariatest.Start(t, mariatest.Durable)
+	name := s.Database(t)
+	torturedServer(t, s, s.URL(name), "mysql:"+s.DSN(name))
+}
+
+// The planted bug "inbox" is caught there too: the engine's note commits before the effect.
+func TestPlantedBugIsCaughtJoint(t *testing.T) {
+	t.Parallel()
+	s := pgtest.Start(t)
+	config := Config{
+		Seed: 1, For: 5 * time.Second, Gap: 600 * time.Millisecond, Load: Load{Dwell: 5 * time.Millisecond, Rate: 100},
+		Faults:     func(c *Cluster) []Fault { return []Fault{c.KillFault(c.Consumers, 1)} },
+		Publishers: 4, Stuck: 5 * time.Second, Command: buildWorker(t, "seedbug"), Env: []string{"DEED_SEEDBUG=inbox"},
+	}
+	const seeds = 4
+	for config.Seed = range uint64(seeds) {
+		config.URL = s.URL(s.Database(t)) // a run wants a database of its own
+		config.Effects = config.URL
+		for _, check := range tortured(t, config).Broken() {
+			if check == "lost" || check == "skip" {
+				return
+			}
+		}
+	}
+	t.Errorf("%d runs did not see that the note commits before the effect does", seeds)
+}
