@@ -56,7 +56,8 @@ func (b *Bus) batchOf(ctx context.Context, d *Draft, prepare *preparation, sprea
 	m := e.message()
 	m.NotBefore = d.NotBefore
 	return driver.Batch{
-		Topic: info.Name, Generation: info.Generation, Partition: partitionFor(info, &e, spread), Messages: []driver.Message{m},
+		Topic: info.Name, Generation: info.Generation, Partition: partitionFor(info, &e, spread),
+		Messages: []driver.Message{m},
 	}, nil
 }
 

@@ -28,8 +28,9 @@ type Options struct {
 	// bus's own Options.MaxEventBytes. Zero means 1 MiB, as there.
 	MaxEventBytes int
 	// Bus is the bus that Run will be given, where it is open by now. If it lives in the
-	// outbox's own database, Publish puts events into it within the transaction: they are in order with those that are published directly. All that
-	// publish through the database's outbox have to say so, or none.
+	// outbox's own database, Publish puts events into it within the transaction, and they
+	// are in order with those that are published directly. All that publish through the
+	// database's outbox have to say so, or none.
 	Bus *deed.Bus
 }
 

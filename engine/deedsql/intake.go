@@ -15,8 +15,8 @@ import (
 // whoever holds their partition's lock gives them positions: a publisher before what it
 // stores itself, or who calls Sequence. So nothing overtakes what was committed before.
 
-const insertIntake = "INSERT INTO deed_intake (topic_id, partition, key, id, source, type, version, time, attributes, data) " +
-	"SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM deed_topic WHERE name = ? AND generation = ?"
+const insertIntake = "INSERT INTO deed_intake " +
+	"(topic_id, partition, key, id, source, type, version, time, attributes, data) SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM deed_topic WHERE name = ? AND generation = ?"
 
 // PublishIn implements [driver.Intake].
 func (c *Conn) PublishIn(ctx context.Context, tx driver.Execer, batches []driver.Batch) error {
@@ -49,7 +49,8 @@ func (c *Conn) publishIn(ctx context.Context, tx driver.Execer, b *driver.Batch)
 		}
 		if n, err := r.RowsAffected(); err != nil || n == 0 {
 			c.intakeTopics.forget(b.Topic)
-			return errors.Join(err, fmt.Errorf("%w: topic %s of generation %d", driver.ErrNotFound, topic.name, topic.generation))
+			gone := fmt.Errorf("%w: topic %s of generation %d", driver.ErrNotFound, topic.name, topic.generation)
+			return errors.Join(err, gone)
 		}
 	}
 	return nil

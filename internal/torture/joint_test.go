@@ -6,6 +6,7 @@ import (
 
 	"github.com/deedgo/deed/internal/mariatest"
 	"github.com/deedgo/deed/internal/pgtest"
+	"github.com/deedgo/deed/sqldb"
 )
 
 // TestPostgresJoint tortures a bus that lives in the consumers' own database: handlers
@@ -15,6 +16,7 @@ func TestPostgresJoint(t *testing.T) {
 	s := pgtest.Start(t, pgtest.Durable)
 	url := s.URL(s.Database(t))
 	torturedServer(t, s, url, url)
+	noInbox(t, url)
 }
 
 // TestMariaDBJoint does so on MariaDB.
@@ -23,6 +25,21 @@ func TestMariaDBJoint(t *testing.T) {
 	s := mariatest.Start(t, mariatest.Durable)
 	name := s.Database(t)
 	torturedServer(t, s, s.URL(name), "mysql:"+s.DSN(name))
+	noInbox(t, "mysql:"+s.DSN(name))
+}
+
+// noInbox fails when handlers noted events in a table of their own.
+func noInbox(t *testing.T, effects string) {
+	t.Helper()
+	db, err := openEffects(effects)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeEffects(db)
+	var n int
+	if err := db.SQL().QueryRow("select count(*) from deed_inbox").Scan(&n); !sqldb.IsNoTable(err) {
+		t.Errorf("there is an inbox with %d rows: %v", n, err)
+	}
 }
 
 // The planted bug "inbox" is caught there too: the engine's note commits before the effect.
