@@ -122,4 +122,3 @@ func (f *intakeFixture) count(query string) (n int) {
 	}
 	return n
 }
-
