@@ -51,9 +51,9 @@ var mysqlOwn = func() map[string]string {
 	for n := 1; n <= bulkRows; n++ {
 		own[selectWindow[n]] = mysqlWindow(n)
 	}
-	// By the key, for a scan would wait for rows of transactions that are not committed.
-	own[deleteIntake] = mysqlWords.ReplaceAllString(strings.Replace(deleteIntake, "DELETE FROM deed_intake",
-		"DELETE i FROM deed_intake i FORCE INDEX (PRIMARY)", 1), "`$1`")
+	// Row by row: to go through those of the partition waits for what is not committed.
+	own[deleteIntake] = "DELETE i FROM deed_intake i FORCE INDEX (n) WHERE i.topic_id + 0 = ? AND i.`partition` + 0 = ? " +
+		"AND i.n IN (" + places(idsAtOnce) + ")"
 	for _, query := range []string{selectIntakes, selectIntakePlaces} {
 		own[query] = mysqlWords.ReplaceAllString(strings.ReplaceAll(query, "deed_partition", "deed_head"), "`$1`")
 	}
