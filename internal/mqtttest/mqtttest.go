@@ -6,6 +6,7 @@
 package mqtttest
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -24,15 +25,34 @@ import (
 const ServerVar = "DEED_TEST_MOSQUITTO"
 
 // Server is a broker of a test. Its methods may be called concurrently.
-type Server struct{ *testserver.Server }
+type Server struct {
+	*testserver.Server
+	tls bool
+}
 
 // Start runs a broker and returns when it answers. Lines are added to mosquitto.conf.
 // Sessions and what waits for them survive an orderly stop.
 func Start(t testing.TB, lines ...string) *Server {
 	t.Helper()
+	return start(t, &Server{}, lines)
+}
+
+// StartTLS is [Start] for a broker that speaks TLS only. Its certificate is for 127.0.0.1
+// and localhost, signed by an authority that nobody else knows.
+func StartTLS(t testing.TB, lines ...string) (*Server, *testserver.TLS) {
+	t.Helper()
+	c, err := testserver.NewTLS(testserver.Home(t))
+	if err != nil {
+		t.Fatalf("certificates: %v", err)
+	}
+	files := []string{"cafile " + c.CAFile, "certfile " + c.ServerCertFile, "keyfile " + c.ServerKeyFile}
+	return start(t, &Server{tls: true}, append(files, lines...)), c
+}
+
+func start(t testing.TB, s *Server, lines []string) *Server {
+	t.Helper()
 	path, err := find()
 	testenv.Require(t, "mosquitto, on PATH or in "+ServerVar, err)
-	s := &Server{}
 	s.Server = testserver.New(t, testserver.Config{
 		Kind: "mosquitto", Dir: testserver.Home(t), Nobody: true,
 		Prepare: func() error { return s.configure(lines) },
@@ -72,6 +92,9 @@ func (s *Server) ready(int) error {
 		return err
 	}
 	defer conn.Close()
+	if s.tls {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
 	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return err
 	}
