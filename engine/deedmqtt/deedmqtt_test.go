@@ -160,7 +160,8 @@ func TestAnotherClientReadsEvents(t *testing.T) {
 		Attributes: map[string]string{"subject": "x"}, Data: []byte("warm"),
 	}
 	for deadline := time.After(time.Minute); ; {
-		if _, err := c.Publish(t.Context(), []driver.Batch{{Topic: "sensors.hall", Messages: []driver.Message{m}}}); err != nil {
+		b := driver.Batch{Topic: "sensors.hall", Messages: []driver.Message{m}}
+		if _, err := c.Publish(t.Context(), []driver.Batch{b}); err != nil {
 			t.Fatal(err)
 		}
 		select {

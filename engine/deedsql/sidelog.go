@@ -21,7 +21,7 @@ func fence(st *statements, c driver.Claim) (group int64, err error) {
 	}
 	switch {
 	case err == nil && seat == "" && epoch == c.Epoch:
-		err = fmt.Errorf("%w: partition %d was taken from the claim's member, nobody has it yet", driver.ErrFenced, c.Partition)
+		err = fmt.Errorf("%w: partition %d was taken away, and nobody has it yet", driver.ErrFenced, c.Partition)
 	case err == nil && epoch != c.Epoch:
 		err = fmt.Errorf("%w: partition %d is at epoch %d, the claim has %d", driver.ErrFenced, c.Partition, epoch, c.Epoch)
 	}

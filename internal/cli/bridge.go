@@ -73,8 +73,12 @@ func (a *app) bridge(cmd *cobra.Command, broker string, f bridgeFlags) error {
 	defer bus.Close()
 	var both []deed.Runner
 	if f.in != "" {
+		topic, err := pubTopic(cmd.Context(), bus, f.topic, false)
+		if err != nil {
+			return err
+		}
 		both = append(both, &bridge.In{
-			Broker: broker, Name: f.name, Filter: f.in, Topic: deed.NewTopic(f.topic, nil), Share: f.share, Retained: f.retained,
+			Broker: broker, Name: f.name, Filter: f.in, Topic: topic, Share: f.share, Retained: f.retained,
 			Logger: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		})
 	}

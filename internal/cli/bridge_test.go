@@ -22,7 +22,8 @@ func TestBridgeCarriesWhatMosquittoPublishes(t *testing.T) {
 	ended := make(chan int)
 	go func() {
 		a := &app{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr}
-		ended <- run(ctx, a, []string{"bridge", broker.URL(), "-u", url, "--in", "quakes/#", "--topic", "quakes", "--retained"})
+		args := []string{"bridge", broker.URL(), "-u", url, "--in", "quakes/#", "--topic", "quakes", "--retained"}
+		ended <- run(ctx, a, args)
 	}()
 	quakes := exec.Command("mosquitto_pub", "-h", "127.0.0.1", "-p", strconv.Itoa(broker.Port()), "-q", "1",
 		"-t", "quakes/all", "-l")
@@ -34,14 +35,18 @@ func TestBridgeCarriesWhatMosquittoPublishes(t *testing.T) {
 	}
 	await := func(what, text string, n int) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		tick, late := time.NewTicker(50*time.Millisecond), time.After(time.Minute)
+		defer tick.Stop()
+		for {
 			var out, errs bytes.Buffer
 			a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
 			run(t.Context(), a, []string{"cat", "quakes", "-u", url, "--data"})
 			if strings.Count(out.String(), text) == n {
 				return
 			}
-			if time.Now().After(deadline) {
+			select {
+			case <-tick.C:
+			case <-late:
 				t.Fatalf("%s: %s %s\n%s", what, out.String(), errs.String(), stderr.String())
 			}
 		}
