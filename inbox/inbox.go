@@ -110,8 +110,8 @@ func receiptOf(e deed.Event, d deed.Delivery) receipt {
 }
 
 // do runs fn in a transaction, which it also uses to remove old rows now and then where
-// there are any. Where the server can, it ends the transaction of a process that is frozen for longer than the
-// lease, so that its locks do not stop the partition's next owner.
+// there are any. Where the server can, it ends the transaction of a process that is frozen
+// for longer than the lease, so that its locks do not stop the partition's next owner.
 func (in *Inbox) do(ctx context.Context, lease time.Duration, fn func(ctx context.Context, tx *sql.Tx) error) error {
 	err := in.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
 		if in.Dialect() == sqldb.DialectPostgres && lease > 0 {

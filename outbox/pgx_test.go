@@ -2,6 +2,7 @@ package outbox_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,6 +47,30 @@ func TestPgx(t *testing.T) {
 		}
 	}
 	f.eventuallyStored(map[string][]int{"a": {1, 2, 3}})
+}
+
+// TestPgxIntoTheBus does so where the bus lives in the same database.
+func TestPgxIntoTheBus(t *testing.T) {
+	server := pgtest.Start(t)
+	url := server.URL(server.Database(t))
+	f := setupIntake(t, testdb.Postgres(url), url)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	for n := range 3 {
+		err := pgx.BeginFunc(t.Context(), conn, func(tx pgx.Tx) error {
+			return f.box.Publish(t.Context(), sqldb.Pgx(tx), Noted.New(note{"a", n}))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.direct(note{"a", 3})
+	if got := f.stored(); !slices.Equal(got["a"], []int{0, 1, 2, 3}) {
+		t.Errorf("stored %v", got)
+	}
 }
 
 func TestADatabaseIsNoTransaction(t *testing.T) {
