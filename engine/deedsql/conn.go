@@ -63,7 +63,7 @@ type Conn struct {
 	commits      atomic.Int64     // how often that was so
 	scheduled    driverkit.Signal // an event was delayed here
 	intakeTopics topicNames       // of events in transactions of the service's own
-	joined       sync.Map         // groups, by id, with handlers that settle in their own transactions
+	joints       joints           // claims with handlers that settle in their own transactions
 
 	mu       sync.Mutex
 	closed   bool

@@ -16,7 +16,8 @@ import (
 // stores itself, or who calls Sequence. So nothing overtakes what was committed before.
 
 const insertIntake = "INSERT INTO deed_intake " +
-	"(topic_id, partition, key, id, source, type, version, time, attributes, data) SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM deed_topic WHERE name = ? AND generation = ?"
+	"(topic_id, partition, key, id, source, type, version, time, attributes, data) " +
+	"SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM deed_topic WHERE name = ? AND generation = ?"
 
 // PublishIn implements [driver.Intake].
 func (c *Conn) PublishIn(ctx context.Context, tx driver.Execer, batches []driver.Batch) error {

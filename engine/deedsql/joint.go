@@ -61,24 +61,16 @@ func (c *Conn) writable(ctx context.Context, db *sql.DB) (bool, error) {
 	return true, nil
 }
 
-// joint is a service's transaction.
-type joint struct {
-	ctx     context.Context
-	tx      *sql.Tx
-	dialect dialect
-}
-
-// handled is an event under a claim.
-type handled struct {
-	at    int64
-	run   int
+// event is one of a claim.
+type event struct {
+	handled
 	index int // among those of the call
 }
 
 // holding is a claim with some of its events.
 type holding struct {
 	claim  driver.Claim
-	events []handled
+	events []event
 }
 
 // holdings puts together the events of each claim. Claims come in the order in which all
@@ -101,7 +93,7 @@ func holdings(es []driver.Handled) ([]*holding, error) {
 			k = len(hs)
 			hs = append(hs, &holding{claim: e.Claim})
 		}
-		hs[k].events = append(hs[k].events, handled{at, e.Run, i})
+		hs[k].events = append(hs[k].events, event{handled{at, e.Run}, i})
 	}
 	slices.SortFunc(hs, func(a, b *holding) int {
 		return cmp.Or(cmp.Compare(a.claim.Group, b.claim.Group), cmp.Compare(a.claim.Topic, b.claim.Topic),
@@ -115,11 +107,9 @@ func (c *Conn) HandledIn(ctx context.Context, tx *sql.Tx, es []driver.Handled) (
 	before := make([]bool, len(es))
 	hs, err := holdings(es)
 	for _, h := range hs {
-		var group int64
-		if group, err = (joint{ctx, tx, c.dialect}).look(h, before); err != nil {
+		if err = c.look(ctx, tx, h, before); err != nil {
 			break
 		}
-		c.joined.Store(group, true)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("deedsql: look for what is handled: %w", err)
@@ -130,44 +120,56 @@ func (c *Conn) HandledIn(ctx context.Context, tx *sql.Tx, es []driver.Handled) (
 const selectHandled = "SELECT c.group_id, c.epoch, c.seat, coalesce(h.position, 0), coalesce(h.run, 0) " +
 	"FROM deed_topic p JOIN deed_group g ON g.topic_id = p.id JOIN deed_claim c ON c.group_id = g.id " +
 	"LEFT JOIN deed_handled h ON h.group_id = c.group_id AND h.partition = c.partition " +
-	"AND h.position >= ? AND h.position <= ? WHERE p.name = ? AND g.name = ? AND c.partition = ?"
+	"WHERE p.name = ? AND g.name = ? AND c.partition = ?"
 
-// look finds which of a claim's events are handled, and its group.
-func (j joint) look(h *holding, before []bool) (group int64, err error) {
-	first, last := h.events[0].at, h.events[0].at
-	for _, e := range h.events {
-		first, last = min(first, e.at), max(last, e.at)
+// look finds which of a claim's events are handled, as a rule from what is known of it.
+func (c *Conn) look(ctx context.Context, tx *sql.Tx, h *holding, before []bool) error {
+	found, sure := c.joints.known(h)
+	if !sure {
+		var group int64
+		var err error
+		if group, found, err = c.readHandled(ctx, tx, h.claim); err != nil {
+			return err
+		}
+		c.joints.add(h.claim, group, found)
 	}
-	rows, err := j.tx.QueryContext(j.ctx, j.dialect.sql(selectHandled),
-		first, last, h.claim.Topic, h.claim.Group, h.claim.Partition)
+	for _, e := range h.events {
+		before[e.index] = found[e.handled]
+	}
+	return nil
+}
+
+// readHandled returns all that is noted of a claim's partition.
+func (c *Conn) readHandled(ctx context.Context, tx *sql.Tx, cl driver.Claim) (int64, map[handled]bool, error) {
+	rows, err := tx.QueryContext(ctx, c.dialect.sql(selectHandled), cl.Topic, cl.Group, cl.Partition)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer rows.Close()
-	epoch, seat := int64(0), ""
+	var group, epoch int64
+	var seat string
+	found := make(map[handled]bool)
 	for rows.Next() {
-		var found handled
-		if err := rows.Scan(&group, &epoch, &seat, &found.at, &found.run); err != nil {
-			return 0, err
+		var e handled
+		if err := rows.Scan(&group, &epoch, &seat, &e.at, &e.run); err != nil {
+			return 0, nil, err
 		}
-		for _, e := range h.events {
-			before[e.index] = before[e.index] || e.at == found.at && e.run == found.run
-		}
+		found[e] = true
 	}
 	if err := rows.Err(); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	if epoch != h.claim.Epoch || seat == "" {
-		return 0, fenced(h.claim)
+	if epoch != cl.Epoch || seat == "" {
+		return 0, nil, fenced(cl)
 	}
-	return group, nil
+	return group, found, nil
 }
 
 // SettleIn implements [driver.Joint].
 func (c *Conn) SettleIn(ctx context.Context, tx *sql.Tx, es []driver.Handled) error {
 	hs, err := holdings(es)
 	for _, h := range hs {
-		if err = (joint{ctx, tx, c.dialect}).settle(h); err != nil {
+		if err = c.settleIn(ctx, tx, h); err != nil {
 			break
 		}
 	}
@@ -177,31 +179,35 @@ func (c *Conn) SettleIn(ctx context.Context, tx *sql.Tx, es []driver.Handled) er
 	return nil
 }
 
-// holdQuery keeps a claim from moving. Settling a position in the meantime is no move.
-const holdQuery = "SELECT group_id FROM deed_claim WHERE partition = ? AND epoch = ? AND seat <> '' AND group_id = " +
-	"(SELECT g.id FROM deed_group g JOIN deed_topic p ON p.id = g.topic_id WHERE p.name = ? AND g.name = ?)" + forShare
+const (
+	// settleFirst adds the row of an event and keeps the claim from moving. Settling a
+	// position in the meantime is no move.
+	settleFirst = "INSERT INTO deed_handled (group_id, partition, position, run) SELECT group_id, partition, ?, ? " +
+		"FROM deed_claim WHERE group_id = ? AND partition = ? AND epoch = ? AND seat <> ''" + forShare
+	handledRows = 100 // that one statement adds
+)
 
-// handledRows is how many rows one statement adds.
-const handledRows = 100
-
-// settle adds the rows of a claim's events.
-func (j joint) settle(h *holding) error {
-	var group int64
-	err := j.tx.QueryRowContext(j.ctx, j.dialect.sql(holdQuery),
-		h.claim.Partition, h.claim.Epoch, h.claim.Topic, h.claim.Group).Scan(&group)
-	if errors.Is(err, sql.ErrNoRows) {
-		return fenced(h.claim)
+// settleIn adds the rows of a claim's events.
+func (c *Conn) settleIn(ctx context.Context, tx *sql.Tx, h *holding) error {
+	group, ok := c.joints.try(h)
+	if !ok {
+		return fenced(h.claim) // a newer claim was met since HandledIn
 	}
+	first := h.events[0]
+	r, err := tx.ExecContext(ctx, c.dialect.sql(settleFirst), first.at, first.run, group, h.claim.Partition, h.claim.Epoch)
 	if err != nil {
 		return err
 	}
-	for some := range slices.Chunk(h.events, handledRows) {
+	if n, err := r.RowsAffected(); err != nil || n == 0 {
+		return errors.Join(err, fenced(h.claim))
+	}
+	for some := range slices.Chunk(h.events[1:], handledRows) {
 		var args []any
 		for _, e := range some {
 			args = append(args, group, h.claim.Partition, e.at, e.run)
 		}
 		query := "INSERT INTO deed_handled (group_id, partition, position, run) VALUES " + tuples(len(some), 4)
-		if _, err := j.tx.ExecContext(j.ctx, j.dialect.sql(query), args...); err != nil {
+		if _, err := tx.ExecContext(ctx, c.dialect.sql(query), args...); err != nil {
 			return err
 		}
 	}
@@ -216,7 +222,7 @@ func fenced(c driver.Claim) error {
 // forgetHandled removes the rows that nobody will ask for: at or below the claim's
 // position, and not in the side log.
 func (c *Conn) forgetHandled(t *tx, group int64, partition int) error {
-	if _, joined := c.joined.Load(group); !joined {
+	if !c.joints.of(group) {
 		return nil // no handler settles in its transaction
 	}
 	_, err := t.exec("DELETE FROM deed_handled WHERE group_id = ? AND partition = ? AND position <= "+

@@ -182,10 +182,11 @@ func (d *sqliteDialect) shared() bool { return false }
 // need not be able to undo its first rows when a later one fails: without FAIL SQLite
 // copies each page for that before it is changed. No row is locked beside the file.
 func (d *sqliteDialect) sql(query string) string {
+	query = strings.TrimSuffix(strings.TrimSuffix(query, forUpdate), forShare)
 	if rest, ok := strings.CutPrefix(query, "INSERT INTO "); ok {
 		return "INSERT OR FAIL INTO " + rest
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(query, forUpdate), forShare)
+	return query
 }
 
 // enter queues with the writers of other processes on the lock file: SQLite's own busy

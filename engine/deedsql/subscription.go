@@ -189,6 +189,11 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 	if err != nil {
 		lost = nil
 	}
+	if err == nil {
+		for i, st := range settlements {
+			s.c.joints.settle(jointKey{s.spec.Group, s.spec.Topic, st.Partition}, st.Epoch, ats[i])
+		}
+	}
 	s.settled(settlements, lost, err)
 	return lost, s.fail("settle", err)
 }
