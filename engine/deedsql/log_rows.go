@@ -128,16 +128,18 @@ func (b *rowBuffer) totals(t *tx) (map[place]int64, error) {
 func (*rowTables) next(*tx) (int64, error) { return 0, nil }
 
 // Positions have no gaps, so that a range of them bounds what is read, and the sum of
-// bytes bounds it to what there is room for.
+// bytes bounds it to what there is room for. The first row is not joined: how a join is
+// done depends on what the server knows of the table, which is nothing while it is new,
+// and one way reads the whole partition.
 const (
-	rowsForward = "WITH f AS (SELECT position, bytes FROM deed_log WHERE topic_id = ?1 AND partition = ?2 " +
+	rowsForward = "WITH f AS MATERIALIZED (SELECT position, bytes FROM deed_log WHERE topic_id = ?1 AND partition = ?2 " +
 		"AND position > ?3 ORDER BY position LIMIT 1) SELECT l.position, l.stored_at, l.meta, l.data " +
-		"FROM f CROSS JOIN deed_log l WHERE l.topic_id = ?1 AND l.partition = ?2 AND l.position >= f.position " +
-		"AND l.position < f.position + ?4 AND l.bytes <= f.bytes + ?5 ORDER BY l.position"
-	rowsBackward = "WITH f AS (SELECT position, bytes FROM deed_log WHERE topic_id = ?1 AND partition = ?2 " +
+		"FROM deed_log l WHERE l.topic_id = ?1 AND l.partition = ?2 AND l.position >= (SELECT position FROM f) " +
+		"AND l.position < (SELECT position FROM f) + ?4 AND l.bytes <= (SELECT bytes FROM f) + ?5 ORDER BY l.position"
+	rowsBackward = "WITH f AS MATERIALIZED (SELECT position, bytes FROM deed_log WHERE topic_id = ?1 AND partition = ?2 " +
 		"AND position < ?3 ORDER BY position DESC LIMIT 1) SELECT l.position, l.stored_at, l.meta, l.data " +
-		"FROM f CROSS JOIN deed_log l WHERE l.topic_id = ?1 AND l.partition = ?2 AND l.position <= f.position " +
-		"AND l.position > f.position - ?4 AND l.bytes > f.bytes - ?5 ORDER BY l.position DESC"
+		"FROM deed_log l WHERE l.topic_id = ?1 AND l.partition = ?2 AND l.position <= (SELECT position FROM f) " +
+		"AND l.position > (SELECT position FROM f) - ?4 AND l.bytes > (SELECT bytes FROM f) - ?5 ORDER BY l.position DESC"
 	mostRoom = 1 << 40 // more would overflow a sum
 )
 
