@@ -102,6 +102,9 @@ func (c *contender) stop() error {
 	return errors.Join(append(errs, c.server.stop())...)
 }
 
+// errSlower is what is too slow, as opposed to what does not work.
+var errSlower = errors.New("too slow")
+
 // compared is one thing that was measured of both, in turns.
 type compared struct {
 	what         string
@@ -118,8 +121,8 @@ func judge(all []*compared, plain, other string) error {
 	for _, c := range all {
 		fmt.Printf("| %s | %s | %s | %.2f |\n", c.what, count(middle(c.plain)), count(middle(c.other)), c.slower())
 		if c.slower() > scaleLimit {
-			failed = append(failed, fmt.Errorf("%s is %.2f times slower with %s, more than %.1f",
-				c.what, c.slower(), other, scaleLimit))
+			failed = append(failed, fmt.Errorf("%s: %.2f times slower with %s, more than %.1f: %w",
+				c.what, c.slower(), other, scaleLimit, errSlower))
 		}
 	}
 	return errors.Join(failed...)
