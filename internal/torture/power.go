@@ -58,6 +58,11 @@ func (c *Cluster) PowerFault(server Server, tear bool, weight int) Fault {
 	}
 }
 
+// PowerFaults are those of [Config].Disk: it loses what was not synced, and is full.
+func PowerFaults(c *Cluster) []Fault {
+	return []Fault{c.PowerFault(c.config.Server, true, 3), c.FullFault(1)}
+}
+
 // full is a disk without room.
 type full struct{ disk *lossfs.Disk }
 

@@ -34,7 +34,7 @@ func TestPowerCuts(t *testing.T) {
 	t.Parallel() // it mostly waits
 	command := buildWorker(t, "")
 	result := tortured(t, timed(t, Config{
-		Disk: newDisk(t, command), Load: hardLoad, Command: command, Gap: 1500 * time.Millisecond,
+		Disk: newDisk(t, command), Load: Hard, Command: command, Gap: 1500 * time.Millisecond,
 		Faults: func(c *Cluster) []Fault { return []Fault{c.PowerFault(nil, true, 3), c.FullFault(1)} },
 	}))
 	for _, name := range result.Broken() {

@@ -33,6 +33,9 @@ type Load struct {
 	Reset    time.Duration // group Replay exists, and is reset so often
 }
 
+// Hard is a load with slow handlers in flight at any time, some of them in a transaction.
+var Hard = Load{SlowIn: 20, Slow: 400 * time.Millisecond, Dwell: 2 * time.Millisecond}
+
 func (l Load) withDefaults() Load {
 	l.Keys = cmp.Or(l.Keys, 40)
 	l.Lanes = cmp.Or(l.Lanes, 2)

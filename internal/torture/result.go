@@ -76,6 +76,9 @@ func (r *Result) Broken() []string {
 	return names
 }
 
+// Kills is how many processes were killed, workers and servers.
+func (r *Result) Kills() int { return r.Faults["kill"] + r.Faults["server"] }
+
 // Weak says why the run proves little, or is empty: consumers that are killed
 // have to be handed some events twice, or the faults missed.
 func (r *Result) Weak() string {

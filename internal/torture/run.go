@@ -25,6 +25,9 @@ type Config struct {
 	// Network says that the workers reach the bus over connections that faults may
 	// harm. The bus is on a server then.
 	Network bool
+	// Server is the private server that the bus is on, which comes to harm too. Nil: there
+	// is none, or it is to be left alone.
+	Server Server
 	Dir     string // for the processes' records and databases; must exist and be empty
 	// Disk has the databases instead of Dir, if it is set, and may harm them.
 	Disk *lossfs.Disk
@@ -37,8 +40,7 @@ type Config struct {
 	Gap        time.Duration // between faults, on average; 400 ms
 	Stuck      time.Duration // a drain without any progress for so long has failed; 1 min
 	Load       Load
-	// Faults returns the faults of the run. Nil means [DefaultFaults], and NetworkFaults
-	// where there is a network.
+	// Faults returns the faults of the run. Nil means [AllFaults].
 	Faults func(c *Cluster) []Fault
 
 	Command []string // a binary that calls Worker, with its arguments
@@ -58,7 +60,7 @@ func (c Config) withDefaults() Config {
 	c.Stuck = cmp.Or(c.Stuck, time.Minute)
 	c.Load = c.Load.withDefaults()
 	if c.Faults == nil {
-		c.Faults = func(c *Cluster) []Fault { return append(DefaultFaults(c), c.NetworkFaults()...) }
+		c.Faults = AllFaults
 	}
 	if c.Say == nil {
 		c.Say = func(string, ...any) {}
@@ -92,6 +94,16 @@ func DefaultFaults(c *Cluster) []Fault {
 		c.PauseFault(c.Consumers, 2), c.PauseFault(c.Publishers, 1),
 		c.AmbushFault(c.Consumers, 2), c.LeaveFault(c.Consumers, 1),
 	}
+}
+
+// AllFaults are all that can go side by side on what a run has: DefaultFaults, those of
+// the network, and the end of the server.
+func AllFaults(c *Cluster) []Fault {
+	faults := append(DefaultFaults(c), c.NetworkFaults()...)
+	if s := c.config.Server; s != nil {
+		faults = append(faults, c.ServerFault(s, 2))
+	}
+	return faults
 }
 
 // AmbushFault freezes the targets right before they settle, for one and a half to

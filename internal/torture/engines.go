@@ -1,0 +1,60 @@
+package torture
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/deedgo/deed/internal/mariatest"
+	"github.com/deedgo/deed/internal/pgtest"
+	"github.com/deedgo/deed/internal/redistest"
+)
+
+// Engine is what a run can be on.
+type Engine struct {
+	Name string
+	// Provide gives a run what it is on: it sets Config.URL, and on servers Config.Server
+	// and Network. A server is private, keeps on its disk what it has acknowledged, and ends
+	// with t; its databases are on Config.Disk if that is set.
+	Provide func(t testing.TB, c *Config)
+}
+
+// Engines are those that the command and the tests know.
+var Engines = []Engine{
+	{"sqlite", func(testing.TB, *Config) {}}, // what a run is on by itself
+	{"postgres", func(t testing.TB, c *Config) {
+		s := pgtest.Start(t, pgtest.Durable)
+		c.onServer(s, s.URL(s.Database(t)), s.URL(s.Database(t)))
+	}},
+	{"mysql", func(t testing.TB, c *Config) {
+		s := mariatest.Start(t, mariatest.Durable)
+		c.onServer(s, s.URL(s.Database(t)), "mysql:"+s.DSN(s.Database(t)))
+	}},
+	{"redis", func(t testing.TB, c *Config) {
+		s := redistest.Start(t, "appendonly yes", "appendfsync always")
+		c.onServer(s, s.URL(), "")
+	}},
+}
+
+// Provide gives a run what the named engine is on, see [Engine].
+func (c *Config) Provide(t testing.TB, engine string) {
+	t.Helper()
+	i := slices.IndexFunc(Engines, func(e Engine) bool { return e.Name == engine })
+	if i < 0 {
+		t.Fatalf("there is no engine %q (want one of %s)", engine, strings.Join(EngineNames(), ", "))
+	}
+	Engines[i].Provide(t, c)
+}
+
+// EngineNames lists the names of Engines.
+func EngineNames() (names []string) {
+	for _, e := range Engines {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// onServer says where the bus and the consumers' effects are; effects may be "", a file.
+func (c *Config) onServer(s Server, url, effects string) {
+	c.Server, c.URL, c.Effects, c.Network = s, url, effects, true
+}
