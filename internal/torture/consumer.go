@@ -37,10 +37,13 @@ func consumer(ctx context.Context, job Job) error {
 		Retry:      deed.Retry{Attempts: 50, Min: 20 * time.Millisecond, Max: time.Second},
 		Middleware: []deed.Middleware{c.record},
 	}
-	groups := []deed.Runner{
-		deed.Subscribe(Effects, opts, inbox.On(db, factType, c.effect)),
-		deed.Subscribe(Plain, opts, deed.On(factType, c.plain)),
+	effects := []deed.Handler{inbox.On(db, factType, c.effect)}
+	plain := []deed.Handler{deed.On(factType, c.plain)}
+	if job.Load.Writers > 0 {
+		effects = append(effects, inbox.On(db, accountType, c.effect))
+		plain = append(plain, deed.On(accountType, c.plain))
 	}
+	groups := []deed.Runner{deed.Subscribe(Effects, opts, effects...), deed.Subscribe(Plain, opts, plain...)}
 	if job.Load.Reset > 0 {
 		groups = append(groups, deed.Subscribe(Replay, opts, inbox.On(db, factType, c.replayed)))
 	}
@@ -61,7 +64,7 @@ func (c *consuming) record(next deed.HandlerFunc) deed.HandlerFunc {
 	return func(ctx context.Context, e deed.Received[[]byte]) (err error) {
 		op := seen(Deliver, e.ID, e.Key, e.Data)
 		op.Group, op.Pos = e.Group, e.Position
-		op.Part, op.Run, op.Replay, op.Quiet = partitionOf(e.Position), e.Run, e.Replay, e.Quiet
+		op.Part, op.Run, op.Replay, op.Quiet = partOf(e.Topic, partitionOf(e.Position)), e.Run, e.Replay, e.Quiet
 		c.rec.Record(op)
 		defer func() {
 			op.Do = Done

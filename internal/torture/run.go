@@ -28,7 +28,7 @@ type Config struct {
 	// Server is the private server that the bus is on, which comes to harm too. Nil: there
 	// is none, or it is to be left alone.
 	Server Server
-	Dir     string // for the processes' records and databases; must exist and be empty
+	Dir    string // for the processes' records and databases; must exist and be empty
 	// Disk has the databases instead of Dir, if it is set, and may harm them.
 	Disk *lossfs.Disk
 	Seed uint64
@@ -83,23 +83,30 @@ type Cluster struct {
 	network    network // empty: every worker reaches the bus as it is
 	Publishers []string
 	Consumers  []string
+	Writers    []string // see Load.Writers
+	Relays     []string
 }
 
-// DefaultFaults kill and freeze publishers and consumers, and let consumers leave
+// DefaultFaults kill and freeze processes of every role, and let consumers leave
 // and come back. Consumers are chosen
 // more often than their number says, since they have more to lose.
 func DefaultFaults(c *Cluster) []Fault {
-	return []Fault{
-		c.KillFault(c.Consumers, 4), c.KillFault(c.Publishers, 4),
-		c.PauseFault(c.Consumers, 2), c.PauseFault(c.Publishers, 1),
+	publishers := slices.Concat(c.Publishers, c.Writers)
+	faults := []Fault{
+		c.KillFault(c.Consumers, 4), c.KillFault(publishers, 4),
+		c.PauseFault(c.Consumers, 2), c.PauseFault(publishers, 1),
 		c.AmbushFault(c.Consumers, 2), c.LeaveFault(c.Consumers, 1),
 	}
+	if len(c.Relays) > 0 {
+		faults = append(faults, c.KillFault(c.Relays, 3), c.PauseFault(c.Relays, 1))
+	}
+	return faults
 }
 
 // AllFaults are all that can go side by side on what a run has: DefaultFaults, those of
-// the network, and the end of the server.
+// the network, transactions of others, and the end of the server.
 func AllFaults(c *Cluster) []Fault {
-	faults := append(DefaultFaults(c), c.NetworkFaults()...)
+	faults := append(append(DefaultFaults(c), c.StrangerFault(2)), c.NetworkFaults()...)
 	if s := c.config.Server; s != nil {
 		faults = append(faults, c.ServerFault(s, 2))
 	}
@@ -180,10 +187,19 @@ func newCluster(config Config) (*Cluster, error) {
 		return names, nil
 	}
 	var err error
-	if c.Publishers, err = add("publisher", config.Publishers); err == nil {
-		c.Consumers, err = add("consumer", config.Consumers)
+	for _, r := range []struct {
+		role  string
+		n     int
+		names *[]string
+	}{
+		{"publisher", config.Publishers, &c.Publishers}, {"consumer", config.Consumers, &c.Consumers},
+		{"writer", config.Load.Writers, &c.Writers}, {"relay", config.Load.Writers, &c.Relays},
+	} {
+		if *r.names, err = add(r.role, r.n); err != nil {
+			return c, err
+		}
 	}
-	return c, err
+	return c, nil
 }
 
 func (c *Cluster) some(names []string) []*Process {
@@ -298,10 +314,16 @@ func (r *run) settle(ctx context.Context) error {
 	healed := time.Now()
 	limited, cancel := context.WithTimeout(ctx, 2*stubborn)
 	defer cancel()
-	if err := stopAll(limited, r.cluster.some(r.cluster.Publishers)); err != nil {
+	if err := stopAll(limited, r.cluster.some(slices.Concat(r.cluster.Publishers, r.cluster.Writers))); err != nil {
 		return err
 	}
 	r.config.Say("publishers have finished")
+	if err := r.empty(ctx); err != nil {
+		return err
+	}
+	if err := stopAll(limited, r.cluster.some(r.cluster.Relays)); err != nil {
+		return err
+	}
 	letters, err := r.drain(ctx)
 	if err != nil {
 		return err
