@@ -166,7 +166,8 @@ func (s standing) lagOps() []Op {
 	for _, l := range s.lags {
 		if l.Events > 0 {
 			ops = append(ops, Op{
-				Do: Lag, Group: l.Group, Part: partOf(l.Topic, l.Partition), Pos: l.Position, N: l.Events, Epoch: l.Epoch, Err: l.Status,
+				Do: Lag, Group: l.Group, Part: partOf(l.Topic, l.Partition), Pos: l.Position, N: l.Events, Epoch: l.Epoch,
+				Err: l.Status,
 			})
 		}
 	}
@@ -180,7 +181,8 @@ func letterOps(do Do, letters []driver.Letter) []Op {
 	var ops []Op
 	for _, l := range letters {
 		op := seen(do, l.Message.ID, l.Key, l.Data)
-		op.Group, op.Part, op.Pos, op.State, op.Err = l.Group, partOf(l.Topic, l.Partition), l.Position, string(l.State), l.Reason+" "+l.Error
+		op.Group, op.Part, op.Pos = l.Group, partOf(l.Topic, l.Partition), l.Position
+		op.State, op.Err = string(l.State), l.Reason+" "+l.Error
 		ops = append(ops, op)
 	}
 	return ops

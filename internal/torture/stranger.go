@@ -90,8 +90,8 @@ func (s *stranger) Stop(string) error {
 func (c *Cluster) StrangerFault(weight int) Fault {
 	lease := c.config.Lease
 	return Fault{
-		Name: "open", Nemesis: &stranger{bus: effectsAt(c.config.URL), effects: c.config.Effects}, Targets: []string{"stranger"},
-		Weight: weight, Min: lease / 2, Max: 3 * lease,
+		Name: "open", Nemesis: &stranger{bus: effectsAt(c.config.URL), effects: c.config.Effects},
+		Targets: []string{"stranger"}, Weight: weight, Min: lease / 2, Max: 3 * lease,
 	}
 }
 
