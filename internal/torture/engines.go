@@ -1,6 +1,9 @@
 package torture
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -23,16 +26,24 @@ type Engine struct {
 var Engines = []Engine{
 	{"sqlite", func(testing.TB, *Config) {}}, // what a run is on by itself
 	{"postgres", func(t testing.TB, c *Config) {
-		s := pgtest.Start(t, pgtest.Durable)
+		s := pgtest.StartIn(t, c.onDisk("postgres"), pgtest.Durable)
 		c.onServer(s, s.URL(s.Database(t)), s.URL(s.Database(t)))
 	}},
 	{"mysql", func(t testing.TB, c *Config) {
-		s := mariatest.Start(t, mariatest.Durable)
+		s := mariatest.StartIn(t, c.onDisk("mariadb"), mariatest.Durable)
 		c.onServer(s, s.URL(s.Database(t)), "mysql:"+s.DSN(s.Database(t)))
 	}},
 	{"redis", func(t testing.TB, c *Config) {
-		s := redistest.Start(t, "appendonly yes", "appendfsync always")
+		settings := []string{"appendonly yes", "appendfsync always"}
+		if dir := c.onDisk("redis"); dir != "" {
+			settings = append(settings, fmt.Sprintf("dir %q", dir))
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := redistest.Start(t, settings...)
 		c.onServer(s, s.URL(), "")
+		c.Whole = true // it refuses to start with an end that has a hole
 	}},
 }
 
@@ -52,6 +63,14 @@ func EngineNames() (names []string) {
 		names = append(names, e.Name)
 	}
 	return names
+}
+
+// onDisk is a directory of Config.Disk, "" without one.
+func (c *Config) onDisk(name string) string {
+	if c.Disk == nil {
+		return ""
+	}
+	return filepath.Join(c.Disk.Path(), name)
 }
 
 // onServer says where the bus and the consumers' effects are; effects may be "", a file.

@@ -60,7 +60,7 @@ func (c *Cluster) PowerFault(server Server, tear bool, weight int) Fault {
 
 // PowerFaults are those of [Config].Disk: it loses what was not synced, and is full.
 func PowerFaults(c *Cluster) []Fault {
-	return []Fault{c.PowerFault(c.config.Server, true, 3), c.FullFault(1)}
+	return []Fault{c.PowerFault(c.config.Server, !c.config.Whole, 3), c.FullFault(1)}
 }
 
 // full is a disk without room.

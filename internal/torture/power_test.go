@@ -8,12 +8,13 @@ import (
 
 	"github.com/deedgo/deed/internal/lossfs"
 	"github.com/deedgo/deed/internal/testenv"
+	"github.com/deedgo/deed/internal/testserver"
 )
 
 // newDisk mounts a disk that forgets what was not synced.
 func newDisk(t *testing.T, command []string) *lossfs.Disk {
 	t.Helper()
-	disk, err := lossfs.Mount(t.TempDir(), command)
+	disk, err := lossfs.Mount(testserver.Home(t), command)
 	if errors.Is(err, errors.ErrUnsupported) {
 		testenv.Require(t, "root on Linux with /dev/fuse, to cut the power", err)
 	}

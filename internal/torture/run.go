@@ -31,8 +31,11 @@ type Config struct {
 	Dir    string // for the processes' records and databases; must exist and be empty
 	// Disk has the databases instead of Dir, if it is set, and may harm them.
 	Disk *lossfs.Disk
-	Seed uint64
-	For  time.Duration // how long faults go on; 15 s
+	// Whole says that a power cut keeps all of what was written since the last sync of a
+	// file or nothing, instead of any blocks of it.
+	Whole bool
+	Seed  uint64
+	For   time.Duration // how long faults go on; 15 s
 
 	Publishers int           // 8
 	Consumers  int           // 3
@@ -177,7 +180,7 @@ func newCluster(config Config) (*Cluster, error) {
 				Lease: config.Lease, Seed: config.Seed, Load: config.Load,
 			}
 			if config.Network {
-				if job.URL, err = c.network.connect(job.Name, config.URL); err != nil {
+				if err := c.network.connect(&job); err != nil {
 					return nil, err
 				}
 			}

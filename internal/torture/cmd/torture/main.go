@@ -22,6 +22,7 @@ import (
 
 	"github.com/deedgo/deed/internal/lossfs"
 	"github.com/deedgo/deed/internal/testenv"
+	"github.com/deedgo/deed/internal/testserver"
 	"github.com/deedgo/deed/internal/torture"
 )
 
@@ -81,6 +82,7 @@ func (o options) runAll(ctx context.Context) error {
 			err = errors.Join(err, o.verdict(result))
 		}
 		if err != nil {
+			say("%s has failed: %v", engine, err) // now, and again at the end
 			errs = append(errs, fmt.Errorf("%s: %w", engine, err))
 		}
 	}
@@ -126,7 +128,7 @@ func (o options) run(ctx context.Context, engine string) (result *torture.Result
 
 // cutPower has all databases on a disk that forgets, and is nothing but forgetful and full.
 func (o options) cutPower(t testing.TB, c *torture.Config) {
-	disk, err := lossfs.Mount(t.TempDir(), c.Command)
+	disk, err := lossfs.Mount(testserver.Home(t), c.Command)
 	testenv.Require(t, "root on Linux with /dev/fuse, to cut the power", err)
 	t.Cleanup(func() {
 		if err := disk.Close(); err != nil {
