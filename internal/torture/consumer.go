@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/inbox"
 	"github.com/deedgo/deed/sqldb"
 )
@@ -50,7 +51,13 @@ func consumer(ctx context.Context, job Job) error {
 	if job.Load.Keep > 0 {
 		groups = append(groups, sweeping{job})
 	}
-	return bus.Run(ctx, groups...)
+	for deadline := time.Now().Add(stubborn); ; pause(ctx, 100*time.Millisecond) {
+		err := bus.Run(ctx, groups...)
+		// A service that starts on a full disk ends, and is started again.
+		if !errors.Is(err, driver.ErrNotStored) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 type consuming struct {
