@@ -61,7 +61,7 @@ type Server struct {
 var template = testserver.Template{Make: func(home string) error {
 	return testserver.Run(home, "mariadb-install-db", "--no-defaults", "--datadir="+filepath.Join(home, "data"),
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
-		"--innodb-log-file-size="+logSize, "--innodb-flush-method=nosync")
+		"--innodb-log-file-size="+logSize, "--innodb-flush-method=nosync", "--tmpdir="+home)
 }}
 
 // logSize is smaller than what a server has by itself, 96 MB, which would be copied.
@@ -131,8 +131,9 @@ func (s *Server) config() string { return filepath.Join(s.Dir(), "my.cnf") }
 
 // configure writes the server's configuration.
 func (s *Server) configure(lines []string) error {
-	text := fmt.Sprintf("%sinnodb_log_file_size = %s\ndatadir = %s\nsocket = %s\nport = %d\n%s\n", settings, logSize,
-		s.data, filepath.Join(s.Dir(), "socket"), s.Port(), strings.Join(lines, "\n"))
+	// A server that starts removes what it finds of temporary tables, also another's.
+	text := fmt.Sprintf("%sinnodb_log_file_size = %s\ndatadir = %s\ntmpdir = %s\nsocket = %s\nport = %d\n%s\n", settings, logSize,
+		s.data, s.Dir(), filepath.Join(s.Dir(), "socket"), s.Port(), strings.Join(lines, "\n"))
 	return os.WriteFile(s.config(), []byte(text), 0o644)
 }
 

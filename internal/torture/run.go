@@ -277,7 +277,9 @@ func (r *run) open(ctx context.Context) (err error) {
 
 func (r *run) close() {
 	r.rec.Close()
-	r.bus.Close()
+	if r.bus != nil { // it did not open again on a server that does not start again
+		r.bus.Close()
+	}
 }
 
 // torture starts everything and carries out the schedule.
