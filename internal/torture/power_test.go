@@ -98,7 +98,7 @@ func TestPowerCutsFindUnsyncedCommits(t *testing.T) {
 // cutWhile runs a weak engine, whose power is cut.
 func cutWhile(p testing.TB, command []string, seed uint64, engine, plant string, settings []string) *Result {
 	config := Config{
-		Disk: newDisk(p, command), Seed: seed, For: 3 * time.Second, Gap: 600 * time.Millisecond, Publishers: 4,
+		Disk: newDisk(p, command), Seed: seed, For: 6 * time.Second, Gap: 4 * time.Second, Publishers: 4,
 		Stuck: 5 * time.Second, Command: command, Env: []string{"DEED_SEEDBUG=" + plant},
 		Dir: p.TempDir(), Say: p.Logf,
 		Faults: func(c *Cluster) []Fault {

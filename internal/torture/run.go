@@ -295,7 +295,7 @@ func (r *run) torture(ctx context.Context) error {
 	if err := r.cluster.startAll(); err != nil {
 		return err
 	}
-	r.campaign = &campaign{faults: byName, rec: r.rec, say: r.config.Say, counts: map[string]int{}}
+	r.campaign = &campaign{faults: byName, length: r.config.For, rec: r.rec, say: r.config.Say, counts: map[string]int{}}
 	if r.config.Disk == nil {
 		return r.during(ctx, func(ctx context.Context) error { return r.campaign.run(ctx, steps, r.cluster.check) })
 	}
