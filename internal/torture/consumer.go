@@ -35,7 +35,10 @@ func consumer(ctx context.Context, job Job) error {
 	opts := &deed.SubscribeOptions{
 		// A frozen process may hold a database's lock for a while, which must not
 		// use up the attempts of innocent events.
-		Retry:      deed.Retry{Attempts: 50, Min: 20 * time.Millisecond, Max: time.Second},
+		Retry: deed.Retry{Attempts: 50, Min: 20 * time.Millisecond, Max: time.Second},
+		// Nor are an event's processes to be killed so often while it is alone on trial that it
+		// looks guilty: with a kill every two seconds and slow handlers, three times happen.
+		MaxCrashes: 20,
 		Middleware: []deed.Middleware{c.record},
 	}
 	effects := []deed.Handler{inbox.On(db, factType, c.effect)}
