@@ -27,11 +27,13 @@ var Engines = []Engine{
 	{"sqlite", func(testing.TB, *Config) {}}, // what a run is on by itself
 	{"postgres", func(t testing.TB, c *Config) {
 		s := pgtest.StartIn(t, c.onDisk("postgres"), pgtest.Durable)
-		c.onServer(s, s.URL(s.Database(t)), s.URL(s.Database(t)))
+		bus, effects := c.databases(func() string { return s.Database(t) })
+		c.onServer(s, s.URL(bus), s.URL(effects))
 	}},
 	{"mysql", func(t testing.TB, c *Config) {
 		s := mariatest.StartIn(t, c.onDisk("mariadb"), mariatest.Durable)
-		c.onServer(s, s.URL(s.Database(t)), "mysql:"+s.DSN(s.Database(t)))
+		bus, effects := c.databases(func() string { return s.Database(t) })
+		c.onServer(s, s.URL(bus), "mysql:"+s.DSN(effects))
 	}},
 	{"redis", func(t testing.TB, c *Config) {
 		settings := []string{"appendonly yes", "appendfsync always"}
@@ -63,6 +65,14 @@ func EngineNames() (names []string) {
 		names = append(names, e.Name)
 	}
 	return names
+}
+
+// databases makes one for the bus and one for effects, or one for both.
+func (c *Config) databases(make func() string) (bus, effects string) {
+	if bus = make(); c.Together {
+		return bus, bus
+	}
+	return bus, make()
 }
 
 // onDisk is a directory of Config.Disk, "" without one.

@@ -22,6 +22,8 @@ type Config struct {
 	// Effects is the consumers' database: the URL of a Postgres database, "mysql:" and what
 	// MySQL's driver calls one, or a SQLite file, which is on Disk or in Dir by default.
 	Effects string
+	// Together says that Provide and the defaults keep the effects in the bus's own database.
+	Together bool
 	// Network says that the workers reach the bus over connections that faults may
 	// harm. The bus is on a server then.
 	Network bool
@@ -54,6 +56,9 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.URL = cmp.Or(c.URL, "sqlite:"+c.data()+"/bus.db")
+	if c.Together {
+		c.Effects = cmp.Or(c.Effects, effectsAt(c.URL))
+	}
 	c.Effects = cmp.Or(c.Effects, c.data()+"/effects.db")
 	c.For = cmp.Or(c.For, 15*time.Second)
 	c.Publishers = cmp.Or(c.Publishers, 8)

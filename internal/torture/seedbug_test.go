@@ -79,7 +79,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 		}
 		for _, engine := range engines {
 			t.Run(bug.name+" on "+engine, func(t *testing.T) {
-				t.Parallel()            // they mostly wait
+				t.Parallel()     // they mostly wait
 				if wholeGate() { // the tests of the engines and TestUpkeepUnderFire are such runs, too
 					config := config
 					config.Provide(t, engine)

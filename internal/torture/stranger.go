@@ -14,7 +14,7 @@ import (
 // stranger is another program on the same databases, with transactions that stay open: a
 // snapshot and an uncommitted write beside the bus, and locks on rows that handlers want.
 type stranger struct {
-	bus, effects string // as openEffects takes them; bus may be ""
+	bus, effects string // as openEffects takes them; bus is "" when it is no database, or the same
 	open         []func() error
 }
 
@@ -89,9 +89,13 @@ func (s *stranger) Stop(string) error {
 // the consumers' database and on that of the bus, where it is one.
 func (c *Cluster) StrangerFault(weight int) Fault {
 	lease := c.config.Lease
+	s := &stranger{bus: effectsAt(c.config.URL), effects: c.config.Effects}
+	if s.bus == s.effects {
+		s.bus = ""
+	}
 	return Fault{
-		Name: "open", Nemesis: &stranger{bus: effectsAt(c.config.URL), effects: c.config.Effects},
-		Targets: []string{"stranger"}, Weight: weight, Min: lease / 2, Max: 3 * lease,
+		Name: "open", Nemesis: s, Targets: []string{"stranger"},
+		Weight: weight, Min: lease / 2, Max: 3 * lease,
 	}
 }
 

@@ -33,6 +33,7 @@ type options struct {
 	length, lease, gap                      time.Duration
 	seed                                    uint64
 	network, upkeep, keep, power, allowWeak bool
+	together                                bool
 }
 
 func main() {
@@ -47,6 +48,7 @@ func main() {
 	flag.DurationVar(&o.lease, "lease", time.Second, "of the members; freezes last longer")
 	flag.DurationVar(&o.gap, "gap", 120*time.Millisecond, "between two faults, on average")
 	flag.BoolVar(&o.power, "power", false, "cut the power and fill the disk, which wants root on Linux, instead of all else")
+	flag.BoolVar(&o.together, "together", false, "keep the consumers' effects in the database of the bus, where it is one")
 	flag.BoolVar(&o.upkeep, "upkeep", false, "redrive dead letters, sweep the topic and reset a group all the time")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory with the records and databases")
 	flag.BoolVar(&o.allowWeak, "weak", false, "do not fail for too few kills or redeliveries")
@@ -101,7 +103,7 @@ func (o options) run(ctx context.Context, engine string) (result *torture.Result
 	}
 	err = testenv.Program(ctx, say, func(t testing.TB) {
 		c := torture.Config{
-			URL: o.url, Network: o.network, Seed: o.seed, For: o.length, Lease: o.lease, Gap: o.gap,
+			URL: o.url, Network: o.network, Together: o.together, Seed: o.seed, For: o.length, Lease: o.lease, Gap: o.gap,
 			Load: torture.Hard, Command: []string{self}, Say: say,
 		}
 		if o.upkeep {
