@@ -132,7 +132,8 @@ func (s *Server) config() string { return filepath.Join(s.Dir(), "my.cnf") }
 // configure writes the server's configuration.
 func (s *Server) configure(lines []string) error {
 	// A server that starts removes what it finds of temporary tables, also another's.
-	text := fmt.Sprintf("%sinnodb_log_file_size = %s\ndatadir = %s\ntmpdir = %s\nsocket = %s\nport = %d\n%s\n", settings, logSize,
+	const layout = "%sinnodb_log_file_size = %s\ndatadir = %s\ntmpdir = %s\nsocket = %s\nport = %d\n%s\n"
+	text := fmt.Sprintf(layout, settings, logSize,
 		s.data, s.Dir(), filepath.Join(s.Dir(), "socket"), s.Port(), strings.Join(lines, "\n"))
 	return os.WriteFile(s.config(), []byte(text), 0o644)
 }

@@ -16,15 +16,14 @@ import (
 // is in the returned one, and what it logs goes to say. Its clean-ups have run then.
 func Program(ctx context.Context, say func(format string, args ...any), fn func(t testing.TB)) error {
 	p := &program{ctx: ctx, say: say}
-	done := make(chan struct{})
 	var panicked any
-	go func() { // FailNow ends a goroutine
-		defer close(done)
+	var own sync.WaitGroup // FailNow ends a goroutine
+	own.Go(func() {
 		defer p.cleanUp()
 		defer func() { panicked = recover() }()
 		fn(p)
-	}()
-	<-done
+	})
+	own.Wait()
 	if panicked != nil {
 		panic(panicked)
 	}

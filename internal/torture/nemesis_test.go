@@ -140,5 +140,7 @@ func newCampaign(t *testing.T, n Nemesis) *campaign {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { rec.Close() })
-	return &campaign{faults: map[string]Fault{"kill": {Nemesis: n}}, length: time.Hour, rec: rec, say: t.Logf, counts: map[string]int{}}
+	return &campaign{
+		faults: map[string]Fault{"kill": {Nemesis: n}}, length: time.Hour, rec: rec, say: t.Logf, counts: map[string]int{},
+	}
 }

@@ -67,7 +67,8 @@ var unsynced = []struct {
 	always       bool     // and not only where gateVar is set
 }{
 	{name: "SQLite", engine: "sqlite", plant: "sync", always: true},
-	{name: "Postgres commits later", engine: "postgres", settings: []string{"synchronous_commit = off", "wal_writer_delay = 10s"}},
+	{name: "Postgres commits later", engine: "postgres",
+		settings: []string{"synchronous_commit = off", "wal_writer_delay = 10s"}},
 	{name: "Postgres never syncs", engine: "postgres", settings: []string{"fsync = off"}, broken: "start postgres",
 		always: true},
 	{name: "MariaDB", engine: "mysql", settings: []string{"innodb_flush_log_at_trx_commit = 0"}},

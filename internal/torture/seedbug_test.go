@@ -113,7 +113,8 @@ func TestPlantedBugsAreCaughtByTheirChecks(t *testing.T) {
 	} {
 		t.Run(c.bug+" by "+c.run+" in "+filepath.Base(c.pkg), func(t *testing.T) {
 			t.Parallel()
-			suite := exec.CommandContext(t.Context(), "go", "test", "-tags", "seedbug", "-count", "1", "-v", "-run", c.run, c.pkg)
+			suite := exec.CommandContext(t.Context(), "go", "test", "-tags", "seedbug", "-count", "1", "-v",
+				"-run", c.run, c.pkg)
 			suite.Env = append(os.Environ(), "DEED_SEEDBUG="+c.bug)
 			out, err := suite.CombinedOutput()
 			if err == nil {

@@ -40,7 +40,7 @@ func main() {
 	torture.Worker(nil)
 	lossfs.Serve()
 	var o options
-	flag.StringVar(&o.engine, "engine", "sqlite", "what to torture: all, or some of "+strings.Join(torture.EngineNames(), ","))
+	flag.StringVar(&o.engine, "engine", "sqlite", "all, or some of "+strings.Join(torture.EngineNames(), ","))
 	flag.StringVar(&o.url, "url", "", "torture this bus, which no run has used before, instead of an engine of its own")
 	flag.DurationVar(&o.length, "for", 60*time.Second, "how long faults go on")
 	flag.Uint64Var(&o.seed, "seed", rand.Uint64N(1_000_000), "of the schedule and the workload")
@@ -48,7 +48,7 @@ func main() {
 	flag.DurationVar(&o.lease, "lease", time.Second, "of the members; freezes last longer")
 	flag.DurationVar(&o.gap, "gap", 120*time.Millisecond, "between two faults, on average")
 	flag.BoolVar(&o.power, "power", false, "cut the power and fill the disk, which wants root on Linux, instead of all else")
-	flag.BoolVar(&o.together, "together", false, "keep the consumers' effects in the database of the bus, where it is one")
+	flag.BoolVar(&o.together, "together", false, "keep effects in the database of the bus, where it is one")
 	flag.BoolVar(&o.upkeep, "upkeep", false, "redrive dead letters, sweep the topic and reset a group all the time")
 	flag.BoolVar(&o.keep, "keep", false, "keep the directory with the records and databases")
 	flag.BoolVar(&o.allowWeak, "weak", false, "do not fail for too few kills or redeliveries")
