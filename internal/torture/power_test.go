@@ -2,6 +2,7 @@ package torture
 
 import (
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -54,6 +55,24 @@ func TestPowerCuts(t *testing.T) {
 				t.Error("the power was never cut, which proves nothing")
 			}
 		})
+	}
+}
+
+// A server that ends for want of room is started again, and nothing is lost.
+func TestServerOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	command := buildWorker(t, "")
+	config := Config{
+		Disk: newDisk(t, command), Seed: rand.Uint64N(1_000_000), For: 5 * time.Second, Gap: 1500 * time.Millisecond,
+		Publishers: 4, Command: command, Faults: func(c *Cluster) []Fault { return []Fault{c.FullFault(1)} },
+	}
+	config.Provide(t, "redis") // ends when it cannot write what it has to sync
+	result := tortured(t, config)
+	for _, name := range result.Broken() {
+		t.Errorf("check %s found %d violations", name, result.Violations[name])
+	}
+	if result.Faults["full"] == 0 {
+		t.Error("the disk was never full, which proves nothing")
 	}
 }
 
