@@ -27,6 +27,7 @@ var (
 	_ driver.Streams      = (*Conn)(nil)
 	_ driver.Records      = (*Conn)(nil)
 	_ driver.Intake       = (*Conn)(nil)
+	_ driver.Blockers     = (*Conn)(nil)
 )
 
 // Options configure Open. The zero value is the default.

@@ -15,8 +15,7 @@ func TestPostgresJoint(t *testing.T) {
 	t.Parallel() // it mostly waits
 	s := pgtest.Start(t, pgtest.Durable)
 	url := s.URL(s.Database(t))
-	torturedServer(t, s, url, url)
-	noInbox(t, url)
+	torturedJoint(t, url, url)
 }
 
 // TestMariaDBJoint does so on MariaDB.
@@ -24,13 +23,20 @@ func TestMariaDBJoint(t *testing.T) {
 	t.Parallel()
 	s := mariatest.Start(t, mariatest.Durable)
 	name := s.Database(t)
-	torturedServer(t, s, s.URL(name), "mysql:"+s.DSN(name))
-	noInbox(t, "mysql:"+s.DSN(name))
+	torturedJoint(t, s.URL(name), "mysql:"+s.DSN(name))
 }
 
-// noInbox fails when handlers noted events in a table of their own.
-func noInbox(t *testing.T, effects string) {
+// torturedJoint harms the workers, and fails when handlers noted events in a table of their
+// own.
+func torturedJoint(t *testing.T, url, effects string) {
 	t.Helper()
+	result := tortured(t, timed(t, Config{
+		URL: url, Effects: effects, Command: buildWorker(t, ""), For: 6 * time.Second,
+		Gap: 300 * time.Millisecond, Faults: DefaultFaults,
+	}))
+	for _, name := range result.Broken() {
+		t.Errorf("check %s found %d violations", name, result.Violations[name])
+	}
 	db, err := openEffects(effects)
 	if err != nil {
 		t.Fatal(err)
