@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -88,15 +89,22 @@ func (c *catalog) write(ctx context.Context, key string, value any) error {
 		}
 	}
 	err := c.conn.client.ProduceSync(ctx, r).FirstErr()
-	if !errors.Is(err, kerr.UnknownTopicOrPartition) {
-		return err
+	for deadline := time.Now().Add(patience); errors.Is(err, kerr.UnknownTopicOrPartition) && time.Now().Before(deadline); {
+		if err = c.create(ctx); err != nil {
+			return err
+		}
+		again := &kgo.Record{Topic: catalogTopic, Key: r.Key, Value: r.Value}
+		err = c.conn.client.ProduceSync(ctx, again).FirstErr()
 	}
+	return err
+}
+
+// create creates the topic unless it is there.
+func (c *catalog) create(ctx context.Context) error {
 	compact := map[string]*string{"cleanup.policy": kadm.StringPtr("compact")}
-	_, err = c.conn.admin.CreateTopic(ctx, 1, c.conn.settings.replicas, compact, catalogTopic)
-	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return err
+	_, err := c.conn.admin.CreateTopic(ctx, 1, c.conn.settings.replicas, compact, catalogTopic)
+	if errors.Is(err, kerr.TopicAlreadyExists) {
+		return nil
 	}
-	c.conn.client.PurgeTopicsFromProducing(catalogTopic)
-	again := &kgo.Record{Topic: catalogTopic, Key: r.Key, Value: r.Value}
-	return c.conn.client.ProduceSync(ctx, again).FirstErr()
+	return err
 }

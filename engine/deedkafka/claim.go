@@ -34,7 +34,7 @@ func (s *subscription) claim(ctx context.Context) error {
 		if err := lostLog(h.Next, ends[p]); err != nil {
 			s.stopped = append(s.stopped, driver.Stopped{Partition: p, Err: err})
 		} else {
-			s.reader.add(p, max(h.Next, starts[p]))
+			s.reader.add(p, max(h.Next, starts[p]), ends[p])
 		}
 		s.held[p] = h
 		all[p] = h.standing

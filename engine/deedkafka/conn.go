@@ -42,6 +42,8 @@ type Conn struct {
 	mu     sync.Mutex
 	topics map[string]*topic // as they were when last looked at
 	subs   map[*subscription]bool
+	// produced is the life of a topic that was last produced to.
+	produced map[string]kadm.TopicID
 }
 
 const (
@@ -76,6 +78,7 @@ func Open(ctx context.Context, url string, _ *Options) (*Conn, error) {
 	c := &Conn{
 		settings: s, client: client, admin: kadm.NewClient(client), member: driverkit.MemberName(),
 		topics: make(map[string]*topic), subs: make(map[*subscription]bool),
+		produced: make(map[string]kadm.TopicID),
 	}
 	c.catalog.conn = c
 	c.ctx, c.stop = context.WithCancel(context.Background())

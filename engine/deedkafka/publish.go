@@ -84,6 +84,7 @@ func (c *Conn) accepts(ctx context.Context, b *driver.Batch) error {
 	case b.Partition < 0 || b.Partition >= len(t.detail.Partitions):
 		return fmt.Errorf("%w: partition %d of %d", driver.ErrRefused, b.Partition, len(t.detail.Partitions))
 	}
+	c.begin(t)
 	for i := range b.Messages {
 		m := &b.Messages[i]
 		switch {
@@ -101,5 +102,16 @@ func (c *Conn) forget(name string) {
 	c.mu.Lock()
 	delete(c.topics, name)
 	c.mu.Unlock()
-	c.client.PurgeTopicsFromProducing(name)
+}
+
+// begin notes that this connection produces to a topic. In a new life of a name the client
+// counts its sequences anew; in the same one it must not, for a broker takes a sequence
+// that comes again for a repetition, and stores nothing.
+func (c *Conn) begin(t *topic) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if last, ok := c.produced[t.name]; ok && last != t.detail.ID {
+		c.client.PurgeTopicsFromProducing(t.name)
+	}
+	c.produced[t.name] = t.detail.ID
 }

@@ -3,6 +3,8 @@ package deedkafka
 import (
 	"context"
 	"errors"
+	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,7 +17,7 @@ import (
 
 const (
 	fetchTotal  = 8 << 20
-	fetchWait   = 500 * time.Millisecond
+	fetchWait   = 250 * time.Millisecond
 	queueEvents = 1000 // above it a partition is not fetched from
 	pollEvents  = 500
 )
@@ -25,12 +27,12 @@ const (
 type reader struct {
 	s *subscription
 
-	mu      sync.Mutex
-	changes []func()           // for run, which alone changes what the client fetches
-	kick    context.CancelFunc // ends the poll that runs
-	pending map[int]bool       // partitions that changes are about
-	queues  map[int]*queue
-	turn    int // which partition is first next time
+	mu     sync.Mutex
+	drops  map[int]bool       // for run, which alone changes what the client fetches
+	adds   map[int]int64      // from which offset; after the drops
+	kick   context.CancelFunc // ends the poll that runs
+	queues map[int]*queue
+	turn   int // which partition is first next time
 }
 
 // queue is what was fetched of a partition and not yet taken.
@@ -38,18 +40,24 @@ type queue struct {
 	records []*kgo.Record
 	bytes   int
 	full    bool // not fetched from
+	// until is how long others wait for the first records, which are known to be there.
+	// Else the partition that is there first would have all the room.
+	until time.Time
 }
 
-// add begins to fetch a partition from an offset.
-func (r *reader) add(p int, offset int64) {
+// patienceFirst bounds that.
+const patienceFirst = 2 * fetchWait
+
+// add begins to fetch a partition from an offset; the log ends at end.
+func (r *reader) add(p int, offset, end int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.queues[p] = &queue{}
-	name := r.s.spec.Topic
-	r.change(p, func() {
-		r.s.client.ResumeFetchPartitions(map[string][]int32{name: {int32(p)}})
-		r.s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{name: {int32(p): kgo.NewOffset().At(offset)}})
-	})
+	r.queues[p], r.adds[p] = &queue{}, offset
+	if offset < end {
+		r.queues[p].until = time.Now().Add(patienceFirst)
+		time.AfterFunc(patienceFirst, r.s.changed.Notify)
+	}
+	r.wake()
 }
 
 // watch begins to fetch the catalog, which tells of pauses.
@@ -65,13 +73,13 @@ func (r *reader) drop(p int) {
 		return
 	}
 	delete(r.queues, p)
-	r.change(p, func() { r.s.client.RemoveConsumePartitions(map[string][]int32{r.s.spec.Topic: {int32(p)}}) })
+	delete(r.adds, p)
+	r.drops[p] = true
+	r.wake()
 }
 
-// change leaves something for run to do. The caller holds mu.
-func (r *reader) change(p int, f func()) {
-	r.pending[p] = true
-	r.changes = append(r.changes, f)
+// wake lets run see what changed. The caller holds mu.
+func (r *reader) wake() {
 	if r.kick != nil {
 		r.kick()
 	}
@@ -83,18 +91,40 @@ func (r *reader) run() {
 	defer r.s.done.Done()
 	for r.s.ctx.Err() == nil {
 		ctx, cancel := context.WithCancel(r.s.ctx)
-		r.mu.Lock()
-		changes := r.changes
-		r.changes, r.kick = nil, cancel
-		clear(r.pending)
-		r.mu.Unlock()
-		for _, f := range changes {
-			f()
-		}
+		r.change(cancel)
 		fetches := r.s.client.PollRecords(ctx, pollEvents)
 		cancel()
 		r.put(fetches)
 	}
+}
+
+// change tells the client what to fetch and not to.
+func (r *reader) change(kick context.CancelFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kick = kick
+	name := r.s.spec.Topic
+	if drops := slices32(maps.Keys(r.drops)); len(drops) > 0 {
+		r.s.client.RemoveConsumePartitions(map[string][]int32{name: drops})
+	}
+	if adds := slices32(maps.Keys(r.adds)); len(adds) > 0 {
+		r.s.client.ResumeFetchPartitions(map[string][]int32{name: adds})
+		offsets := make(map[int32]kgo.Offset, len(adds))
+		for p, offset := range r.adds {
+			offsets[int32(p)] = kgo.NewOffset().At(offset)
+		}
+		r.s.client.AddConsumePartitions(map[string]map[int32]kgo.Offset{name: offsets})
+	}
+	clear(r.drops)
+	clear(r.adds)
+}
+
+func slices32(ps iter.Seq[int]) []int32 {
+	var out []int32
+	for p := range ps {
+		out = append(out, int32(p))
+	}
+	return out
 }
 
 // put queues what came.
@@ -106,10 +136,12 @@ func (r *reader) put(fetches kgo.Fetches) {
 			r.s.heard(t.Records)
 			return
 		}
-		q := r.queues[int(t.Partition)]
-		if q == nil || r.pending[int(t.Partition)] {
+		p := int(t.Partition)
+		q := r.queues[p]
+		if _, coming := r.adds[p]; q == nil || coming || r.drops[p] {
 			return // of a claim that is over
 		}
+		q.until = time.Time{}
 		for _, rec := range t.Records {
 			q.records = append(q.records, rec)
 			q.bytes += len(rec.Value)
@@ -141,6 +173,9 @@ func (r *reader) take(f driver.Fetch, may func(p int) *holding) []driver.Deliver
 	defer r.mu.Unlock()
 	var ps []int
 	for p, q := range r.queues {
+		if time.Now().Before(q.until) && !slices.Contains(f.Full, p) {
+			return nil
+		}
 		if len(q.records) > 0 && !slices.Contains(f.Full, p) && may(p) != nil {
 			ps = append(ps, p)
 		}
@@ -221,5 +256,5 @@ func (s *subscription) outOfRange(p int) {
 		return
 	}
 	s.reader.drop(p)
-	s.reader.add(p, max(h.Next, starts[p]))
+	s.reader.add(p, max(h.Next, starts[p]), ends[p])
 }

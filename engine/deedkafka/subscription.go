@@ -98,7 +98,7 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 	}
 	s.paused.Store(entry.Paused)
 	s.ctx, s.stop = context.WithCancel(c.ctx)
-	s.reader = reader{s: s, queues: make(map[int]*queue), pending: make(map[int]bool)}
+	s.reader = reader{s: s, queues: make(map[int]*queue), drops: make(map[int]bool), adds: make(map[int]int64)}
 	s.reader.watch(c.catalog.upTo())
 	c.mu.Lock()
 	defer c.mu.Unlock()

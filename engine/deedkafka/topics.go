@@ -78,16 +78,12 @@ func (c *Conn) look(ctx context.Context, name string) (*topic, error) {
 		t, err = c.describe(ctx, details[name], seen)
 	}
 	c.mu.Lock()
-	old := c.topics[name]
 	if err == nil {
 		c.topics[name] = t
 	} else {
 		delete(c.topics, name)
 	}
 	c.mu.Unlock()
-	if old != nil && (t == nil || t.detail.ID != old.detail.ID) {
-		c.client.PurgeTopicsFromProducing(name) // the new one counts sequences anew
-	}
 	return t, c.fail("topic "+name, err)
 }
 
@@ -379,9 +375,6 @@ func (c *Conn) DeleteTopic(ctx context.Context, name string) error {
 	if _, err = c.admin.DeleteTopic(ctx, name); err != nil {
 		return c.fail("delete topic "+name, err)
 	}
-	c.mu.Lock()
-	delete(c.topics, name)
-	c.mu.Unlock()
-	c.client.PurgeTopicsFromProducing(name)
+	c.forget(name)
 	return c.fail("delete topic "+name, c.forgetGroups(ctx, name))
 }
