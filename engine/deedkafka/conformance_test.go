@@ -2,13 +2,17 @@ package deedkafka
 
 import (
 	"context"
+	"errors"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 	"github.com/deedgo/deed/drivertest"
+	"github.com/deedgo/deed/engine/deedsql"
 )
 
 // cluster starts kfake, a Kafka in Go: what passes here is tested on kfake.
@@ -29,6 +33,25 @@ func TestConformance(t *testing.T) {
 	drivertest.Test(t, drivertest.Harness{
 		Open:   func(ctx context.Context) (driver.Conn, error) { return Open(ctx, url, nil) },
 		Freeze: func(c driver.Conn) { c.(*Conn).freeze() },
+	})
+}
+
+// TestConformanceWithState checks the engine with a second one for the claims, the side
+// log and the records.
+func TestConformanceWithState(t *testing.T) {
+	url, state := cluster(t), "sqlite:"+filepath.Join(t.TempDir(), "state.db")
+	drivertest.Test(t, drivertest.Harness{
+		Open: func(ctx context.Context) (driver.Conn, error) {
+			log, err := Open(ctx, url, nil)
+			if err != nil {
+				return nil, err
+			}
+			s, err := deedsql.Open(ctx, state, nil)
+			if err != nil {
+				return nil, errors.Join(err, log.Close())
+			}
+			return driverkit.WithState(log, s)
+		},
 	})
 }
 

@@ -47,10 +47,13 @@ type Conn struct {
 }
 
 const (
-	// maxData is what fits into a batch of a topic with Kafka's default max.message.bytes,
-	// beside a key and headers.
-	maxData  = 900 << 10
-	maxBatch = 1_000_012
+	// maxData is the largest event, for which topics of deed's have room in a batch, beside
+	// a key and headers. Topics that others made may have less.
+	maxData  = 1 << 20
+	maxBatch = maxData + 256<<10
+	// chunk is how much of a partition is sent at once, for topics with Kafka's default
+	// max.message.bytes.
+	chunk = 900 << 10
 	// patience is how long the client tries to store an event before its outcome is
 	// unknown.
 	patience = 10 * time.Second

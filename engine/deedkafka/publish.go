@@ -12,6 +12,9 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
+// headerBytes is about what an event takes beside its data.
+const headerBytes = 300
+
 // Publish implements [driver.Conn]. The client numbers what it sends, so that what it
 // repeats is stored once. Batches of a partition go one after the other in one stream;
 // one that fails lets those after it in the call fail too, for they would overtake it.
@@ -22,6 +25,11 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 	receipts := make([]driver.Receipt, len(batches))
 	var done sync.WaitGroup
 	var mu sync.Mutex // of receipts
+	type part struct {
+		topic     string
+		partition int
+	}
+	sent := make(map[part]int) // bytes on their way
 	for i := range batches {
 		b, r := &batches[i], &receipts[i]
 		if r.Err = c.accepts(ctx, b); r.Err != nil {
@@ -29,6 +37,11 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 			continue
 		}
 		for j := range b.Messages {
+			to := part{b.Topic, b.Partition}
+			if sent[to] += len(b.Messages[j].Data) + headerBytes; sent[to] > chunk {
+				done.Wait()
+				sent = map[part]int{to: len(b.Messages[j].Data) + headerBytes}
+			}
 			done.Add(1)
 			// Sent in the background of ctx: a record that is on its way cannot be called
 			// back, and the outcome of half a batch helps nobody. patience bounds it.

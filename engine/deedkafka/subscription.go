@@ -374,6 +374,11 @@ func (s *subscription) store(ctx context.Context, all map[int]standing) (lost []
 			return lost, err
 		}
 		again, err := s.stored(m, all, said, &lost)
+		if errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) {
+			if _, gone := s.conn.look(ctx, s.spec.Topic); errors.Is(gone, driver.ErrNotFound) {
+				s.end(gone)
+			}
+		}
 		if err != nil || !again {
 			return lost, err
 		}

@@ -257,6 +257,7 @@ func (c *Conn) CreateTopic(ctx context.Context, name string, s driver.TopicSetti
 	}
 	configs := map[string]*string{
 		"retention.ms":           kadm.StringPtr(strconv.FormatInt(s.Keep.Milliseconds(), 10)),
+		"max.message.bytes":      kadm.StringPtr(strconv.Itoa(maxBatch)),
 		"message.timestamp.type": kadm.StringPtr("LogAppendTime"), // one clock, the broker's
 	}
 	made, err := c.admin.CreateTopic(ctx, int32(s.Partitions), c.settings.replicas, configs, name)
