@@ -17,14 +17,19 @@ type statefulSub struct {
 	c     *stateful
 	inner driver.Subscription
 	spec  driver.SubscribeSpec
-	ready Signal // closed over news of the state
+	ready Signal // notified of news of the state
+
+	ctx  context.Context // ends with Close
+	stop context.CancelFunc
 
 	mu    sync.Mutex
 	seats map[int]*stateSeat
 
+	receiving sync.Mutex // held by Receive
 	// What the log told and the caller has not heard yet. Receive alone uses these.
 	told    driver.Received
-	granted []driver.Claim // by the log, not yet claimed in the state
+	granted []driver.Claim      // by the log, not yet claimed in the state
+	joining driver.Subscription // for the first of these
 }
 
 // stateSeat is a partition's seat in the state.
@@ -43,11 +48,15 @@ func (c *stateful) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (dr
 	if err != nil {
 		return nil, err
 	}
-	return &statefulSub{c: c, inner: inner, spec: spec, seats: make(map[int]*stateSeat)}, nil
+	s := &statefulSub{c: c, inner: inner, spec: spec, seats: make(map[int]*stateSeat)}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	return s, nil
 }
 
 // Receive implements [driver.Subscription].
 func (s *statefulSub) Receive(ctx context.Context, f driver.Fetch) (driver.Received, error) {
+	s.receiving.Lock()
+	defer s.receiving.Unlock()
 	for {
 		wake := s.ready.Wait()
 		if err := s.giveUp(ctx); err != nil {
@@ -87,6 +96,9 @@ func (s *statefulSub) listen(ctx context.Context, f driver.Fetch, wake <-chan st
 		s.leave(p)
 		is := func(c driver.Claim) bool { return c.Partition == p }
 		if slices.ContainsFunc(s.granted, is) { // the caller never had it
+			if is(s.granted[0]) {
+				s.stand()
+			}
 			s.granted = slices.DeleteFunc(s.granted, is)
 		} else if !slices.Contains(s.told.Lost, p) {
 			s.told.Lost = append(s.told.Lost, p)
@@ -119,34 +131,66 @@ func (s *statefulSub) claim(ctx context.Context) error {
 	return nil
 }
 
-// sit joins the group in the state and waits for its claim.
+// sit waits for the claim in the state.
 func (s *statefulSub) sit(ctx context.Context, log driver.Claim) (*stateSeat, error) {
-	shadow := s.c.shadow(log.Topic, log.Partition)
-	spec := driver.SubscribeSpec{Topic: shadow, Group: log.Group, Lease: s.spec.Lease}
-	sub, err := s.c.state.Subscribe(ctx, spec)
-	if errors.Is(err, driver.ErrNotFound) {
-		if _, err = s.c.shadows.CreateTopic(ctx, shadow, driver.TopicSettings{Partitions: 1}); err == nil {
-			sub, err = s.c.state.Subscribe(ctx, spec)
+	if s.joining == nil {
+		if err := s.join(ctx, log); err != nil {
+			return nil, fmt.Errorf("state of %s: %w", log.Topic, err)
 		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("state of %s: %w", log.Topic, err)
-	}
 	for {
-		got, err := sub.Receive(ctx, driver.Fetch{Events: 1, Bytes: 1})
-		if err != nil {
-			return nil, errors.Join(err, sub.Close())
+		either, cancel := context.WithCancel(ctx)
+		stop := context.AfterFunc(s.ctx, cancel)
+		got, err := s.joining.Receive(either, driver.Fetch{Events: 1, Bytes: 1})
+		stop()
+		cancel()
+		switch {
+		case err != nil && s.ctx.Err() != nil:
+			return nil, fmt.Errorf("group %s on %s: %w", log.Group, log.Topic, driver.ErrClosed)
+		case err != nil && ctx.Err() == nil: // deleted, perhaps
+			s.stand()
+			return nil, err
+		case err != nil:
+			return nil, err
 		}
 		if len(got.Granted) == 0 {
 			continue
 		}
-		seat := &stateSeat{log: log, claim: log, sub: sub, done: make(chan struct{})}
+		seat := &stateSeat{log: log, claim: log, sub: s.joining, done: make(chan struct{})}
+		s.joining = nil
 		seat.claim.Epoch = got.Granted[0].Epoch
 		s.c.marked.Store(markedBy(s.c.inState(seat.claim)), true) // by owners before, perhaps
-		watch, stop := context.WithCancel(context.Background())
-		seat.stop = stop
+		watch, end := context.WithCancel(context.Background())
+		seat.stop = end
 		go s.watch(watch, seat)
 		return seat, nil
+	}
+}
+
+// join joins the group in the state. A ctx that ends early does not end that, or a slow
+// machine would never come further.
+func (s *statefulSub) join(ctx context.Context, log driver.Claim) (err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.spec.Lease+5*time.Second)
+	defer cancel()
+	shadow := s.c.shadow(log.Topic, log.Partition)
+	spec := driver.SubscribeSpec{Topic: shadow, Group: log.Group, Lease: s.spec.Lease}
+	s.joining, err = s.c.state.Subscribe(ctx, spec)
+	if errors.Is(err, driver.ErrNotFound) {
+		if _, err = s.c.shadows.CreateTopic(ctx, shadow, driver.TopicSettings{Partitions: 1}); err == nil {
+			s.joining, err = s.c.state.Subscribe(ctx, spec)
+		}
+	}
+	if err != nil {
+		s.joining = nil
+	}
+	return err
+}
+
+// stand gives up joining.
+func (s *statefulSub) stand() {
+	if s.joining != nil {
+		_ = s.joining.Close()
+		s.joining = nil
 	}
 }
 
@@ -282,6 +326,7 @@ func (s *statefulSub) settled(ctx context.Context, seat *stateSeat, x driver.Set
 
 // Close implements [driver.Subscription].
 func (s *statefulSub) Close() error {
+	s.stop()
 	err := s.inner.Close()
 	s.mu.Lock()
 	var ps []int
@@ -292,5 +337,8 @@ func (s *statefulSub) Close() error {
 	for _, p := range ps {
 		s.leave(p)
 	}
+	s.receiving.Lock() // no Receive runs any more
+	defer s.receiving.Unlock()
+	s.stand()
 	return err
 }

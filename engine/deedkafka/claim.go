@@ -9,7 +9,7 @@ import (
 )
 
 // claim makes what the group gives this member its own: it reads how the group stands
-// there and stores that the partition has an owner, in a new epoch.
+// there and stores that the partition has an owner, in a new epoch. Receive tells of it.
 func (s *subscription) claim(ctx context.Context) error {
 	s.mu.Lock()
 	coming := len(s.coming)
@@ -42,6 +42,7 @@ func (s *subscription) claim(ctx context.Context) error {
 	s.coming = nil
 	s.mu.Unlock()
 	_, err = s.store(ctx, all)
+	s.changed.Notify()
 	if len(all) > 0 && err != nil { // not ours as long as that is not stored
 		s.mu.Lock()
 		for p := range all {
@@ -65,13 +66,13 @@ func (s *subscription) hold(p int, known map[int]standing) *holding {
 			st.Run, st.Quiet = other.Run, other.Quiet
 		}
 	}
-	suspect := st.Owner != ""
+	before := st.Owner
 	// An epoch of a group of the same name that was deleted must be less.
 	st.Epoch = max(st.Epoch+1, time.Now().UnixMilli())
 	st.Owner, st.Rate, st.Status = s.conn.member, 0, ""
-	return &holding{standing: st, claim: driver.Claim{
+	return &holding{standing: st, before: before, claim: driver.Claim{
 		Group: s.spec.Group, Topic: s.spec.Topic, Partition: p, Epoch: st.Epoch, Position: position(st.Next),
-		Suspect: suspect, Run: st.Run, Quiet: st.Quiet,
+		Suspect: before != "", Run: st.Run, Quiet: st.Quiet,
 	}}
 }
 

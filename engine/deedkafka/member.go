@@ -158,6 +158,9 @@ func (s *subscription) synchronize(joined *kmsg.JoinGroupResponse) error {
 		}
 	}
 	s.assigned(mine)
+	if err := s.claim(s.ctx); err != nil {
+		s.trouble(err) // the next heartbeat tries again
+	}
 	return nil
 }
 
@@ -266,7 +269,7 @@ func (s *subscription) heartbeat() error {
 	if err := s.survey(ctx); err != nil {
 		return err
 	}
-	if err := s.renew(ctx); err != nil {
+	if err := errors.Join(s.claim(ctx), s.renew(ctx)); err != nil {
 		s.trouble(err)
 	}
 	if s.rested() {

@@ -57,7 +57,9 @@ type subscription struct {
 type holding struct {
 	standing
 	claim  driver.Claim
-	told   bool // Receive has granted it
+	before string // the owner before
+	told   bool   // Receive has granted it
+	stored bool   // the claim is
 	wanted bool
 	dirty  time.Time // when the standing was last stored
 }
@@ -124,9 +126,6 @@ func (s *subscription) Receive(ctx context.Context, f driver.Fetch) (driver.Rece
 			return driver.Received{}, err
 		}
 		s.expire()
-		if err := s.claim(ctx); err != nil {
-			return driver.Received{}, s.fail("receive", err)
-		}
 		if got, any := s.news(f); any {
 			return got, nil
 		}
@@ -164,7 +163,7 @@ func (s *subscription) news(f driver.Fetch) (driver.Received, bool) {
 	got := driver.Received{Lost: s.lost, Stopped: s.stopped}
 	s.lost, s.stopped = nil, nil
 	for _, p := range slices.Sorted(maps.Keys(s.held)) {
-		if h := s.held[p]; !h.told && h.Owner != "" {
+		if h := s.held[p]; !h.told && h.stored {
 			h.told = true
 			got.Granted = append(got.Granted, h.claim)
 		}
@@ -404,7 +403,7 @@ func (s *subscription) stored(m membership, all map[int]standing, said map[int]e
 		switch err := said[p]; {
 		case err == nil:
 			if h := s.held[p]; h != nil {
-				h.standing, h.dirty = st, time.Now()
+				h.standing, h.dirty, h.stored = st, time.Now(), true
 			}
 			delete(all, p)
 		case errors.Is(err, kerr.RebalanceInProgress):
@@ -433,6 +432,7 @@ func (s *subscription) Close() error {
 		s.mu.Unlock()
 		if m.id != "" && !s.ice.Load() {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			s.restore(ctx, m)
 			req := kmsg.NewPtrLeaveGroupRequest()
 			req.Group, req.MemberID = s.group, m.id
 			member := kmsg.NewLeaveGroupRequestMember()
@@ -448,6 +448,24 @@ func (s *subscription) Close() error {
 		s.changed.Notify()
 	})
 	return nil
+}
+
+// restore gives back the claims that the caller never heard of: nothing happened under
+// them. What is not given back is suspect to its next owner.
+func (s *subscription) restore(ctx context.Context, m membership) {
+	s.mu.Lock()
+	all := make(map[int]standing)
+	for p, h := range s.held {
+		if h.stored && !h.told {
+			st := h.standing
+			st.Owner = h.before
+			all[p] = st
+		}
+	}
+	s.mu.Unlock()
+	if len(all) > 0 {
+		_, _ = commit(ctx, s.client, s.group, s.topic, m, all)
+	}
 }
 
 func (s *subscription) frozen() bool { return s.ice.Load() }
