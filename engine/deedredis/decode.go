@@ -8,7 +8,12 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
+
+// An entry of a log has two fields: d, the data, and m, the event's attributes in the
+// JSON format of CloudEvents without data. Entries that others wrote may have each
+// attribute as a field of its own instead.
 
 // entry is one entry of a stream as the client read it.
 type entry struct {
@@ -72,9 +77,9 @@ func (e entry) deliveries(
 	if attributes == "" {
 		damage = errors.Join(damage, e.foreign(&d.Message))
 	} else {
-		damage = errors.Join(damage, parseAttributes(attributes, &d.Message))
+		damage = errors.Join(damage, driverkit.ParseAttributes(attributes, &d.Message))
 	}
-	finish(d, topic, attributes, damage)
+	driverkit.Complete(d, engineName, topic, attributes, damage)
 	d.Data = data
 	return out, nil
 }
@@ -89,43 +94,15 @@ func (e entry) foreign(m *driver.Message) (first error) {
 		if name == "d" || name == "l" {
 			continue
 		}
-		if err := setAttribute(m, name, value); first == nil {
+		if err := driverkit.SetAttribute(m, name, value); first == nil {
 			first = err
 		}
 	}
 	return first
 }
 
-const (
-	// foreignSource, with the topic, is the source of an event that does not say.
-	foreignSource = "/redis/"
-	// unreadableType is the type of an entry of which not even that can be read.
-	unreadableType = "redis.unreadable"
-)
-
-// finish fills in what another program left out, and the reason why an entry cannot be
-// read, if there is one.
-func finish(d *driver.Delivery, topic, attributes string, damage error) {
-	m := &d.Message
-	if m.ID == "" {
-		m.ID = d.Position
-	}
-	if m.Source == "" {
-		m.Source = foreignSource + topic
-	}
-	if damage == nil {
-		if m.Type == "" {
-			m.Type = topic
-		}
-		return
-	}
-	d.Unreadable = damage.Error()
-	if m.Type == "" {
-		m.Type = unreadableType
-		setAttribute(m, "m", attributes) // so that nothing of it is lost
-	}
-	setAttribute(m, "unreadable", d.Unreadable)
-}
+// engineName is what events that do not say it are said to come from.
+const engineName = "redis"
 
 // unpack reads the events of a packed entry, whose number is the last one's.
 func unpack(
@@ -150,7 +127,7 @@ func unpack(
 			continue
 		}
 		d := driver.Delivery{Partition: partition, Position: here.String(), Stored: at.stored()}
-		finish(&d, topic, line, parseAttributes(line, &d.Message))
+		driverkit.Complete(&d, engineName, topic, line, driverkit.ParseAttributes(line, &d.Message))
 		d.Data = body
 		out = append(out, d)
 	}

@@ -2,6 +2,7 @@ package deedredis
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -133,7 +134,11 @@ func (e *ear) hear(m rueidis.PubSubMessage) {
 
 // read makes an event of a message that is fetched.
 func (e *ear) read(d *driver.Delivery) {
-	readMessage(d.Topic, string(d.Data), d)
+	damage := driverkit.ReadDocument(string(d.Data), &d.Message)
+	if d.ID == "" {
+		d.ID = rand.Text()
+	}
+	driverkit.Complete(d, engineName, d.Topic, "", damage)
 	if !e.names {
 		d.Topic = ""
 	}

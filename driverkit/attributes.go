@@ -1,4 +1,4 @@
-package deedredis
+package driverkit
 
 import (
 	"encoding/json"
@@ -13,9 +13,8 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// An entry of a log has two fields: d, the data, and m, the event's attributes in the
-// JSON format of CloudEvents without data. Entries that others wrote may have each
-// attribute as a field of its own instead.
+// Engines whose messages other programs read too keep an event's attributes as
+// CloudEvents does in JSON.
 
 // The names of the attributes that driver.Message has fields for.
 const (
@@ -29,8 +28,8 @@ const (
 	notBefore   = "not-before" // no attribute: those have no hyphen
 )
 
-// appendAttributes writes the attributes of a message as compact JSON.
-func appendAttributes(b []byte, m *driver.Message) []byte {
+// AppendAttributes writes the attributes of a message as a compact JSON object.
+func AppendAttributes(b []byte, m *driver.Message) []byte {
 	b = append(b, `{"id":`...)
 	b = appendText(b, m.ID)
 	b = appendMember(b, attrSource, m.Source)
@@ -90,9 +89,9 @@ func appendText(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// parseAttributes reads what appendAttributes wrote, or any JSON object of strings,
+// ParseAttributes reads what AppendAttributes wrote, or any JSON object of strings,
 // numbers and booleans.
-func parseAttributes(text string, m *driver.Message) error {
+func ParseAttributes(text string, m *driver.Message) error {
 	m.Version = 1
 	if scanAttributes(text, m) {
 		return nil
@@ -106,15 +105,16 @@ func parseAttributes(text string, m *driver.Message) error {
 	}
 	var first error
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if err := setAttribute(m, name, fmt.Sprint(all[name])); first == nil {
+		if err := SetAttribute(m, name, fmt.Sprint(all[name])); first == nil {
 			first = err // what can be read is, the key above all
 		}
 	}
 	return first
 }
 
-// setAttribute sets one attribute.
-func setAttribute(m *driver.Message, name, value string) (err error) {
+// SetAttribute sets the field that holds an attribute of CloudEvents, by its name, or adds
+// it to m.Attributes. What the value cannot mean is an error, and leaves the field.
+func SetAttribute(m *driver.Message, name, value string) (err error) {
 	switch name {
 	case attrID:
 		m.ID = value
@@ -176,7 +176,7 @@ func scanAttributes(s string, m *driver.Message) bool {
 			}
 			value, rest = rest[:n], rest[n:]
 		}
-		if setAttribute(m, name, value) != nil {
+		if SetAttribute(m, name, value) != nil {
 			return false
 		}
 		if rest == "" {

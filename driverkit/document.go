@@ -1,8 +1,7 @@
-package deedredis
+package driverkit
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -13,8 +12,8 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// A message of a channel is one document in the JSON format of CloudEvents, so that
-// any client can read it. Whatever else comes in is an event without attributes.
+// A message that holds attributes and data in one is a document in the JSON format of
+// CloudEvents, so that any client can read it.
 
 const (
 	attrSpec    = "specversion"
@@ -23,11 +22,12 @@ const (
 	specVersion = "1.0"
 )
 
-// appendDocument writes a message with its data.
-func appendDocument(b []byte, m *driver.Message) []byte {
+// AppendDocument writes a message with its data as a document. Data that is JSON or text
+// stands there as it is, all else in base64.
+func AppendDocument(b []byte, m *driver.Message) []byte {
 	b = append(b, `{"specversion":"1.0"`...)
 	open := len(b)
-	b = appendAttributes(b, m)
+	b = AppendAttributes(b, m)
 	b[open] = ',' // the brace
 	b = b[:len(b)-1]
 	switch data := m.Data; {
@@ -70,26 +70,24 @@ func isJSON(contentType string) bool {
 
 func isText(contentType string) bool { return strings.HasPrefix(mediaType(contentType), "text/") }
 
-// readMessage reads a message of a topic's channel. It never fails: what is no event
-// becomes one, and what claims to be one and cannot be read is marked so.
-func readMessage(topic, payload string, d *driver.Delivery) {
-	if scanDocument(payload, &d.Message) {
-		finish(d, topic, "", nil)
-		return
+// ReadDocument reads what a program wrote as one message: a document in the JSON format of
+// CloudEvents, or plain data, which becomes an event without attributes. A document that
+// cannot be read becomes plain data too, with the reason as an error.
+func ReadDocument(payload string, m *driver.Message) error {
+	if scanDocument(payload, m) {
+		return nil
 	}
 	var members map[string]json.RawMessage
-	var damage error
-	m := &d.Message
 	if !strings.HasPrefix(strings.TrimLeft(payload, " \t\r\n"), "{") ||
 		json.Unmarshal([]byte(payload), &members) != nil || members[attrSpec] == nil {
-		plainMessage(payload, m)
-	} else if damage = readDocument(members, m); damage != nil {
+		ReadPlain([]byte(payload), m)
+		return nil
+	}
+	damage := readDocument(members, m)
+	if damage != nil {
 		*m = driver.Message{Version: 1, Data: []byte(payload)}
 	}
-	if m.ID == "" {
-		m.ID = rand.Text()
-	}
-	finish(d, topic, "", damage)
+	return damage
 }
 
 // scanDocument reads a document as deed writes it nearly always: specversion first, no
@@ -119,7 +117,7 @@ func scanDocument(s string, m *driver.Message) bool {
 			m.Data, err = base64.StdEncoding.DecodeString(value)
 			return err == nil && rest == "" && m.ID != ""
 		}
-		if setAttribute(m, name, value) != nil {
+		if SetAttribute(m, name, value) != nil {
 			return false
 		}
 		s = rest
@@ -151,12 +149,13 @@ func scanValue(s string) (value, rest string, ok bool) {
 	return s[:n], s[n:], n > 0
 }
 
-// plainMessage takes the whole payload for data.
-func plainMessage(payload string, m *driver.Message) {
-	*m = driver.Message{Version: 1, Data: []byte(payload)}
+// ReadPlain takes a payload that says nothing of itself for the data of an event: JSON,
+// text or neither, by what it looks like.
+func ReadPlain(payload []byte, m *driver.Message) {
+	*m = driver.Message{Version: 1, Data: payload}
 	switch {
-	case json.Valid(m.Data):
-	case utf8.ValidString(payload):
+	case json.Valid(payload):
+	case utf8.Valid(payload):
 		m.ContentType = "text/plain; charset=utf-8"
 	default:
 		m.ContentType = "application/octet-stream"
@@ -178,7 +177,7 @@ func readDocument(members map[string]json.RawMessage, m *driver.Message) error {
 		case name == attrSpec && value != specVersion:
 			return fmt.Errorf("its specversion is %q (want %s)", value, specVersion)
 		}
-		if err := setAttribute(m, name, value); err != nil {
+		if err := SetAttribute(m, name, value); err != nil {
 			return err
 		}
 	}
@@ -211,4 +210,30 @@ func attributeText(raw json.RawMessage) (text string, ok bool, err error) {
 		return "", false, fmt.Errorf("it is no string, number or boolean")
 	}
 	return string(raw), string(raw) != "null", nil
+}
+
+// Complete fills in what another program left out of an event that came by an engine, and
+// the reason why it cannot be read, if there is one: raw is then what it was read from.
+func Complete(d *driver.Delivery, engine, topic, raw string, damage error) {
+	m := &d.Message
+	if m.ID == "" {
+		m.ID = d.Position
+	}
+	if m.Source == "" {
+		m.Source = "/" + engine + "/" + topic
+	}
+	if damage == nil {
+		if m.Type == "" {
+			m.Type = topic
+		}
+		return
+	}
+	d.Unreadable = damage.Error()
+	if m.Type == "" {
+		m.Type = engine + ".unreadable"
+		if raw != "" {
+			SetAttribute(m, "m", raw) // so that nothing of it is lost
+		}
+	}
+	SetAttribute(m, "unreadable", d.Unreadable)
 }
