@@ -83,7 +83,7 @@ func (s *subscription) join() error {
 	req := kmsg.NewPtrJoinGroupRequest()
 	req.Group, req.MemberID, req.ProtocolType = s.group, s.member.id, "consumer"
 	req.SessionTimeoutMillis = int32(s.spec.Lease.Milliseconds())
-	req.RebalanceTimeoutMillis = 3 * req.SessionTimeoutMillis
+	req.RebalanceTimeoutMillis = int32(s.rebalance().Milliseconds())
 	p := kmsg.NewJoinGroupRequestProtocol()
 	p.Name, p.Metadata = protocol, s.metadata()
 	req.Protocols = []kmsg.JoinGroupRequestProtocol{p}
@@ -91,8 +91,10 @@ func (s *subscription) join() error {
 	if s.frozen() {
 		return errFrozen
 	}
-	sent := time.Now()
+	// While a member waits for the others to join, its lease does not run at the broker.
+	s.waiting(true)
 	resp, err := req.RequestWith(s.ctx, s.client)
+	s.waiting(false)
 	if err == nil {
 		err = kerr.ErrorForCode(resp.ErrorCode)
 	}
@@ -107,10 +109,19 @@ func (s *subscription) join() error {
 	}
 	s.mu.Lock()
 	s.member = membership{resp.MemberID, resp.Generation}
-	s.beat = sent
+	s.beat = time.Now()
 	s.mu.Unlock()
 	s.changed.Notify()
 	return s.synchronize(resp)
+}
+
+// waiting notes whether this member waits for the others.
+func (s *subscription) waiting(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.joining = yes && s.member.id != ""; s.joining {
+		s.joined = time.Now()
+	}
 }
 
 var errFrozen = errors.New("frozen by a test")

@@ -49,6 +49,8 @@ type subscription struct {
 	stopped []driver.Stopped
 	refused error     // the brokers do not take this member
 	gone    error     // the topic is
+	joining bool      // waits for the other members of the next generation
+	joined  time.Time // since when
 	rest    time.Time // when something was released that nobody wanted
 	missing int       // how often the topic was not found, used by run alone
 }
@@ -218,7 +220,8 @@ func (s *subscription) expel() {
 // expire expels this member when its lease has run out, as the broker does.
 func (s *subscription) expire() {
 	s.mu.Lock()
-	over := len(s.held)+len(s.coming) > 0 && time.Since(s.beat) > s.spec.Lease
+	over := len(s.held)+len(s.coming) > 0 && time.Since(s.beat) > s.spec.Lease &&
+		(!s.joining || time.Since(s.joined) > s.rebalance())
 	if over {
 		s.loseAll()
 	}
@@ -368,10 +371,12 @@ func (s *subscription) store(ctx context.Context, all map[int]standing) (lost []
 		if len(all) == 0 {
 			break
 		}
+		sent := time.Now()
 		said, err := commit(ctx, s.client, s.group, s.topic, m, all)
 		if err != nil {
 			return lost, err
 		}
+		s.beats(m, sent, said)
 		again, err := s.stored(m, all, said, &lost)
 		if errors.Is(err, kerr.UnknownTopicOrPartition) || errors.Is(err, kerr.UnknownTopicID) {
 			if _, gone := s.conn.look(ctx, s.spec.Topic); errors.Is(gone, driver.ErrNotFound) {
@@ -392,6 +397,20 @@ func (s *subscription) store(ctx context.Context, all map[int]standing) (lost []
 	}
 	return lost, nil
 }
+
+// beats notes that the broker took a commit, which counts as a heartbeat there.
+func (s *subscription) beats(m membership, sent time.Time, said map[int]error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, err := range said {
+		if err == nil && s.member.id == m.id && sent.After(s.beat) {
+			s.beat = sent
+		}
+	}
+}
+
+// rebalance is how long the broker waits for the members of a generation to join.
+func (s *subscription) rebalance() time.Duration { return 3 * s.spec.Lease }
 
 // stored notes what was committed and removes it from all. It reports whether the rest is
 // to be tried again.
