@@ -46,8 +46,11 @@ func TestKcatWrites(t *testing.T) {
 	s := kafkatest.Start(t)
 	c := open(t, s.URL())
 	topicOf(t, c, "quakes", 1)
+	// [kcat]
 	s.Kcat(t, []byte("de:{\"mag\":5}"), "-P", "-t", "quakes", "-p", "0", "-K:",
-		"-H", "ce_specversion=1.0", "-H", "ce_id=q1", "-H", "ce_source=/usgs", "-H", "ce_type=quake", "-H", "ce_time=2024-05-06T07:08:09Z")
+		"-H", "ce_specversion=1.0", "-H", "ce_id=q1", "-H", "ce_source=/usgs", "-H", "ce_type=quake",
+		"-H", "ce_time=2024-05-06T07:08:09Z")
+	// [kcat]
 	s.Kcat(t, []byte(`{"specversion":"1.0","id":"q2","source":"/usgs","type":"quake","partitionkey":"fr","data":{"mag":6}}`),
 		"-P", "-t", "quakes", "-p", "0", "-H", "content-type=application/cloudevents+json; charset=UTF-8")
 	s.Kcat(t, []byte("no event at all"), "-P", "-t", "quakes", "-p", "0")

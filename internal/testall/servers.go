@@ -34,6 +34,7 @@ var servers = []server{
 		{"/usr/lib/postgresql/*/bin/postgres", "postgresql-15", "DEED_TEST_POSTGRES_BIN"},
 	}},
 	{"pgbouncer", "pgbouncer", []program{{"/usr/sbin/pgbouncer", "pgbouncer", "DEED_TEST_PGBOUNCER"}}},
+	{"kcat", "", []program{{"kcat", "kcat", ""}}},
 	{"MariaDB", "mariadb", []program{{"/usr/sbin/mariadbd", "mariadb-server", "DEED_TEST_MARIADB"}}},
 }
 
