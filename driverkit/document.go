@@ -80,7 +80,7 @@ func ReadDocument(payload string, m *driver.Message) error {
 	var members map[string]json.RawMessage
 	if !strings.HasPrefix(strings.TrimLeft(payload, " \t\r\n"), "{") ||
 		json.Unmarshal([]byte(payload), &members) != nil || members[attrSpec] == nil {
-		ReadPlain([]byte(payload), m)
+		readPlain([]byte(payload), m)
 		return nil
 	}
 	damage := readDocument(members, m)
@@ -149,9 +149,9 @@ func scanValue(s string) (value, rest string, ok bool) {
 	return s[:n], s[n:], n > 0
 }
 
-// ReadPlain takes a payload that says nothing of itself for the data of an event: JSON,
+// readPlain takes a payload that says nothing of itself for the data of an event: JSON,
 // text or neither, by what it looks like.
-func ReadPlain(payload []byte, m *driver.Message) {
+func readPlain(payload []byte, m *driver.Message) {
 	*m = driver.Message{Version: 1, Data: payload}
 	switch {
 	case json.Valid(payload):

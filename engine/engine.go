@@ -15,6 +15,7 @@ import (
 	"github.com/deedgo/deed/driverkit"
 	"github.com/deedgo/deed/engine/deedkafka"
 	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/engine/deedmqtt"
 	"github.com/deedgo/deed/engine/deedredis"
 	"github.com/deedgo/deed/engine/deedsql"
 )
@@ -39,6 +40,8 @@ var schemes = []scheme{
 	{name: "mem+pubsub", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.OpenPubSub(ctx, url)
 	}},
+	{name: "mqtt", open: openMQTT},
+	{name: "mqtts", open: openMQTT},
 	{name: "mysql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "postgres", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "postgresql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
@@ -63,6 +66,10 @@ func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, e
 
 func openRedisPubSub(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 	return deedredis.OpenPubSub(ctx, url)
+}
+
+func openMQTT(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	return deedmqtt.Open(ctx, url)
 }
 
 // Schemes returns the URL schemes that Open knows, sorted.

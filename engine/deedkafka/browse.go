@@ -106,7 +106,8 @@ func (c *Conn) ends(ctx context.Context, t *topic) (starts, ends []int64, err er
 func (c *Conn) partition(ctx context.Context, name string, p int) (*topic, error) {
 	t, err := c.look(ctx, name)
 	if err == nil && (p < 0 || p >= len(t.detail.Partitions)) {
-		return nil, c.fail("topic "+name, fmt.Errorf("%w: partition %d of %d", driver.ErrRefused, p, len(t.detail.Partitions)))
+		err = fmt.Errorf("%w: partition %d of %d", driver.ErrRefused, p, len(t.detail.Partitions))
+		return nil, c.fail("topic "+name, err)
 	}
 	return t, err
 }

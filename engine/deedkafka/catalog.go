@@ -89,7 +89,8 @@ func (c *catalog) write(ctx context.Context, key string, value any) error {
 		}
 	}
 	err := c.conn.client.ProduceSync(ctx, r).FirstErr()
-	for deadline := time.Now().Add(patience); errors.Is(err, kerr.UnknownTopicOrPartition) && time.Now().Before(deadline); {
+	deadline := time.Now().Add(patience)
+	for errors.Is(err, kerr.UnknownTopicOrPartition) && time.Now().Before(deadline) {
 		if err = c.create(ctx); err != nil {
 			return err
 		}

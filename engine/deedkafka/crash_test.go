@@ -32,8 +32,14 @@ func topicOf(t *testing.T, c *deedkafka.Conn, name string, partitions int) drive
 
 func event(n int) driver.Message {
 	return driver.Message{
-		ID: fmt.Sprint(n), Source: "/test", Type: "orders.created", Version: 1, Key: "k", Data: fmt.Appendf(nil, `{"n":%d}`, n),
+		ID: fmt.Sprint(n), Source: "/test", Type: "orders.created", Version: 1, Key: "k",
+		Data: fmt.Appendf(nil, `{"n":%d}`, n),
 	}
+}
+
+// one is a batch of one event.
+func one(info driver.TopicInfo, m driver.Message) []driver.Batch {
+	return []driver.Batch{{Topic: info.Name, Generation: info.Generation, Messages: []driver.Message{m}}}
 }
 
 // A broker that is killed again and again loses nothing of what it acknowledged, and a
@@ -53,7 +59,7 @@ func TestBrokerKilled(t *testing.T) {
 	for range rounds {
 		for range each {
 			n++
-			rs, err := c.Publish(t.Context(), []driver.Batch{{Topic: "orders", Generation: info.Generation, Messages: []driver.Message{event(n)}}})
+			rs, err := c.Publish(t.Context(), one(info, event(n)))
 			if err == nil && rs[0].Err == nil {
 				accepted[fmt.Sprint(n)] = true
 			}

@@ -28,7 +28,8 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 		}), nil
 	}
 	if ms, ok := values["group.min.session.timeout.ms"]; ok {
-		f := driver.Finding{Result: driver.Good, What: "shortest lease", Value: (time.Duration(ms) * time.Millisecond).String()}
+		least := time.Duration(ms) * time.Millisecond
+		f := driver.Finding{Result: driver.Good, What: "shortest lease", Value: least.String()}
 		if ms > 10_000 {
 			f.Result, f.Advice = driver.Wrong, "deed's lease is 10s unless Options.Lease says otherwise: raise that, or lower "+
 				"group.min.session.timeout.ms"
@@ -36,10 +37,11 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 		found = append(found, f)
 	}
 	if minutes, ok := values["offsets.retention.minutes"]; ok {
+		kept := time.Duration(minutes) * time.Minute
 		f := driver.Finding{
-			Result: driver.Good, What: "groups are kept", Value: (time.Duration(minutes) * time.Minute).String() + " without members",
+			Result: driver.Good, What: "groups are kept", Value: kept.String() + " without members",
 		}
-		if kept := time.Duration(minutes) * time.Minute; kept < driver.DefaultKeep {
+		if kept < driver.DefaultKeep {
 			f.Result, f.Advice = driver.Noted, "a group that is away for longer starts again: raise offsets.retention.minutes"
 		}
 		found = append(found, f)

@@ -26,7 +26,7 @@ func TestKcatReads(t *testing.T) {
 	info := topicOf(t, c, "orders", 1)
 	m := event(7)
 	m.ContentType, m.Attributes = "application/json", map[string]string{"subject": "o/7"}
-	rs, err := c.Publish(t.Context(), []driver.Batch{{Topic: "orders", Generation: info.Generation, Messages: []driver.Message{m}}})
+	rs, err := c.Publish(t.Context(), one(info, m))
 	if err != nil || rs[0].Err != nil {
 		t.Fatal(err, rs)
 	}
@@ -51,7 +51,8 @@ func TestKcatWrites(t *testing.T) {
 		"-H", "ce_specversion=1.0", "-H", "ce_id=q1", "-H", "ce_source=/usgs", "-H", "ce_type=quake",
 		"-H", "ce_time=2024-05-06T07:08:09Z")
 	// [kcat]
-	s.Kcat(t, []byte(`{"specversion":"1.0","id":"q2","source":"/usgs","type":"quake","partitionkey":"fr","data":{"mag":6}}`),
+	s.Kcat(t, []byte(`{"specversion":"1.0","id":"q2","source":"/usgs","type":"quake","partitionkey":"fr",`+
+		`"data":{"mag":6}}`),
 		"-P", "-t", "quakes", "-p", "0", "-H", "content-type=application/cloudevents+json; charset=UTF-8")
 	s.Kcat(t, []byte("no event at all"), "-P", "-t", "quakes", "-p", "0")
 	s.Kcat(t, []byte("x"), "-P", "-t", "quakes", "-p", "0", "-H", "ce_id=q4", "-H", "ce_time=noon")
@@ -79,7 +80,7 @@ func TestWireFormat(t *testing.T) {
 	s := kafkatest.Start(t)
 	plain, wire := open(t, s.URL()), open(t, s.URL()+"?schema_id=57")
 	info := topicOf(t, plain, "orders", 1)
-	rs, err := wire.Publish(t.Context(), []driver.Batch{{Topic: "orders", Generation: info.Generation, Messages: []driver.Message{event(1)}}})
+	rs, err := wire.Publish(t.Context(), one(info, event(1)))
 	if err != nil || rs[0].Err != nil {
 		t.Fatal(err, rs)
 	}

@@ -34,7 +34,7 @@ func (s *subscription) run() {
 		}
 		switch {
 		case errors.Is(err, errRejoin), errors.Is(err, kerr.RebalanceInProgress):
-		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration), errors.Is(err, kerr.FencedInstanceID):
+		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration):
 			s.expel()
 		case errors.Is(err, driver.ErrNotFound):
 			s.end(err)

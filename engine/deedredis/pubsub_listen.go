@@ -67,7 +67,7 @@ func (c *PubSub) listen(ctx context.Context, spec driver.SubscribeSpec, e *ear) 
 		e.stop()
 		return nil, fmt.Errorf("redis+pubsub: listen to %s: %w", spec.Topic, err)
 	}
-	e.done.Go(func() { e.run(s) })
+	e.done.Go(func() { e.Keep(e.ctx, s, e.connect) })
 	c.mu.Lock()
 	closed := c.closed
 	if !closed {
@@ -98,7 +98,7 @@ type session struct {
 }
 
 // connect returns once the server has confirmed that it passes on what is published.
-func (e *ear) connect(ctx context.Context) (*session, error) {
+func (e *ear) connect(ctx context.Context) (driverkit.Hearing, error) {
 	client, _ := e.conn.client.Dedicate()
 	s := &session{client: client, thrown: make(chan error, 1)}
 	s.broken = client.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: e.hear, OnSubscription: s.note})
@@ -144,37 +144,14 @@ func (e *ear) read(d *driver.Delivery) {
 	}
 }
 
-// Pauses between attempts to listen again.
-const (
-	listenPauseMin = 50 * time.Millisecond
-	listenPauseMax = 2 * time.Second
-)
-
-// run keeps the subscription until it is closed.
-func (e *ear) run(s *session) {
-	for {
-		err := s.wait(e.ctx)
-		s.client.Close()
-		if e.ctx.Err() != nil {
-			return
-		}
-		start := time.Now()
-		e.Deaf(explain(err))
-		if s = e.reconnect(); s == nil {
-			return
-		}
-		e.Back(time.Since(start))
-	}
-}
-
-// wait returns why the session is over.
-func (s *session) wait(ctx context.Context) error {
+// Wait implements [driverkit.Hearing].
+func (s *session) Wait(ctx context.Context) error {
 	select {
 	case err := <-s.broken:
 		if err == nil {
-			err = errors.New("the connection has ended")
+			return errors.New("the connection has ended")
 		}
-		return err
+		return explain(err)
 	case err := <-s.thrown:
 		return err
 	case <-ctx.Done():
@@ -182,17 +159,5 @@ func (s *session) wait(ctx context.Context) error {
 	}
 }
 
-// reconnect tries until it listens again, or returns nil when the subscription is
-// closed first.
-func (e *ear) reconnect() *session {
-	for pause := listenPauseMin; e.ctx.Err() == nil; pause = min(2*pause, listenPauseMax) {
-		if s, err := e.connect(e.ctx); err == nil {
-			return s
-		}
-		select {
-		case <-time.After(pause):
-		case <-e.ctx.Done():
-		}
-	}
-	return nil
-}
+// Close implements [driverkit.Hearing].
+func (s *session) Close() { s.client.Close() }

@@ -13,6 +13,7 @@ import (
 	"github.com/deedgo/deed/drivertest"
 	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/engine/deedkafka"
+	"github.com/deedgo/deed/engine/deedmqtt"
 	"github.com/deedgo/deed/engine/deedredis"
 	"github.com/deedgo/deed/engine/deedsql"
 )
@@ -57,7 +58,8 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 		ask("mysql://HOST", unopened{new(deedsql.Conn), deedsql.MySQLPromise()}),
 		ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
 		ask("redis+pubsub://HOST", &deedredis.PubSub{}),
-		ask("kafka://HOST", kafka), ask("kafka://HOST --state sqlite:FILE", both)), nil
+		ask("kafka://HOST", kafka), ask("kafka://HOST --state sqlite:FILE", both),
+		ask("mqtt://HOST", &deedmqtt.Conn{})), nil
 }
 
 func ask(shown string, conn driver.Conn) opened {
@@ -218,7 +220,8 @@ const middle = "\n" +
 	"cluster; the column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less\n" +
 	"means.\n" +
 	"`redis+pubsub://HOST` announces over the channels of a Redis server or cluster, and `mem+pubsub:` within one\n" +
-	"process, for tests: see [Announcements](guides/pubsub.md).\n" +
+	"process, for tests: see [Announcements](guides/pubsub.md). `mqtt://HOST` announces through an MQTT 5 broker, and\n" +
+	"what devices publish there is carried into the other engines: see [MQTT](guides/mqtt.md).\n" +
 	"`kafka://HOST` is Apache Kafka. It has no place for dead letters, so handlers need a second engine beside it:\n" +
 	"see [the Kafka guide](guides/kafka.md), also for what a cluster of less than three replicas keeps. Its column is\n" +
 	"checked on kfake, a Kafka in Go, and not yet on a Kafka of the Apache project.\n" +
