@@ -38,7 +38,7 @@ type stateSeat struct {
 	claim driver.Claim // as the caller knows it
 	sub   driver.Subscription
 	stop  context.CancelFunc
-	done  chan struct{}
+	done  sync.WaitGroup
 	over  bool // the state gave the claim to somebody else
 }
 
@@ -59,10 +59,10 @@ func (s *statefulSub) Receive(ctx context.Context, f driver.Fetch) (driver.Recei
 	defer s.receiving.Unlock()
 	for {
 		wake := s.ready.Wait()
-		if err := s.giveUp(ctx); err != nil {
+		if err := s.claim(ctx); err != nil {
 			return driver.Received{}, err
 		}
-		if err := s.claim(ctx); err != nil {
+		if err := s.giveUp(ctx); err != nil {
 			return driver.Received{}, err
 		}
 		if got, any := s.take(f); any {
@@ -77,14 +77,16 @@ func (s *statefulSub) Receive(ctx context.Context, f driver.Fetch) (driver.Recei
 // listen waits for news of the log or the state, and keeps what the log tells.
 func (s *statefulSub) listen(ctx context.Context, f driver.Fetch, wake <-chan struct{}) error {
 	inner, cancel := context.WithCancel(ctx)
-	defer cancel()
-	go func() {
+	var done sync.WaitGroup
+	done.Go(func() {
 		select {
 		case <-wake:
 			cancel()
 		case <-inner.Done():
 		}
-	}()
+	})
+	defer done.Wait()
+	defer cancel()
 	got, err := s.inner.Receive(inner, f)
 	if err != nil {
 		if ctx.Err() == nil && inner.Err() != nil && errors.Is(err, context.Canceled) {
@@ -95,7 +97,9 @@ func (s *statefulSub) listen(ctx context.Context, f driver.Fetch, wake <-chan st
 	for _, p := range got.Lost {
 		s.leave(p)
 		is := func(c driver.Claim) bool { return c.Partition == p }
-		if slices.ContainsFunc(s.granted, is) { // the caller never had it
+		if slices.ContainsFunc(s.told.Granted, is) { // the caller never heard of it
+			s.told.Granted = slices.DeleteFunc(s.told.Granted, is)
+		} else if slices.ContainsFunc(s.granted, is) {
 			if is(s.granted[0]) {
 				s.stand()
 			}
@@ -104,7 +108,6 @@ func (s *statefulSub) listen(ctx context.Context, f driver.Fetch, wake <-chan st
 			s.told.Lost = append(s.told.Lost, p)
 		}
 		s.told.Wanted = slices.DeleteFunc(s.told.Wanted, func(w int) bool { return w == p })
-		s.told.Granted = slices.DeleteFunc(s.told.Granted, is)
 		s.told.Deliveries = slices.DeleteFunc(s.told.Deliveries, func(d driver.Delivery) bool { return d.Partition == p })
 	}
 	s.granted = append(s.granted, got.Granted...)
@@ -156,13 +159,13 @@ func (s *statefulSub) sit(ctx context.Context, log driver.Claim) (*stateSeat, er
 		if len(got.Granted) == 0 {
 			continue
 		}
-		seat := &stateSeat{log: log, claim: log, sub: s.joining, done: make(chan struct{})}
+		seat := &stateSeat{log: log, claim: log, sub: s.joining}
 		s.joining = nil
 		seat.claim.Epoch = got.Granted[0].Epoch
 		s.c.marked.Store(markedBy(s.c.inState(seat.claim)), true) // by owners before, perhaps
 		watch, end := context.WithCancel(context.Background())
 		seat.stop = end
-		go s.watch(watch, seat)
+		seat.done.Go(func() { s.watch(watch, seat) })
 		return seat, nil
 	}
 }
@@ -196,7 +199,6 @@ func (s *statefulSub) stand() {
 
 // watch waits for the state to take a claim back.
 func (s *statefulSub) watch(ctx context.Context, seat *stateSeat) {
-	defer close(seat.done)
 	for ctx.Err() == nil {
 		got, err := seat.sub.Receive(ctx, driver.Fetch{Events: 1, Bytes: 1})
 		if len(got.Lost) > 0 || err != nil && ctx.Err() == nil && (errors.Is(err, driver.ErrNotFound) ||
@@ -233,7 +235,12 @@ func (s *statefulSub) giveUp(ctx context.Context) error {
 			return err
 		}
 		s.leave(p)
-		s.told.Lost = append(s.told.Lost, p)
+		is := func(c driver.Claim) bool { return c.Partition == p }
+		if slices.ContainsFunc(s.told.Granted, is) { // the caller never heard of it
+			s.told.Granted = slices.DeleteFunc(s.told.Granted, is)
+		} else {
+			s.told.Lost = append(s.told.Lost, p)
+		}
 		s.told.Deliveries = slices.DeleteFunc(s.told.Deliveries, func(d driver.Delivery) bool { return d.Partition == p })
 		s.told.Wanted = slices.DeleteFunc(s.told.Wanted, func(w int) bool { return w == p })
 	}
@@ -249,7 +256,7 @@ func (s *statefulSub) leave(p int) {
 	if seat != nil {
 		s.c.marked.Delete(markedBy(s.c.inState(seat.claim)))
 		seat.stop()
-		<-seat.done
+		seat.done.Wait()
 		_ = seat.sub.Close() // else its lease runs out
 	}
 }

@@ -3,7 +3,6 @@ package deedkafka
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,7 +11,7 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/driverkit"
 	"github.com/deedgo/deed/drivertest"
-	"github.com/deedgo/deed/engine/deedsql"
+	"github.com/deedgo/deed/engine/deedmem"
 )
 
 // cluster starts kfake, a Kafka in Go: what passes here is tested on kfake.
@@ -39,14 +38,14 @@ func TestConformance(t *testing.T) {
 // TestConformanceWithState checks the engine with a second one for the claims, the side
 // log and the records.
 func TestConformanceWithState(t *testing.T) {
-	url, state := cluster(t), "sqlite:"+filepath.Join(t.TempDir(), "state.db")
+	url := cluster(t)
 	drivertest.Test(t, drivertest.Harness{
 		Open: func(ctx context.Context) (driver.Conn, error) {
 			log, err := Open(ctx, url, nil)
 			if err != nil {
 				return nil, err
 			}
-			s, err := deedsql.Open(ctx, state, nil)
+			s, err := deedmem.Open(ctx, "mem:"+t.Name(), nil)
 			if err != nil {
 				return nil, errors.Join(err, log.Close())
 			}

@@ -24,7 +24,6 @@ const protocol = "deed"
 
 // run keeps the membership until the subscription is closed.
 func (s *subscription) run() {
-	defer s.done.Done()
 	for s.ctx.Err() == nil {
 		err := s.join()
 		for err == nil {

@@ -88,7 +88,6 @@ func (r *reader) wake() {
 // run polls until the subscription is closed. Between polls it changes what is fetched,
 // so that what comes is always of the latest claim.
 func (r *reader) run() {
-	defer r.s.done.Done()
 	for r.s.ctx.Err() == nil {
 		ctx, cancel := context.WithCancel(r.s.ctx)
 		r.change(cancel)

@@ -109,9 +109,8 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 		return nil, c.closed()
 	}
 	c.subs[s] = true
-	s.done.Add(2)
-	go s.run()
-	go s.reader.run()
+	s.done.Go(s.run)
+	s.done.Go(s.reader.run)
 	return s, nil
 }
 
@@ -275,6 +274,8 @@ func (s *subscription) Close() error {
 			_, _ = req.RequestWith(ctx, s.client) // else the lease runs out
 			cancel()
 		}
+		// First, or the client's own end races its fetches.
+		s.client.PurgeTopicsFromConsuming(s.spec.Topic, catalogTopic)
 		s.client.Close()
 		s.conn.mu.Lock()
 		delete(s.conn.subs, s)
