@@ -49,7 +49,7 @@ var seedbugs = []seedbug{
 		killConsumers, Load{Keep: 100 * time.Millisecond, SlowIn: 10, Slow: 300 * time.Millisecond, Rate: 200},
 		[]string{"sqlite", "redis"}, []string{"postgres", "mysql"}},
 	{"cursor", "a relay passes over what is committed late", []string{"lost", "unseen", "balance"},
-		killRelays, Load{SlowIn: 1000, Writers: 2}, []string{"postgres"}, []string{"mysql"}},
+		killRelays, Load{SlowIn: 1000, Writers: 4}, []string{"postgres"}, []string{"mysql"}},
 	{"confirm", "a relay notes that events were sent before they are", []string{"lost", "balance"},
 		killServer, Load{SlowIn: 1000, Writers: 2}, []string{"redis"}, []string{"postgres", "mysql"}},
 	{"stamps", "a relay does not say that it sends for the second time", []string{"dup_stored"},

@@ -103,7 +103,7 @@ func (w *writing) lane(ctx context.Context, lane int) error {
 var errRolledBack = errors.New("the writer thought better of it")
 
 // transact changes one to three accounts. One transaction in twenty is rolled back, one
-// in twenty dwells, and one in a hundred stays open for long.
+// in ten dwells, and one in a hundred stays open for long.
 func (w *writing) transact(ctx context.Context, r *rand.Rand) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stubborn) // what it began it finishes
 	defer cancel()
@@ -115,7 +115,7 @@ func (w *writing) transact(ctx context.Context, r *rand.Rand) error {
 	switch n := r.IntN(100); {
 	case n == 0:
 		dwell = between(r, 0, w.longest())
-	case n <= 5:
+	case n <= 10:
 		dwell = between(r, 0, 50*time.Millisecond)
 	}
 	var announced []Op
