@@ -24,8 +24,8 @@ func TestPostgresPlans(t *testing.T) {
 	}
 	const copies = 160 // of the events of each partition
 	_, err := c.db.Exec(fmt.Sprintf("INSERT INTO deed_log SELECT l.topic_id, l.partition, l.position + 8 * g, "+
-		"l.stored_at, "+
-		"l.bytes + g * (SELECT max(bytes) FROM deed_log), l.meta, l.data FROM deed_log l, generate_series(1, %d) g", copies))
+		"l.stored_at, l.bytes + g * (SELECT max(bytes) FROM deed_log), l.meta, l.data "+
+		"FROM deed_log l, generate_series(1, %d) g", copies))
 	if err != nil {
 		t.Fatal(err)
 	}
