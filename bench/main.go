@@ -52,7 +52,8 @@ func main() {
 	flag.IntVar(&s.grow, "grow", 1_000_000, "events that are in the log before the growth case starts")
 	flag.BoolVar(&s.memory, "memory", false, "check that memory is bounded, instead of measuring speed")
 	flag.BoolVar(&s.idle, "idle", false, "check that a member that waits uses no processor and is woken soon")
-	flag.IntVar(&s.large, "large", 0, "check that Postgres is as fast with so many events in its log; MariaDB with -only mysql")
+	flag.IntVar(&s.large, "large", 0,
+		"check that Postgres is as fast with so many events in its log; MariaDB with -only mysql")
 	flag.DurationVar(&s.snapshot, "snapshot", 0, "check that Postgres is as fast while a snapshot is open for so long")
 	flag.Float64Var(&s.scale, "scale", 1, "with -memory and -idle: multiplies the number of events, and the time")
 	flag.StringVar(&s.profile, "profile", "", "write CPU profiles of the cases to files with this prefix")

@@ -23,8 +23,9 @@ func TestPostgresPlans(t *testing.T) {
 		publish(t, c, "orders", p, 8)
 	}
 	const copies = 160 // of the events of each partition
-	_, err := c.db.Exec(fmt.Sprintf("INSERT INTO deed_log SELECT l.topic_id, l.partition, l.position + 8 * g, l.stored_at, "+
-		"l.bytes + g * (SELECT max(bytes) FROM deed_log), l.meta, l.data FROM deed_log l, generate_series(1, %d) g", copies))
+	_, err := c.db.Exec(fmt.Sprintf("INSERT INTO deed_log SELECT l.topic_id, l.partition, l.position + 8 * g, "+
+		"l.stored_at, l.bytes + g * (SELECT max(bytes) FROM deed_log), l.meta, l.data "+
+		"FROM deed_log l, generate_series(1, %d) g", copies))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,7 @@ func blocksRead(t *testing.T, c *Conn, query string, args []sqldriver.Value) int
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_, err = conn.ExecContext(t.Context(), fmt.Sprintf("PREPARE q (%s) AS %s", strings.Join(types, ", "), c.dialect.sql(query)))
+	_, err = conn.ExecContext(t.Context(), "PREPARE q ("+strings.Join(types, ", ")+") AS "+c.dialect.sql(query))
 	if err != nil {
 		t.Fatal(err)
 	}
