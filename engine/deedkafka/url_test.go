@@ -83,7 +83,9 @@ func TestDivide(t *testing.T) {
 		"one has all": {
 			[]share{{member: "a", owned: []int{0, 1, 2, 3}}, {member: "b"}}, 4, map[string]int{"a": 2, "b": 0},
 		},
-		"one has released":     {[]share{{member: "a", owned: []int{0, 1}}, {member: "b"}}, 4, map[string]int{"a": 2, "b": 2}},
+		"one has released": {
+			[]share{{member: "a", owned: []int{0, 1}}, {member: "b"}}, 4, map[string]int{"a": 2, "b": 2},
+		},
 		"more than partitions": {[]share{{member: "a"}, {member: "b"}}, 1, map[string]int{"a": 1, "b": 0}},
 		"a partition too many": {[]share{{member: "a", owned: []int{7}}}, 2, map[string]int{"a": 2}},
 	} {
