@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -53,7 +54,7 @@ func systems() []system {
 		natsJetStream("nats", "process, synced each 2 min", false),
 		natsJetStream("nats/sync-always", "power", true),
 		watermillChannel("watermill/gochannel"),
-	}, append(redisSystems(), postgresSystems()...)...)
+	}, slices.Concat(redisSystems(), postgresSystems(), mysqlSystems())...)
 }
 
 func systemNamed(name string) *system {
