@@ -215,10 +215,9 @@ func (c *Conn) lagOf(ctx context.Context, n named, t *topic, members []string) (
 				return nil, err
 			}
 		}
-		if now := time.Now(); slices.Contains(members, st.Owner) && now.Before(st.lapses()) {
+		if slices.Contains(members, st.Owner) { // for Kafka its lease has not run out
 			l.Member, l.Lapses = st.Owner, st.lapses()
-			// An owner that lives writes twice in a lease.
-			l.MemberGone = now.After(l.Lapses.Add(-time.Duration(st.Lease) * time.Millisecond / 5))
+			l.MemberGone = time.Now().After(l.Lapses)
 		}
 		lags[p] = l
 	}

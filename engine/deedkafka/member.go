@@ -24,20 +24,18 @@ const protocol = "deed"
 
 // run keeps the membership until the subscription is closed.
 func (s *subscription) run() {
-	for s.ctx.Err() == nil {
+	for s.ctx.Err() == nil && !s.ended() {
 		err := s.join()
-		for err == nil {
+		for err == nil && !s.ended() {
 			if err = s.wait(); err == nil {
 				err = s.heartbeat()
 			}
 		}
 		switch {
+		case err == nil:
 		case errors.Is(err, errRejoin), errors.Is(err, kerr.RebalanceInProgress):
 		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration):
 			s.expel()
-		case errors.Is(err, driver.ErrNotFound):
-			s.end(err)
-			return
 		default:
 			s.trouble(err)
 		}
@@ -169,7 +167,7 @@ func (s *subscription) synchronize(joined *kmsg.JoinGroupResponse) error {
 	}
 	s.assigned(mine)
 	if err := s.claim(s.ctx); err != nil {
-		s.trouble(err) // the next heartbeat tries again
+		s.trouble(err) // keep tries again
 	}
 	return nil
 }
@@ -276,16 +274,37 @@ func (s *subscription) heartbeat() error {
 	if err != nil {
 		return err
 	}
-	if err := s.survey(ctx); err != nil {
-		return err
-	}
-	if err := errors.Join(s.claim(ctx), s.renew(ctx)); err != nil {
-		s.trouble(err)
-	}
 	if s.rested() {
 		return errRejoin
 	}
 	return s.ctx.Err()
+}
+
+// keep looks after the topic and what this member holds, beside the heartbeats, which it
+// must not hold up.
+func (s *subscription) keep() {
+	tick := time.NewTicker(min(s.spec.Lease/4, time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-s.ctx.Done():
+			return
+		}
+		if s.frozen() {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(s.ctx, s.spec.Lease)
+		err := s.survey(ctx)
+		if err == nil {
+			_ = errors.Join(s.claim(ctx), s.renew(ctx)) // the next turn tries again
+		}
+		cancel()
+		if err != nil {
+			s.end(err)
+			return
+		}
+	}
 }
 
 // rested reports whether this member released partitions that nobody wanted, and yet has

@@ -50,7 +50,7 @@ type subscription struct {
 	joining bool      // waits for the other members of the next generation
 	joined  time.Time // since when
 	rest    time.Time // when something was released that nobody wanted
-	missing int       // how often the topic was not found, used by run alone
+	missing int       // how often the topic was not found, used by keep alone
 }
 
 // holding is a partition that this member owns.
@@ -110,6 +110,7 @@ func (c *Conn) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver
 	}
 	c.subs[s] = true
 	s.done.Go(s.run)
+	s.done.Go(s.keep)
 	s.done.Go(s.reader.run)
 	return s, nil
 }
@@ -245,6 +246,13 @@ func (s *subscription) lose(p int) {
 		s.lost = append(s.lost, p)
 		slices.Sort(s.lost)
 	}
+}
+
+// ended reports whether it was.
+func (s *subscription) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.gone != nil
 }
 
 // end stops the subscription because its topic is gone.
