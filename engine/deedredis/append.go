@@ -9,6 +9,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // appendMost and appendBytes bound what one script appends, if that is more than one
@@ -127,7 +128,7 @@ func (a *appending) args(args []string, t *topic, b *driver.Batch, full bool) []
 func (a *appending) single(args []string, ms []driver.Message, whole bool) []string {
 	for i := range ms {
 		m := &ms[i]
-		a.block = appendAttributes(a.block, m)
+		a.block = driverkit.AppendAttributes(a.block, m)
 		attributes := a.text()
 		a.block = append(a.block, m.Data...)
 		args = append(args, attributes, a.text())
@@ -156,7 +157,7 @@ func (a *appending) packs(args []string, all []driver.Message) []string {
 			if i > 0 {
 				a.block = append(a.block, '\n')
 			}
-			a.block = appendAttributes(a.block, &ms[i])
+			a.block = driverkit.AppendAttributes(a.block, &ms[i])
 		}
 		attributes := a.text()
 		for i := range ms {

@@ -8,7 +8,12 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
+
+// An entry of a log has two fields: d, the data, and m, the event's attributes in the
+// JSON format of CloudEvents without data. Entries that others wrote may have each
+// attribute as a field of its own instead.
 
 // entry is one entry of a stream as the client read it.
 type entry struct {
@@ -72,7 +77,7 @@ func (e entry) deliveries(
 	if attributes == "" {
 		damage = errors.Join(damage, e.foreign(&d.Message))
 	} else {
-		damage = errors.Join(damage, parseAttributes(attributes, &d.Message))
+		damage = errors.Join(damage, driverkit.ParseAttributes(attributes, &d.Message))
 	}
 	finish(d, topic, attributes, damage)
 	d.Data = data
@@ -89,7 +94,7 @@ func (e entry) foreign(m *driver.Message) (first error) {
 		if name == "d" || name == "l" {
 			continue
 		}
-		if err := setAttribute(m, name, value); first == nil {
+		if err := driverkit.SetAttribute(m, name, value); first == nil {
 			first = err
 		}
 	}
@@ -122,9 +127,9 @@ func finish(d *driver.Delivery, topic, attributes string, damage error) {
 	d.Unreadable = damage.Error()
 	if m.Type == "" {
 		m.Type = unreadableType
-		setAttribute(m, "m", attributes) // so that nothing of it is lost
+		driverkit.SetAttribute(m, "m", attributes) // so that nothing of it is lost
 	}
-	setAttribute(m, "unreadable", d.Unreadable)
+	driverkit.SetAttribute(m, "unreadable", d.Unreadable)
 }
 
 // unpack reads the events of a packed entry, whose number is the last one's.
@@ -150,7 +155,7 @@ func unpack(
 			continue
 		}
 		d := driver.Delivery{Partition: partition, Position: here.String(), Stored: at.stored()}
-		finish(&d, topic, line, parseAttributes(line, &d.Message))
+		finish(&d, topic, line, driverkit.ParseAttributes(line, &d.Message))
 		d.Data = body
 		out = append(out, d)
 	}

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // A message of a channel is one document in the JSON format of CloudEvents, so that
@@ -27,7 +28,7 @@ const (
 func appendDocument(b []byte, m *driver.Message) []byte {
 	b = append(b, `{"specversion":"1.0"`...)
 	open := len(b)
-	b = appendAttributes(b, m)
+	b = driverkit.AppendAttributes(b, m)
 	b[open] = ',' // the brace
 	b = b[:len(b)-1]
 	switch data := m.Data; {
@@ -37,7 +38,7 @@ func appendDocument(b []byte, m *driver.Message) []byte {
 		b = append(b, data...)
 	case isText(m.ContentType) && utf8.Valid(data):
 		b = append(b, `,"data":`...)
-		b = appendText(b, string(data))
+		b = driverkit.AppendText(b, string(data))
 	default:
 		b = append(b, `,"data_base64":"`...)
 		b = base64.StdEncoding.AppendEncode(b, data)
@@ -102,7 +103,7 @@ func scanDocument(s string, m *driver.Message) bool {
 		return false
 	}
 	for s = s[:len(s)-1]; s != ""; {
-		name, rest, ok := scanText(strings.TrimPrefix(s, ","))
+		name, rest, ok := driverkit.ScanText(strings.TrimPrefix(s, ","))
 		if !ok || s[0] != ',' || len(rest) < 2 || rest[0] != ':' {
 			return false
 		}
@@ -119,7 +120,7 @@ func scanDocument(s string, m *driver.Message) bool {
 			m.Data, err = base64.StdEncoding.DecodeString(value)
 			return err == nil && rest == "" && m.ID != ""
 		}
-		if setAttribute(m, name, value) != nil {
+		if driverkit.SetAttribute(m, name, value) != nil {
 			return false
 		}
 		s = rest
@@ -134,7 +135,7 @@ func scanData(s string, m *driver.Message) bool {
 		m.Data = []byte(s)
 		return strings.TrimSpace(s) == s && json.Valid(m.Data)
 	}
-	text, rest, ok := scanText(s)
+	text, rest, ok := driverkit.ScanText(s)
 	m.Data = []byte(text)
 	return ok && rest == ""
 }
@@ -142,7 +143,7 @@ func scanData(s string, m *driver.Message) bool {
 // scanValue reads a text without escapes, or a number.
 func scanValue(s string) (value, rest string, ok bool) {
 	if strings.HasPrefix(s, `"`) {
-		return scanText(s)
+		return driverkit.ScanText(s)
 	}
 	n := 0
 	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
@@ -178,7 +179,7 @@ func readDocument(members map[string]json.RawMessage, m *driver.Message) error {
 		case name == attrSpec && value != specVersion:
 			return fmt.Errorf("its specversion is %q (want %s)", value, specVersion)
 		}
-		if err := setAttribute(m, name, value); err != nil {
+		if err := driverkit.SetAttribute(m, name, value); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // failure is what a side log keeps about an event beside the event, as JSON.
@@ -88,7 +89,7 @@ func (c *Conn) Park(ctx context.Context, cl driver.Claim, ps []driver.Parked) er
 			return c.fail("park", err)
 		}
 		args = append(args, spot(p.Run, at), string(p.State), flag(p.Aside), chainOf(p.Key),
-			strconv.FormatInt(p.After.Milliseconds(), 10), string(appendAttributes(nil, &p.Message)),
+			strconv.FormatInt(p.After.Milliseconds(), 10), string(driverkit.AppendAttributes(nil, &p.Message)),
 			string(p.Data), string(about))
 	}
 	_, err := c.side(ctx, "park", parkScript, cl, args...)
@@ -217,7 +218,7 @@ func parseLetter(m *rueidis.RedisMessage, t *topic, group string, partition int)
 		Attempts: about.Attempts, Crashes: about.Crashes, Reason: about.Reason, Error: about.Error, Stack: about.Stack,
 		Failed: about.Failed,
 	}
-	if err := parseAttributes(f[2], &l.Message); err != nil {
+	if err := driverkit.ParseAttributes(f[2], &l.Message); err != nil {
 		return l, err
 	}
 	l.Data = []byte(f[3])

@@ -78,7 +78,7 @@ func streamArgs(t *topic, b *driver.StreamBatch, full bool) []string {
 	args := []string{strconv.Itoa(t.info.Generation), b.Key, strconv.FormatInt(b.Version, 10), flag(full)}
 	for i := range b.Messages {
 		m := &b.Messages[i]
-		args = append(args, rueidis.BinaryString(appendAttributes(nil, m)), string(m.Data))
+		args = append(args, rueidis.BinaryString(driverkit.AppendAttributes(nil, m)), string(m.Data))
 	}
 	return args
 }

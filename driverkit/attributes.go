@@ -1,4 +1,4 @@
-package deedredis
+package driverkit
 
 import (
 	"encoding/json"
@@ -13,10 +13,6 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// An entry of a log has two fields: d, the data, and m, the event's attributes in the
-// JSON format of CloudEvents without data. Entries that others wrote may have each
-// attribute as a field of its own instead.
-
 // The names of the attributes that driver.Message has fields for.
 const (
 	attrID      = "id"
@@ -29,10 +25,11 @@ const (
 	notBefore   = "not-before" // no attribute: those have no hyphen
 )
 
-// appendAttributes writes the attributes of a message as compact JSON.
-func appendAttributes(b []byte, m *driver.Message) []byte {
+// AppendAttributes writes the attributes of a message as compact JSON: CloudEvents' JSON
+// format without data.
+func AppendAttributes(b []byte, m *driver.Message) []byte {
 	b = append(b, `{"id":`...)
-	b = appendText(b, m.ID)
+	b = AppendText(b, m.ID)
 	b = appendMember(b, attrSource, m.Source)
 	b = appendMember(b, attrType, m.Type)
 	if m.Version != 1 {
@@ -68,14 +65,14 @@ func appendAttributes(b []byte, m *driver.Message) []byte {
 
 func appendMember(b []byte, name, value string) []byte {
 	b = append(b, ',')
-	b = appendText(b, name)
+	b = AppendText(b, name)
 	b = append(b, ':')
-	return appendText(b, value)
+	return AppendText(b, value)
 }
 
-// appendText writes a JSON string. What needs no escape, as nearly all does, is
+// AppendText writes a JSON string. What needs no escape, as nearly all does, is
 // copied.
-func appendText(b []byte, s string) []byte {
+func AppendText(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
 			quoted, err := json.Marshal(s)
@@ -90,9 +87,9 @@ func appendText(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// parseAttributes reads what appendAttributes wrote, or any JSON object of strings,
+// ParseAttributes reads what AppendAttributes wrote, or any JSON object of strings,
 // numbers and booleans.
-func parseAttributes(text string, m *driver.Message) error {
+func ParseAttributes(text string, m *driver.Message) error {
 	m.Version = 1
 	if scanAttributes(text, m) {
 		return nil
@@ -106,15 +103,15 @@ func parseAttributes(text string, m *driver.Message) error {
 	}
 	var first error
 	for _, name := range slices.Sorted(maps.Keys(all)) {
-		if err := setAttribute(m, name, fmt.Sprint(all[name])); first == nil {
+		if err := SetAttribute(m, name, fmt.Sprint(all[name])); first == nil {
 			first = err // what can be read is, the key above all
 		}
 	}
 	return first
 }
 
-// setAttribute sets one attribute.
-func setAttribute(m *driver.Message, name, value string) (err error) {
+// SetAttribute sets one attribute.
+func SetAttribute(m *driver.Message, name, value string) (err error) {
 	switch name {
 	case attrID:
 		m.ID = value
@@ -156,14 +153,14 @@ func scanAttributes(s string, m *driver.Message) bool {
 	}
 	s = s[1 : len(s)-1]
 	for len(s) > 0 {
-		name, rest, ok := scanText(s)
+		name, rest, ok := ScanText(s)
 		if !ok || len(rest) < 2 || rest[0] != ':' {
 			return false
 		}
 		rest = rest[1:]
 		var value string
 		if rest[0] == '"' {
-			if value, rest, ok = scanText(rest); !ok {
+			if value, rest, ok = ScanText(rest); !ok {
 				return false
 			}
 		} else {
@@ -176,7 +173,7 @@ func scanAttributes(s string, m *driver.Message) bool {
 			}
 			value, rest = rest[:n], rest[n:]
 		}
-		if setAttribute(m, name, value) != nil {
+		if SetAttribute(m, name, value) != nil {
 			return false
 		}
 		if rest == "" {
@@ -190,8 +187,8 @@ func scanAttributes(s string, m *driver.Message) bool {
 	return false
 }
 
-// scanText reads a JSON string without escapes.
-func scanText(s string) (text, rest string, ok bool) {
+// ScanText reads a JSON string without escapes.
+func ScanText(s string) (text, rest string, ok bool) {
 	if s == "" || s[0] != '"' {
 		return "", "", false
 	}
