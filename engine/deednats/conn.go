@@ -43,6 +43,7 @@ type Conn struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	features driver.Features
+	old      bool // the server is of before 2.10
 	keeper   *driverkit.Keeper
 	member   string       // host/pid/random
 	offset   atomic.Int64 // of the server's clock, in nanoseconds, from this one's

@@ -119,6 +119,9 @@ func (c *Conn) purge(ctx context.Context, stream, subject string, below uint64) 
 	if err != nil {
 		return err
 	}
+	if below > 0 && c.old {
+		return c.purgeSlowly(ctx, s, stream, subject, below)
+	}
 	opts := []jetstream.StreamPurgeOpt{jetstream.WithPurgeSubject(subject)}
 	if below > 0 {
 		opts = append(opts, jetstream.WithPurgeSequence(below))
@@ -126,6 +129,26 @@ func (c *Conn) purge(ctx context.Context, stream, subject string, below uint64) 
 	ctx, cancel := c.within(ctx)
 	defer cancel()
 	return classify(s.Purge(ctx, opts...))
+}
+
+// purgeSlowly removes messages one by one, for servers of before 2.10: those take a bound
+// with a subject for the whole of the subject.
+func (c *Conn) purgeSlowly(ctx context.Context, s jetstream.Stream, stream, subject string, below uint64) error {
+	for {
+		m, err := c.next(ctx, stream, subject, 1)
+		if errors.Is(err, errNone) || err == nil && m.seq >= below {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		within, cancel := c.within(ctx)
+		err = s.DeleteMsg(within, m.seq)
+		cancel()
+		if err != nil && code(err) != codeNoMessage {
+			return classify(err)
+		}
+	}
 }
 
 // subjects returns the last parts of the subjects below a wildcard that have messages.

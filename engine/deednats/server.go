@@ -54,6 +54,7 @@ func (c *Conn) inspect(ctx context.Context) (driver.Features, error) {
 		return f, fmt.Errorf("%w: %s is nats-server %s (deed wants %d.%d or later)", driver.ErrRefused,
 			c.nc.ConnectedAddr(), c.nc.ConnectedServerVersion(), minMajor, minMinor)
 	}
+	c.old = major == 2 && minor < 10
 	f.MaxEventBytes = int(c.nc.MaxPayload()) - overhead
 	if f.MaxEventBytes < overhead {
 		return f, fmt.Errorf("%w: the server's max_payload is %d bytes (set it to %d or more)",

@@ -148,7 +148,7 @@ func (s *subscription) poll(ctx context.Context, f driver.Fetch) (r driver.Recei
 
 // allBegin is how long partitions that can be received wait for others that were granted
 // with them, so that none is far ahead before the others have begun.
-const allBegin = 100 * time.Millisecond
+const allBegin = 3 * time.Second
 
 // beginning returns how long to wait for partitions that have not begun yet.
 func (s *subscription) beginning() (wait time.Duration) {
