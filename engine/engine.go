@@ -13,6 +13,7 @@ import (
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/engine/deednats"
 	"github.com/deedgo/deed/engine/deedredis"
 	"github.com/deedgo/deed/engine/deedsql"
 )
@@ -37,6 +38,7 @@ var schemes = []scheme{
 		return deedmem.OpenPubSub(ctx, url)
 	}},
 	{name: "mysql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
+	{name: "nats", open: openNATS, examine: deednats.Examine},
 	{name: "postgres", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "postgresql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "redis", open: openRedis, examine: deedredis.Examine},
@@ -48,6 +50,10 @@ var schemes = []scheme{
 
 func openSQL(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
 	return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
+}
+
+func openNATS(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
+	return deednats.Open(ctx, url, &deednats.Options{NoCreate: o.NoCreate})
 }
 
 func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {

@@ -57,6 +57,8 @@ type Conn struct {
 	returns  atomic.Int64     // how often it was
 
 	mu       sync.Mutex
+	line     context.Context // ends with the connection that there is
+	hangUp   context.CancelFunc
 	closed   bool
 	handles  map[string]jetstream.Stream
 	topics   map[string]*topic // as they were when last looked at
@@ -83,11 +85,7 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("deednats: %w", err)
 	}
-	c := &Conn{
-		names: names{s.prefix}, settings: s, member: driverkit.MemberName(), handles: make(map[string]jetstream.Stream),
-		topics: make(map[string]*topic), made: make(map[string]bool), seats: make(map[string]ownSeat),
-	}
-	c.ctx, c.stop = context.WithCancel(context.Background())
+	c := newConn(s)
 	if err := c.connect(); err != nil {
 		c.stop()
 		return nil, fmt.Errorf("deednats: connect to %s: %w", strings.Join(s.servers, ", "), explain(err))
@@ -101,6 +99,16 @@ func Open(ctx context.Context, url string, opts *Options) (*Conn, error) {
 	return c, nil
 }
 
+func newConn(s settings) *Conn {
+	c := &Conn{
+		names: names{s.prefix}, settings: s, member: driverkit.MemberName(), handles: make(map[string]jetstream.Stream),
+		topics: make(map[string]*topic), made: make(map[string]bool), seats: make(map[string]ownSeat),
+	}
+	c.ctx, c.stop = context.WithCancel(context.Background())
+	c.line, c.hangUp = context.WithCancel(context.Background())
+	return c
+}
+
 // connect makes the connection. What cannot be sent is not kept for later: an event would
 // be stored when its publisher had long been told that it was not.
 func (c *Conn) connect() (err error) {
@@ -108,6 +116,7 @@ func (c *Conn) connect() (err error) {
 		nats.Name("deed " + c.member), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
 		nats.ReconnectJitter(50*time.Millisecond, 50*time.Millisecond), nats.ReconnectBufSize(-1),
 		nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(c.disconnected),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			c.returns.Add(1)
 			c.back.Notify()

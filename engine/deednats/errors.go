@@ -20,6 +20,8 @@ var (
 	errNone = errors.New("there is none")
 	// errNoStream means that there is no such stream, or that JetStream is away.
 	errNoStream = errors.New("no JetStream stream answers")
+	// errCut is why a call ends whose connection is lost: no answer to it will come.
+	errCut = fmt.Errorf("%w: the connection was lost", driver.ErrAway)
 	// errGone is what members of a deleted group are told.
 	errGone = fmt.Errorf("%w: the topic or group was deleted", driver.ErrNotFound)
 	errLost = fmt.Errorf("%w: %w: nobody has deleted the topic or group", driver.ErrNotFound, driver.ErrLost)
@@ -41,6 +43,7 @@ const (
 	codeNotForAccount = 10039
 	codeStoreFailed   = 10077
 	codeNoPeers       = 10005
+	codeNoCluster     = 10074
 )
 
 // code returns the code of an answer of JetStream's, 0 when it is another error.
@@ -79,7 +82,7 @@ func explain(err error) error {
 	case codeNotEnabled, codeNotForAccount:
 		return fmt.Errorf("%w: JetStream is off (add a jetstream block to the server's configuration, or give the account "+
 			"its limits): %w", driver.ErrRefused, err)
-	case codeNoPeers:
+	case codeNoPeers, codeNoCluster:
 		return fmt.Errorf("%w: the cluster has too few servers for the replicas that the URL asks for: %w", driver.ErrRefused, err)
 	case codeStoreFailed:
 		return fmt.Errorf("%w: the server could not write: %w", driver.ErrNotStored, err)

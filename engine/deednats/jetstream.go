@@ -22,9 +22,37 @@ type message struct {
 	time    time.Time
 }
 
-// within bounds a call that the caller did not bound.
+// within bounds a call that the caller did not bound. It ends when the connection is lost,
+// since its answer will not come then.
 func (c *Conn) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, c.settings.patience)
+	ctx, cancel := context.WithTimeout(ctx, c.settings.patience)
+	ctx, cut := context.WithCancelCause(ctx)
+	c.mu.Lock()
+	line := c.line
+	c.mu.Unlock()
+	stop := context.AfterFunc(line, func() { cut(errCut) })
+	return ctx, func() {
+		stop()
+		cut(nil)
+		cancel()
+	}
+}
+
+// answered is what a call within a context ended with.
+func answered(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errCut) {
+		return errCut
+	}
+	return classify(err)
+}
+
+// disconnected ends the calls that wait for an answer.
+func (c *Conn) disconnected(*nats.Conn, error) {
+	c.mu.Lock()
+	hang := c.hangUp
+	c.line, c.hangUp = context.WithCancel(context.Background())
+	c.mu.Unlock()
+	hang()
 }
 
 // handle returns a stream to ask, without asking whether it is there.
@@ -69,7 +97,7 @@ func (c *Conn) publishAck(ctx context.Context, m *nats.Msg, opts ...jetstream.Pu
 	ctx, cancel := c.within(ctx)
 	defer cancel()
 	ack, err := c.js.PublishMsg(ctx, m, append(opts, jetstream.WithRetryAttempts(0))...)
-	return ack, classify(err)
+	return ack, answered(ctx, err)
 }
 
 // last returns the last message of a subject.
@@ -108,7 +136,7 @@ func (c *Conn) get(
 		return message{}, errNone
 	}
 	if err != nil {
-		return message{}, classify(err)
+		return message{}, answered(ctx, err)
 	}
 	return message{raw.Subject, raw.Sequence, raw.Header, raw.Data, raw.Time}, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
 	"github.com/deedgo/deed/engine"
+	"github.com/deedgo/deed/engine/deednats"
 	"github.com/deedgo/deed/engine/deedredis"
 	"github.com/deedgo/deed/engine/deedsql"
 )
@@ -44,6 +45,7 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 		ask("postgres://HOST", unopened{new(deedsql.Conn), deedsql.PostgresPromise()}),
 		ask("mysql://HOST", unopened{new(deedsql.Conn), deedsql.MySQLPromise()}),
 		ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
+		ask("nats://HOST", unopened{new(deednats.Conn), deednats.Promise()}),
 		ask("redis+pubsub://HOST", &deedredis.PubSub{})), nil
 }
 
@@ -204,6 +206,8 @@ const middle = "\n" +
 	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a\n" +
 	"cluster; the column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less\n" +
 	"means.\n" +
+	"`nats://HOST` is NATS JetStream as a log; the column shows a cluster with `sync_interval: always` and three\n" +
+	"replicas, and [the NATS guide](guides/nats.md) what less means.\n" +
 	"`redis+pubsub://HOST` announces over the channels of a Redis server or cluster, and `mem+pubsub:` within one\n" +
 	"process, for tests: see [Announcements](guides/pubsub.md).\n" +
 	`
