@@ -60,6 +60,9 @@ func (d *groupDoc) isThere() error {
 // Renew implements [driverkit.Store].
 func (s *store) Renew(ctx context.Context, lease time.Duration, seats []string) error {
 	if err := s.c.askTime(ctx); err != nil {
+		if s.c.lostAll(ctx, err) {
+			return nil // which the view tells of
+		}
 		return err
 	}
 	for i, own := range s.c.own(seats) {
@@ -89,6 +92,17 @@ func (s *store) Renew(ctx context.Context, lease time.Duration, seats []string) 
 		}
 	}
 	return nil
+}
+
+// lostAll reports whether the stream that all topics share is gone, and not only away.
+func (c *Conn) lostAll(ctx context.Context, err error) bool {
+	if !errors.Is(err, errNoStream) {
+		return false
+	}
+	ctx, cancel := c.within(ctx)
+	defer cancel()
+	_, err = c.js.Stream(ctx, c.names.meta())
+	return code(err) == codeNoStream
 }
 
 // View implements [driverkit.Store].

@@ -118,6 +118,7 @@ func (c *Conn) connect() (err error) {
 		nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(c.disconnected),
 		nats.ReconnectHandler(func(*nats.Conn) {
+			c.disconnected(nil, nil) // what was sent before the client listens again is not answered
 			c.returns.Add(1)
 			c.back.Notify()
 		}),

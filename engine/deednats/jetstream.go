@@ -22,10 +22,19 @@ type message struct {
 	time    time.Time
 }
 
-// within bounds a call that the caller did not bound. It ends when the connection is lost,
-// since its answer will not come then.
+// within bounds a call that the caller did not bound.
 func (c *Conn) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cut := c.online(ctx)
 	ctx, cancel := context.WithTimeout(ctx, c.settings.patience)
+	return ctx, func() {
+		cancel()
+		cut()
+	}
+}
+
+// online ends what waits for an answer when the connection is lost, since none will come
+// then.
+func (c *Conn) online(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cut := context.WithCancelCause(ctx)
 	c.mu.Lock()
 	line := c.line
@@ -34,7 +43,6 @@ func (c *Conn) within(ctx context.Context) (context.Context, context.CancelFunc)
 	return ctx, func() {
 		stop()
 		cut(nil)
-		cancel()
 	}
 }
 

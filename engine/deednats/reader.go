@@ -87,8 +87,10 @@ func (r *reader) follow() error {
 	}
 	defer messages.Stop()
 	r.s.troubled(r, nil)
+	online, cut := r.s.c.online(r.ctx)
+	defer cut()
 	for {
-		m, err := messages.Next(jetstream.NextContext(r.ctx))
+		m, err := messages.Next(jetstream.NextContext(online))
 		if err != nil {
 			return err
 		}

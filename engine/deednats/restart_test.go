@@ -24,9 +24,9 @@ type member struct {
 	at     string
 }
 
-func join(t *testing.T, c *Conn, topic string) *member {
+func join(t *testing.T, c *Conn, topic string, lease time.Duration) *member {
 	t.Helper()
-	sub, err := c.Subscribe(t.Context(), driver.SubscribeSpec{Topic: topic, Group: "group", Lease: time.Second})
+	sub, err := c.Subscribe(t.Context(), driver.SubscribeSpec{Topic: topic, Group: "group", Lease: lease})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestServerIsKilled(t *testing.T) {
 	if _, err := c.CreateTopic(t.Context(), "orders", driver.TopicSettings{Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
-	m := join(t, c, "orders")
+	m := join(t, c, "orders", patience)
 	for turn := range 5 {
 		b := driver.Batch{Topic: "orders", Producer: "p", Seq: int64(turn*10 + 1), Messages: messages(turn*10+1, 10)}
 		retry(t, c, b)
@@ -123,7 +123,7 @@ func TestServerLosesTheEnd(t *testing.T) {
 	if _, err := c.CreateTopic(t.Context(), "orders", driver.TopicSettings{Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
-	m := join(t, c, "orders")
+	m := join(t, c, "orders", time.Second)
 	retry(t, c, driver.Batch{Topic: "orders", Producer: "p", Seq: 1, Messages: messages(1, 10)})
 	m.take(10)
 	m.settle()
@@ -165,7 +165,7 @@ func TestServerLosesAll(t *testing.T) {
 	if _, err := c.CreateTopic(t.Context(), "orders", driver.TopicSettings{Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
-	m := join(t, c, "orders")
+	m := join(t, c, "orders", time.Second)
 	retry(t, c, driver.Batch{Topic: "orders", Messages: messages(1, 10)})
 	m.take(10)
 	s.Kill()
