@@ -1,4 +1,4 @@
-// The linters and tools of developers. They are a module of their own so that none
+// The linters and tools of developers, and the NATS server that tests build. They are a module of their own so that none
 // of their requirements reaches a user's module graph. Run one from the
 // repository's root:
 //

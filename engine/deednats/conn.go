@@ -31,7 +31,7 @@ var (
 
 // Options configure Open.
 type Options struct {
-	// NoCreate leaves it to others to make the stream that all topics share.
+	// NoCreate leaves it to the first topic to make the stream that all share.
 	NoCreate bool
 }
 
@@ -148,13 +148,13 @@ func (c *Conn) begin(ctx context.Context, noCreate bool) error {
 		}
 		return err
 	}
-	if err := c.makeMeta(ctx, noCreate); err != nil {
+	err := c.makeMeta(ctx, noCreate)
+	if err == nil {
+		err = c.askTime(ctx)
+	}
+	if err != nil && !(noCreate && errors.Is(err, errNoStream)) { // where nothing is yet there is nothing to see
 		return err
 	}
-	if err := c.askTime(ctx); err != nil {
-		return err
-	}
-	var err error
 	c.features, err = c.inspect(within)
 	return err
 }
@@ -167,7 +167,7 @@ func (c *Conn) makeMeta(ctx context.Context, noCreate bool) error {
 	want.MaxMsgsPerSubject = 1
 	s, err := c.js.Stream(ctx, want.Name)
 	if code(err) == codeNoStream && noCreate {
-		return fmt.Errorf("%w: there is no stream %s", driver.ErrNotFound, want.Name)
+		return errNoStream
 	}
 	if code(err) == codeNoStream {
 		s, err = c.js.CreateStream(ctx, want)

@@ -34,7 +34,7 @@ func (c *Conn) readRecord(ctx context.Context, name string) (driver.Record, uint
 		return driver.Record{}, 0, driver.ErrNotFound
 	}
 	m, err := c.last(ctx, c.names.meta(), c.names.record(name))
-	if errors.Is(err, errNone) {
+	if errors.Is(err, errNone) || code(err) == codeNoStream {
 		return driver.Record{}, 0, driver.ErrNotFound
 	}
 	if err != nil {
@@ -52,7 +52,7 @@ func (c *Conn) Records(ctx context.Context, prefix, after string, limit int) ([]
 		return nil, err
 	}
 	tokens, err := c.subjects(ctx, c.names.meta(), c.names.allRecords())
-	if err != nil {
+	if err != nil && code(err) != codeNoStream {
 		return nil, c.fail("records", err)
 	}
 	var names []string
@@ -117,6 +117,11 @@ func (c *Conn) changeRecord(ctx context.Context, name string, version int64, m *
 	}
 	for expected, turn := uint64(version), 0; ; turn++ {
 		seq, err := c.store(ctx, m, expected)
+		if c.lostAll(ctx, err) && turn == 0 { // or it was never made
+			if err = c.makeMeta(ctx, false); err == nil {
+				continue
+			}
+		}
 		if !errors.Is(err, errMoved) {
 			return seq, err
 		}

@@ -163,3 +163,31 @@ func TestExamine(t *testing.T) {
 		t.Errorf("found %+v", findings)
 	}
 }
+
+func TestNoCreateMakesNothing(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	c, err := Open(t.Context(), s.URL(), &Options{NoCreate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if all, err := c.Topics(t.Context()); err != nil || len(all) > 0 {
+		t.Errorf("the topics are %v, %v; want none", all, err)
+	}
+	if _, err := c.Record(t.Context(), "r"); !errors.Is(err, driver.ErrNotFound) {
+		t.Errorf("a record: %v, want none", err)
+	}
+	if all, err := c.Records(t.Context(), "", "", 10); err != nil || len(all) > 0 {
+		t.Errorf("the records are %v, %v; want none", all, err)
+	}
+	if all, err := c.Groups(t.Context()); err != nil || len(all) > 0 {
+		t.Errorf("the groups are %v, %v; want none", all, err)
+	}
+	for name := range c.js.StreamNames(t.Context()).Name() {
+		t.Errorf("it made the stream %s", name)
+	}
+	if _, err := c.PutRecord(t.Context(), driver.Record{Name: "r", Data: []byte("1")}); err != nil {
+		t.Errorf("put a record: %v", err)
+	}
+}

@@ -37,6 +37,7 @@ const (
 type Server struct {
 	*testserver.Server
 	options []nats.Option // to ask whether it serves
+	lines   []string      // of the configuration, beside those of JetStream
 }
 
 // Start runs a new server and returns when its JetStream answers. Lines are added to its
@@ -78,10 +79,10 @@ func Open(t testing.TB) (addr string) {
 
 func start(t testing.TB, program string, jetstream, lines []string, options ...nats.Option) *Server {
 	t.Helper()
-	s := &Server{options: options}
+	s := &Server{options: options, lines: lines}
 	s.Server = testserver.New(t, testserver.Config{
 		Kind: "nats", Dir: t.TempDir(), Ports: []int{monitorDistance},
-		Prepare: func() error { return s.configure(jetstream, lines) },
+		Prepare: func() error { return s.configure(jetstream) },
 		Command: func() []string { return []string{program, "-c", s.config()} },
 		Ready:   s.ready,
 	})
@@ -91,10 +92,10 @@ func start(t testing.TB, program string, jetstream, lines []string, options ...n
 
 func (s *Server) config() string { return filepath.Join(s.Dir(), "nats.conf") }
 
-func (s *Server) configure(jetstream, lines []string) error {
+func (s *Server) configure(jetstream []string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "listen: %q\nhttp: \"127.0.0.1:%d\"\n", s.Addr(), s.Port()+monitorDistance)
-	fmt.Fprintf(&b, "server_name: \"deed-%d\"\n%s\n", s.Port(), strings.Join(lines, "\n"))
+	fmt.Fprintf(&b, "server_name: \"deed-%d\"\n%s\n", s.Port(), strings.Join(s.lines, "\n"))
 	fmt.Fprintf(&b, "jetstream {\n  store_dir: %q\n  %s\n}\n", filepath.Join(s.Dir(), "store"), strings.Join(jetstream, "\n  "))
 	return os.WriteFile(s.config(), []byte(b.String()), 0o600)
 }
@@ -111,6 +112,19 @@ func (s *Server) ready(int) error {
 		err = fmt.Errorf("JetStream says: %s", m.Data)
 	}
 	return err
+}
+
+// Restart starts the server, which may run or be down, with what it has stored. Lines take
+// the place of those that its JetStream had.
+func (s *Server) Restart(jetstream ...string) {
+	s.TB.Helper()
+	if len(jetstream) > 0 {
+		if err := s.configure(jetstream); err != nil {
+			s.TB.Errorf("%s: %v", s.Name(), err)
+			return
+		}
+	}
+	s.Server.Restart()
 }
 
 // URL returns nats://127.0.0.1:port.
