@@ -106,7 +106,7 @@ func (c *Conn) forward(
 	}
 	m, s, err := c.locate(ctx, t, p.Partition, after+1)
 	for err == nil {
-		some, err := events(&m, &s, p.Partition, after)
+		some, err := c.events(ctx, t, &m, &s, p.Partition, after)
 		if err != nil {
 			return ds, err
 		}
@@ -140,7 +140,7 @@ func (c *Conn) backward(
 		if err != nil {
 			return ds, none(err)
 		}
-		some, err := events(&m, &s, p.Partition, at.base.Position)
+		some, err := c.events(ctx, t, &m, &s, p.Partition, at.base.Position)
 		if err != nil {
 			return ds, err
 		}

@@ -1,6 +1,7 @@
 package deednats
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -19,16 +20,21 @@ import (
 // its data is, for each event, the attributes in the JSON format of CloudEvents and the
 // data, each after its length as a varint.
 
+// Where that is larger than the server takes in one message, it is in several under another
+// subject, stored before, and the header says which.
+
 // headerName is the header that a message of deed's has.
 const headerName = "Deed"
 
-// stamp is what the header says: "1 42 8400 3 17 =producer".
+// stamp is what the header says: "1 42 8400 3 17 =producer", and
+// " 101,102" behind that.
 type stamp struct {
 	last     int64  // position of the last event here, or before here when there is none
 	bytes    int64  // of data up to here, all that there ever was
 	count    int64  // events here
 	seq      int64  // of the producer's last event up to here
 	producer string // "" for none
+	large    []uint64
 }
 
 // errForeign ends the reading and writing of a partition, until somebody has removed the
@@ -36,26 +42,38 @@ type stamp struct {
 var errForeign = errors.New("another program published to the partition")
 
 func (s *stamp) String() string {
-	return fmt.Sprintf("%d %d %d %d %d =%s", formatVersion, s.last, s.bytes, s.count, s.seq, url.QueryEscape(s.producer))
+	text := fmt.Sprintf("%d %d %d %d %d =%s", formatVersion, s.last, s.bytes, s.count, s.seq, url.QueryEscape(s.producer))
+	for i, seq := range s.large {
+		text += string(" ,"[min(i, 1)]) + strconv.FormatUint(seq, 10)
+	}
+	return text
 }
 
 // parseStamp reads the header of a message.
 func parseStamp(m *message) (s stamp, err error) {
 	text := m.header.Get(headerName)
 	fields := strings.Split(text, " ")
-	if len(fields) != 6 {
+	if len(fields) < 6 || len(fields) > 7 {
 		return s, foreign(m, fmt.Sprintf("its header %s is %q", headerName, text))
 	}
 	if fields[0] != strconv.Itoa(formatVersion) {
 		return s, fmt.Errorf("%w: message %d of %s is in format %s, this version knows %d (update deed)",
 			driver.ErrRefused, m.seq, m.subject, fields[0], formatVersion)
 	}
+	var errs []error
 	for i, to := range []*int64{&s.last, &s.bytes, &s.count, &s.seq} {
-		if *to, err = strconv.ParseInt(fields[i+1], 10, 64); err != nil || *to < 0 {
-			return s, foreign(m, fmt.Sprintf("its header %s is %q", headerName, text))
+		n, err := strconv.ParseUint(fields[i+1], 10, 63)
+		*to, errs = int64(n), append(errs, err)
+	}
+	s.producer, err = url.QueryUnescape(strings.TrimPrefix(fields[5], "="))
+	errs = append(errs, err)
+	if len(fields) == 7 {
+		for part := range strings.SplitSeq(fields[6], ",") {
+			seq, err := strconv.ParseUint(part, 10, 64)
+			s.large, errs = append(s.large, seq), append(errs, err)
 		}
 	}
-	if s.producer, err = url.QueryUnescape(strings.TrimPrefix(fields[5], "=")); err != nil {
+	if errors.Join(errs...) != nil || s.count > s.last {
 		return s, foreign(m, fmt.Sprintf("its header %s is %q", headerName, text))
 	}
 	return s, nil
@@ -76,7 +94,18 @@ func appendEvent(b, scratch []byte, m *driver.Message) (out, used []byte) {
 }
 
 // events reads the events of a message that come after a position, as deliveries.
-func events(m *message, s *stamp, partition int, after int64) ([]driver.Delivery, error) {
+func (c *Conn) events(
+	ctx context.Context, t *topic, m *message, s *stamp, partition int, after int64,
+) (ds []driver.Delivery, err error) {
+	if s.large != nil && after < s.last {
+		if m.data, err = c.readBlob(ctx, t.log, s.large); err != nil {
+			return nil, err
+		}
+	}
+	return decode(m, s, partition, after)
+}
+
+func decode(m *message, s *stamp, partition int, after int64) ([]driver.Delivery, error) {
 	first := s.last - s.count + 1
 	out := make([]driver.Delivery, 0, max(0, s.last-max(after, first-1)))
 	rest := m.data

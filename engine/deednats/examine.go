@@ -74,10 +74,6 @@ func (c *Conn) examineServer(ctx context.Context, x *examination) error {
 		result = driver.Good
 	}
 	x.add(result, "durability", f.Durability.String(), f.Setting)
-	if f.MaxEventBytes < 1<<20 {
-		x.add(driver.Noted, "largest event", fmt.Sprintf("%d bytes", f.MaxEventBytes),
-			"max_payload of 2MB lets events have the megabyte that deed allows elsewhere")
-	}
 	return nil
 }
 

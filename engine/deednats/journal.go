@@ -215,7 +215,7 @@ func (j *journal) compact(ctx context.Context) error {
 
 // writeBlob stores data and returns where.
 func (c *Conn) writeBlob(ctx context.Context, subject string, data []byte) (at []uint64, err error) {
-	chunks := slices.Collect(slices.Chunk(data, int(c.nc.MaxPayload())-overhead/2))
+	chunks := slices.Collect(slices.Chunk(data, int(c.nc.MaxPayload())-overhead))
 	if len(chunks) == 0 {
 		chunks = [][]byte{nil}
 	}

@@ -37,7 +37,10 @@ func (n names) producers(of life, p int) string { return n.docs(of) + ".producer
 func (n names) partition(of life, p int) string {
 	return n.prefix + ".log." + of.token() + "." + strconv.Itoa(p)
 }
-func (n names) partitions(of life) string { return n.prefix + ".log." + of.token() + ".*" }
+
+// large is where the data of a partition's messages lies that is larger than a message.
+func (n names) large(of life, p int) string { return n.partition(of, p) + "-large" }
+func (n names) partitions(of life) string   { return n.prefix + ".log." + of.token() + ".*" }
 
 func (n names) journals(of life) string { return n.prefix + ".groups." + of.token() + ".>" }
 func (n names) journal(of life, g string, p int) string {

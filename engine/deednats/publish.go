@@ -87,7 +87,7 @@ func (c *Conn) publishing(ctx context.Context, b *driver.Batch) (*topic, error) 
 	for i := range b.Messages {
 		m := &b.Messages[i]
 		if len(m.Data) > c.features.MaxEventBytes {
-			return nil, fmt.Errorf("%w: event %s has %d bytes (at most %d: raise the server's max_payload)",
+			return nil, fmt.Errorf("%w: event %s has %d bytes (at most %d)",
 				driver.ErrRefused, m.ID, len(m.Data), c.features.MaxEventBytes)
 		}
 		if !m.NotBefore.IsZero() {
@@ -157,47 +157,39 @@ func (p *partition) reread(ctx context.Context, b *driver.Batch, err error) erro
 	return err
 }
 
-// whole stores events as messages that are as large as the server allows: mostly one, so
-// that a batch is stored as a whole or not at all. Of several the first ones may be
-// stored when a later one is not, which the producer's sequence tells.
+// whole stores all events as one message.
 func (p *partition) whole(ctx context.Context, b *driver.Batch, r *driver.Receipt) error {
-	limit := int(p.conn.nc.MaxPayload()) - overhead/2 // what the header needs
 	var data, scratch []byte
-	first, size := 0, 0
+	size := 0
 	for i := range b.Messages {
-		before := len(data)
 		data, scratch = appendEvent(data, scratch, &b.Messages[i])
-		if len(data) > limit && i > first {
-			event := append([]byte(nil), data[before:]...)
-			if err := p.write(ctx, b, first, i, size, data[:before], r); err != nil {
-				return err
-			}
-			data, first, size = event, i, 0
-		}
-		if len(data) > limit {
-			return fmt.Errorf("%w: event %s has %d bytes with its attributes (at most %d: raise the server's max_payload)",
-				driver.ErrRefused, b.Messages[i].ID, len(data), limit)
-		}
 		size += len(b.Messages[i].Data)
 	}
-	return p.write(ctx, b, first, len(b.Messages), size, data, r)
+	return p.write(ctx, b, 0, len(b.Messages), size, data, r)
 }
 
-// write stores some events of a batch, from one up to another, as a message.
+// write stores some events of a batch, from one up to another, as a message. What does not
+// fit into it is stored first, where nobody looks until the message names it.
 func (p *partition) write(
 	ctx context.Context, b *driver.Batch, from, to, size int, data []byte, r *driver.Receipt, opts ...jetstream.PublishOpt,
-) error {
+) (err error) {
 	s := stamp{last: p.end.last + int64(to-from), bytes: p.end.bytes + int64(size), count: int64(to - from)}
 	if b.Producer != "" {
 		s.producer, s.seq = b.Producer, b.Seq+int64(to)-1
 	}
+	if int64(len(data)) > p.conn.nc.MaxPayload()-overhead {
+		if s.large, err = p.conn.writeBlob(ctx, p.conn.names.large(p.life, p.number), data); err != nil {
+			return surely(err)
+		}
+		data = nil
+	}
 	opts = append(opts, jetstream.WithExpectLastSequencePerSubject(p.end.seq))
 	ack, err := p.conn.publishAck(ctx, newMessage(p.subject(), s, data), opts...)
-	if err != nil {
-		return err
+	if errors.Is(err, errMoved) || err == nil && ack.Duplicate { // else the message may be there
+		_ = p.conn.removeBlob(ctx, p.stream(), s.large)
 	}
-	if ack.Duplicate {
-		return nil
+	if err != nil || ack.Duplicate {
+		return err
 	}
 	now := p.conn.now()
 	p.note(&s, now)

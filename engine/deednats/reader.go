@@ -158,7 +158,7 @@ func (r *reader) take(raw jetstream.Msg) error {
 			return err
 		}
 	}
-	ds, err := events(&m, &s, r.partition, max(r.read, r.base))
+	ds, err := r.s.c.events(r.ctx, r.s.topic, &m, &s, r.partition, max(r.read, r.base))
 	if err != nil {
 		return err
 	}

@@ -103,7 +103,7 @@ func (c *Conn) cut(ctx context.Context, t *topic, p int, upto int64) error {
 		return none(err)
 	}
 	bytes := s.bytes // less what is left here
-	left, err := events(&m, &s, p, upto)
+	left, err := c.events(ctx, t, &m, &s, p, upto)
 	if err != nil {
 		return err
 	}
@@ -128,16 +128,29 @@ func (c *Conn) cut(ctx context.Context, t *topic, p int, upto int64) error {
 	if err != nil {
 		return err
 	}
-	keep := m.seq
+	keep := m
 	if t.info.Dedupe > 0 {
 		known, _, err := c.search(ctx, t, p, func(x *message, _ *stamp) bool {
 			return !x.time.Before(c.now().Add(-t.info.Dedupe - time.Minute))
 		})
 		if err == nil {
-			keep = min(keep, known.seq)
+			if known.seq < keep.seq {
+				keep = known
+			}
 		} else if !errors.Is(err, errNone) {
 			return err
 		}
 	}
-	return c.purge(ctx, t.log, c.names.partition(t.life, p), keep)
+	kept, err := parseStamp(&keep)
+	if err != nil {
+		return err
+	}
+	if err := c.purge(ctx, t.log, c.names.partition(t.life, p), keep.seq); err != nil {
+		return err
+	}
+	below := keep.seq // what is large of a message was stored after the message before
+	if len(kept.large) > 0 {
+		below = kept.large[0]
+	}
+	return c.purge(ctx, t.log, c.names.large(t.life, p), below)
 }

@@ -17,8 +17,11 @@ import (
 // minMajor and minMinor are the first version with all that deed asks of JetStream.
 const minMajor, minMinor = 2, 9
 
-// overhead is what an event may have beside its data within max_payload.
-const overhead = 64 << 10
+// overhead is what is left of max_payload for headers.
+const overhead = 32 << 10
+
+// maxData bounds an event, which may be several messages.
+const maxData = 32 << 20
 
 // Promise returns the features of a server that is set up to keep the most, which is
 // what docs/engines.md shows; a connection's own say what its server really keeps.
@@ -41,7 +44,7 @@ func Promise() driver.Features {
 		Records:      true,
 		Flights:      2, // while the server writes one, the client makes the other
 
-		MaxEventBytes: 1<<20 - overhead,
+		MaxEventBytes: maxData,
 	}
 }
 
@@ -55,8 +58,7 @@ func (c *Conn) inspect(ctx context.Context) (driver.Features, error) {
 			c.nc.ConnectedAddr(), c.nc.ConnectedServerVersion(), minMajor, minMinor)
 	}
 	c.old = major == 2 && minor < 10
-	f.MaxEventBytes = int(c.nc.MaxPayload()) - overhead
-	if f.MaxEventBytes < overhead {
+	if c.nc.MaxPayload() < 2*overhead {
 		return f, fmt.Errorf("%w: the server's max_payload is %d bytes (set it to %d or more)",
 			driver.ErrRefused, c.nc.MaxPayload(), 2*overhead)
 	}
