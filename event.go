@@ -60,8 +60,8 @@ const (
 
 const contentTypeJSON = "application/json"
 
-// validate reports the first attribute that CloudEvents does not allow.
-func (e *Event) validate() error {
+// Validate reports the first attribute that CloudEvents, or deed, does not allow.
+func (e *Event) Validate() error {
 	switch {
 	case e.ID == "":
 		return fmt.Errorf("attribute id is empty")
@@ -233,7 +233,7 @@ func (e *Event) UnmarshalJSON(b []byte) error {
 	if err := out.setData(doc[attrData], doc[attrDataBase64]); err != nil {
 		return err
 	}
-	if err := out.validate(); err != nil {
+	if err := out.Validate(); err != nil {
 		return err
 	}
 	*e = out

@@ -32,6 +32,10 @@ func (e *Event) message() driver.Message {
 	return m
 }
 
+// MessageOf returns what engines store for an event, for bridges to other systems. It
+// shares the event's data.
+func MessageOf(e *Event) driver.Message { return e.message() }
+
 // EventOf returns the event that an engine stored as m, for features that
 // administer what engines keep. It shares m's data.
 func EventOf(m *driver.Message) Event { return eventOf(m) }

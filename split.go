@@ -120,7 +120,7 @@ func (p *preparation) event(d *Draft) (Event, error) {
 	}
 	e.Version = max(e.Version, 1)
 	e.inherit(p.parent)
-	return e, e.validate()
+	return e, e.Validate()
 }
 
 // idBlock is how many IDs are made at once: whoever keeps one of them keeps the

@@ -13,6 +13,9 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
+// Engines whose messages other programs read too keep an event's attributes as
+// CloudEvents does in JSON.
+
 // The names of the attributes that driver.Message has fields for.
 const (
 	attrID      = "id"
@@ -25,11 +28,10 @@ const (
 	notBefore   = "not-before" // no attribute: those have no hyphen
 )
 
-// AppendAttributes writes the attributes of a message as compact JSON: CloudEvents' JSON
-// format without data.
+// AppendAttributes writes the attributes of a message as a compact JSON object.
 func AppendAttributes(b []byte, m *driver.Message) []byte {
 	b = append(b, `{"id":`...)
-	b = AppendText(b, m.ID)
+	b = appendText(b, m.ID)
 	b = appendMember(b, attrSource, m.Source)
 	b = appendMember(b, attrType, m.Type)
 	if m.Version != 1 {
@@ -65,14 +67,14 @@ func AppendAttributes(b []byte, m *driver.Message) []byte {
 
 func appendMember(b []byte, name, value string) []byte {
 	b = append(b, ',')
-	b = AppendText(b, name)
+	b = appendText(b, name)
 	b = append(b, ':')
-	return AppendText(b, value)
+	return appendText(b, value)
 }
 
-// AppendText writes a JSON string. What needs no escape, as nearly all does, is
+// appendText writes a JSON string. What needs no escape, as nearly all does, is
 // copied.
-func AppendText(b []byte, s string) []byte {
+func appendText(b []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
 			quoted, err := json.Marshal(s)
@@ -110,7 +112,8 @@ func ParseAttributes(text string, m *driver.Message) error {
 	return first
 }
 
-// SetAttribute sets one attribute.
+// SetAttribute sets the field that holds an attribute of CloudEvents, by its name, or adds
+// it to m.Attributes. What the value cannot mean is an error, and leaves the field.
 func SetAttribute(m *driver.Message, name, value string) (err error) {
 	switch name {
 	case attrID:
@@ -153,14 +156,14 @@ func scanAttributes(s string, m *driver.Message) bool {
 	}
 	s = s[1 : len(s)-1]
 	for len(s) > 0 {
-		name, rest, ok := ScanText(s)
+		name, rest, ok := scanText(s)
 		if !ok || len(rest) < 2 || rest[0] != ':' {
 			return false
 		}
 		rest = rest[1:]
 		var value string
 		if rest[0] == '"' {
-			if value, rest, ok = ScanText(rest); !ok {
+			if value, rest, ok = scanText(rest); !ok {
 				return false
 			}
 		} else {
@@ -187,8 +190,8 @@ func scanAttributes(s string, m *driver.Message) bool {
 	return false
 }
 
-// ScanText reads a JSON string without escapes.
-func ScanText(s string) (text, rest string, ok bool) {
+// scanText reads a JSON string without escapes.
+func scanText(s string) (text, rest string, ok bool) {
 	if s == "" || s[0] != '"' {
 		return "", "", false
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine/deedmem"
+	"github.com/deedgo/deed/engine/deedmqtt"
 	"github.com/deedgo/deed/engine/deednats"
 	"github.com/deedgo/deed/engine/deedredis"
 	"github.com/deedgo/deed/engine/deedsql"
@@ -37,6 +38,8 @@ var schemes = []scheme{
 	{name: "mem+pubsub", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.OpenPubSub(ctx, url)
 	}},
+	{name: "mqtt", open: openMQTT},
+	{name: "mqtts", open: openMQTT},
 	{name: "mysql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "nats", open: openNATS, examine: deednats.Examine},
 	{name: "postgres", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
@@ -62,6 +65,10 @@ func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, e
 
 func openRedisPubSub(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 	return deedredis.OpenPubSub(ctx, url)
+}
+
+func openMQTT(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	return deedmqtt.Open(ctx, url)
 }
 
 // Schemes returns the URL schemes that Open knows, sorted.

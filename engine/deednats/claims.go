@@ -192,7 +192,9 @@ func (s *store) Acquire(ctx context.Context, seat string, takes []driverkit.Take
 }
 
 // acquire takes a partition. The claim is zero when somebody else was faster.
-func (c *Conn) acquire(ctx context.Context, own ownSeat, seat string, t driverkit.Take) (claim driver.Claim, err error) {
+func (c *Conn) acquire(
+	ctx context.Context, own ownSeat, seat string, t driverkit.Take,
+) (claim driver.Claim, err error) {
 	j := c.journal(own.topic, own.group, t.Partition)
 	took := false
 	err = j.step(ctx, func(s *state) (*entry, error) {

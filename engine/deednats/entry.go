@@ -80,8 +80,8 @@ func parseStamp(m *message) (s stamp, err error) {
 }
 
 func foreign(m *message, why string) error {
-	return fmt.Errorf("%w: message %d of %s is none of deed's: %s (see it with `nats stream get`, and remove it with `nats "+
-		"stream rmm`; publish through deed)", errForeign, m.seq, m.subject, why)
+	return fmt.Errorf("%w: message %d of %s is none of deed's: %s (see it with `nats stream get`, and remove it with "+
+		"`nats stream rmm`; publish through deed)", errForeign, m.seq, m.subject, why)
 }
 
 // appendEvent writes an event.

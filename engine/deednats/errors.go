@@ -83,7 +83,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w: JetStream is off (add a jetstream block to the server's configuration, or give the account "+
 			"its limits): %w", driver.ErrRefused, err)
 	case codeNoPeers, codeNoCluster:
-		return fmt.Errorf("%w: the cluster has too few servers for the replicas that the URL asks for: %w", driver.ErrRefused, err)
+		return fmt.Errorf("%w: the cluster has too few servers for the replicas that the URL asks for: %w",
+			driver.ErrRefused, err)
 	case codeStoreFailed:
 		return fmt.Errorf("%w: the server could not write: %w", driver.ErrNotStored, err)
 	}
@@ -93,7 +94,8 @@ func explain(err error) error {
 	case err == nil, errors.Is(err, driver.ErrAway):
 		return err
 	case errors.As(err, &cert):
-		return fmt.Errorf("%w: the server's certificate is not trusted (name its authority by ca=FILE): %w", driver.ErrRefused, err)
+		return fmt.Errorf("%w: the server's certificate is not trusted (name its authority by ca=FILE): %w",
+			driver.ErrRefused, err)
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
 		return fmt.Errorf("%w: one side wants TLS and the other does not (see tls=1): %w", driver.ErrRefused, err)
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired):
@@ -123,7 +125,9 @@ func (c *Conn) fail(what string, err error) error {
 
 // surely marks an error that came before anything was sent.
 func surely(err error) error {
-	for _, known := range []error{driver.ErrRefused, driver.ErrNotFound, driver.ErrClosed, driver.ErrFull, driver.ErrNotStored} {
+	for _, known := range []error{
+		driver.ErrRefused, driver.ErrNotFound, driver.ErrClosed, driver.ErrFull, driver.ErrNotStored,
+	} {
 		if errors.Is(err, known) {
 			return err
 		}

@@ -72,8 +72,10 @@ func (r *reader) follow() error {
 	ctx, cancel := r.s.c.within(r.ctx)
 	defer cancel()
 	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		FilterSubject: r.s.c.names.partition(r.s.topic.life, r.partition), DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq: from, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
+		FilterSubject: r.s.c.names.partition(r.s.topic.life, r.partition),
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:   from, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true,
+		Replicas: 1, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
 		return classify(err)
@@ -175,7 +177,7 @@ func (r *reader) hole(first int64) error {
 	if r.base = base.Position; first <= max(r.read, r.base)+1 {
 		return nil
 	}
-	return fmt.Errorf("%w: events %d to %d of the partition are gone: somebody removed messages from the JetStream stream %s "+
-		"(to go on without them, reset the group to a cursor with %d)",
+	return fmt.Errorf("%w: events %d to %d of the partition are gone: somebody removed messages from the "+
+		"JetStream stream %s (to go on without them, reset the group to a cursor with %d)",
 		driver.ErrLost, max(r.read, r.base)+1, first-1, r.s.topic.log, first-1)
 }

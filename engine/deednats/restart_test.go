@@ -57,31 +57,39 @@ func (m *member) take(n int) {
 // settle stores how far the member is, which may have to wait for the server.
 func (m *member) settle() {
 	m.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
+	eventually(m.t, func() (bool, error) {
 		_, err := m.sub.Settle(m.t.Context(), []driver.Settlement{{Epoch: m.claims[0].Epoch, Position: m.at}})
-		if err == nil {
+		return err == nil, err
+	})
+}
+
+// eventually asks until done.
+func eventually(t *testing.T, done func() (bool, error)) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); ; <-tick.C {
+		ok, err := done()
+		if ok {
 			return
 		}
 		if time.Now().After(deadline) {
-			m.t.Fatal(err)
+			t.Fatalf("not within %v: %v", patience, err)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
 // retry publishes until the server is there.
-func retry(t *testing.T, c *Conn, b driver.Batch) driver.Receipt {
+func retry(t *testing.T, c *Conn, b driver.Batch) (r driver.Receipt) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		r := publish(t, c, b)
-		if r.Err == nil {
-			return r
-		}
-		if !errors.Is(r.Err, driver.ErrAway) || time.Now().After(deadline) {
+	eventually(t, func() (bool, error) {
+		r = publish(t, c, b)
+		if r.Err != nil && !errors.Is(r.Err, driver.ErrAway) {
 			t.Fatal(r.Err)
 		}
-	}
+		return r.Err == nil, r.Err
+	})
+	return r
 }
 
 func TestServerIsKilled(t *testing.T) {
@@ -141,15 +149,13 @@ func TestServerLosesTheEnd(t *testing.T) {
 	}
 	s.Restart()
 	asked := driver.Batch{Topic: "orders", Producer: "p", Seq: 21}
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	eventually(t, func() (bool, error) {
 		err := publish(t, c, asked).Err
-		if errors.Is(err, driver.ErrGap) {
-			break
+		if err == nil {
+			t.Fatal("what the server lost is answered as if it was there")
 		}
-		if err == nil || time.Now().After(deadline) {
-			t.Fatalf("asked for what the server lost: %v, want a gap", err)
-		}
-	}
+		return errors.Is(err, driver.ErrGap), err
+	})
 	retry(t, c, driver.Batch{Topic: "orders", Producer: "q", Seq: 1, Messages: messages(101, 3)})
 	m.take(23)
 	if got := m.ids[20:]; got[0] != "101" || got[1] != "102" || got[2] != "103" {

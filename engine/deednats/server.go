@@ -139,7 +139,8 @@ func drift(s jetstream.StreamConfig, perSubject int64) error {
 		{s.MaxBytes > 0 && s.Discard != jetstream.DiscardNew, fmt.Sprintf("max_bytes %d with discard old", s.MaxBytes),
 			"nats stream edit --discard=new"},
 		{s.MaxMsgsPerSubject != perSubject && (s.MaxMsgsPerSubject > 0 || perSubject > 0),
-			fmt.Sprint("max_msgs_per_subject ", s.MaxMsgsPerSubject), fmt.Sprint("nats stream edit --max-msgs-per-subject=", perSubject)},
+			fmt.Sprint("max_msgs_per_subject ", s.MaxMsgsPerSubject),
+			fmt.Sprint("nats stream edit --max-msgs-per-subject=", perSubject)},
 		{s.NoAck, "no_ack", "make it anew, with acknowledgements"},
 		{s.Sealed, "sealed", "make it anew"},
 	} {

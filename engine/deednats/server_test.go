@@ -30,7 +30,9 @@ func open(t *testing.T, url string) *Conn {
 
 func messages(first, n int) (ms []driver.Message) {
 	for i := range n {
-		ms = append(ms, driver.Message{ID: fmt.Sprint(first + i), Source: "/test", Type: "tested", Version: 1, Data: []byte("data")})
+		ms = append(ms, driver.Message{
+			ID: fmt.Sprint(first + i), Source: "/test", Type: "tested", Version: 1, Data: []byte("data"),
+		})
 	}
 	return ms
 }
@@ -71,7 +73,8 @@ func TestDurabilityIsTheServers(t *testing.T) {
 
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
-	locked := natstest.StartWith(t, []string{`authorization { user: "a", password: "secret" }`}, nats.UserInfo("a", "secret"))
+	locked := natstest.StartWith(t, []string{`authorization { user: "a", password: "secret" }`},
+		nats.UserInfo("a", "secret"))
 	open(t, strings.Replace(locked.URL(), "//", "//a:secret@", 1))
 	plain := natstest.Start(t)
 	for url, says := range map[string]string{
@@ -92,7 +95,8 @@ func TestOpenRefuses(t *testing.T) {
 		if err == nil {
 			c.Close()
 		}
-		if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "wrong@") {
+		if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), says) ||
+			strings.Contains(err.Error(), "wrong@") {
 			t.Errorf("%s: %v; want a refusal with %q, and no password", url, err, says)
 		}
 	}

@@ -38,7 +38,8 @@ func (c *Conn) claimed(ctx context.Context, cl driver.Claim) (*topic, *journal, 
 		return nil, nil, c.fail("side log", err)
 	}
 	if cl.Partition < 0 || cl.Partition >= len(t.parts) {
-		return nil, nil, c.fail("side log", fmt.Errorf("%w: topic %s has no partition %d", driver.ErrRefused, cl.Topic, cl.Partition))
+		return nil, nil, c.fail("side log",
+			fmt.Errorf("%w: topic %s has no partition %d", driver.ErrRefused, cl.Topic, cl.Partition))
 	}
 	return t, c.journal(t, cl.Group, cl.Partition), nil
 }

@@ -201,7 +201,9 @@ func (s *subscription) enter(claim driver.Claim) error {
 	j.mu.Unlock()
 	r := &reader{s: s, partition: claim.Partition, epoch: claim.Epoch, read: position}
 	r.ctx, r.stop = context.WithCancel(s.ctx)
-	s.places[claim.Partition] = &spotOf{reader: r, epoch: claim.Epoch, replay: committed, given: position, since: time.Now()}
+	s.places[claim.Partition] = &spotOf{
+		reader: r, epoch: claim.Epoch, replay: committed, given: position, since: time.Now(),
+	}
 	s.done.Go(r.run)
 	return nil
 }

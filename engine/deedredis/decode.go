@@ -79,7 +79,7 @@ func (e entry) deliveries(
 	} else {
 		damage = errors.Join(damage, driverkit.ParseAttributes(attributes, &d.Message))
 	}
-	finish(d, topic, attributes, damage)
+	driverkit.Complete(d, engineName, topic, attributes, damage)
 	d.Data = data
 	return out, nil
 }
@@ -101,36 +101,8 @@ func (e entry) foreign(m *driver.Message) (first error) {
 	return first
 }
 
-const (
-	// foreignSource, with the topic, is the source of an event that does not say.
-	foreignSource = "/redis/"
-	// unreadableType is the type of an entry of which not even that can be read.
-	unreadableType = "redis.unreadable"
-)
-
-// finish fills in what another program left out, and the reason why an entry cannot be
-// read, if there is one.
-func finish(d *driver.Delivery, topic, attributes string, damage error) {
-	m := &d.Message
-	if m.ID == "" {
-		m.ID = d.Position
-	}
-	if m.Source == "" {
-		m.Source = foreignSource + topic
-	}
-	if damage == nil {
-		if m.Type == "" {
-			m.Type = topic
-		}
-		return
-	}
-	d.Unreadable = damage.Error()
-	if m.Type == "" {
-		m.Type = unreadableType
-		driverkit.SetAttribute(m, "m", attributes) // so that nothing of it is lost
-	}
-	driverkit.SetAttribute(m, "unreadable", d.Unreadable)
-}
+// engineName is what events that do not say it are said to come from.
+const engineName = "redis"
 
 // unpack reads the events of a packed entry, whose number is the last one's.
 func unpack(
@@ -155,7 +127,7 @@ func unpack(
 			continue
 		}
 		d := driver.Delivery{Partition: partition, Position: here.String(), Stored: at.stored()}
-		finish(&d, topic, line, driverkit.ParseAttributes(line, &d.Message))
+		driverkit.Complete(&d, engineName, topic, line, driverkit.ParseAttributes(line, &d.Message))
 		d.Data = body
 		out = append(out, d)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // PubSub is the ephemeral engine on publish/subscribe channels, of a server or a
@@ -143,7 +144,7 @@ func fits(b *driver.Batch) error {
 // node, also where it need not, so that a channel keeps its order.
 func (c *PubSub) announce(topic string, m *driver.Message) rueidis.Completed {
 	channel := c.settings.channel(topic)
-	document := rueidis.BinaryString(appendDocument(make([]byte, 0, len(m.Data)+512), m))
+	document := rueidis.BinaryString(driverkit.AppendDocument(make([]byte, 0, len(m.Data)+512), m))
 	if c.settings.sharded {
 		return c.client.B().Spublish().Channel(channel).Message(document).Build()
 	}

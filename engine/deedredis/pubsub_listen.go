@@ -2,6 +2,7 @@ package deedredis
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -66,7 +67,7 @@ func (c *PubSub) listen(ctx context.Context, spec driver.SubscribeSpec, e *ear) 
 		e.stop()
 		return nil, fmt.Errorf("redis+pubsub: listen to %s: %w", spec.Topic, err)
 	}
-	e.done.Go(func() { e.run(s) })
+	e.done.Go(func() { e.Keep(e.ctx, s, e.connect) })
 	c.mu.Lock()
 	closed := c.closed
 	if !closed {
@@ -97,7 +98,7 @@ type session struct {
 }
 
 // connect returns once the server has confirmed that it passes on what is published.
-func (e *ear) connect(ctx context.Context) (*session, error) {
+func (e *ear) connect(ctx context.Context) (driverkit.Hearing, error) {
 	client, _ := e.conn.client.Dedicate()
 	s := &session{client: client, thrown: make(chan error, 1)}
 	s.broken = client.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: e.hear, OnSubscription: s.note})
@@ -133,43 +134,24 @@ func (e *ear) hear(m rueidis.PubSubMessage) {
 
 // read makes an event of a message that is fetched.
 func (e *ear) read(d *driver.Delivery) {
-	readMessage(d.Topic, string(d.Data), d)
+	damage := driverkit.ReadDocument(string(d.Data), &d.Message)
+	if d.ID == "" {
+		d.ID = rand.Text()
+	}
+	driverkit.Complete(d, engineName, d.Topic, "", damage)
 	if !e.names {
 		d.Topic = ""
 	}
 }
 
-// Pauses between attempts to listen again.
-const (
-	listenPauseMin = 50 * time.Millisecond
-	listenPauseMax = 2 * time.Second
-)
-
-// run keeps the subscription until it is closed.
-func (e *ear) run(s *session) {
-	for {
-		err := s.wait(e.ctx)
-		s.client.Close()
-		if e.ctx.Err() != nil {
-			return
-		}
-		start := time.Now()
-		e.Deaf(explain(err))
-		if s = e.reconnect(); s == nil {
-			return
-		}
-		e.Back(time.Since(start))
-	}
-}
-
-// wait returns why the session is over.
-func (s *session) wait(ctx context.Context) error {
+// Wait implements [driverkit.Hearing].
+func (s *session) Wait(ctx context.Context) error {
 	select {
 	case err := <-s.broken:
 		if err == nil {
-			err = errors.New("the connection has ended")
+			return errors.New("the connection has ended")
 		}
-		return err
+		return explain(err)
 	case err := <-s.thrown:
 		return err
 	case <-ctx.Done():
@@ -177,17 +159,5 @@ func (s *session) wait(ctx context.Context) error {
 	}
 }
 
-// reconnect tries until it listens again, or returns nil when the subscription is
-// closed first.
-func (e *ear) reconnect() *session {
-	for pause := listenPauseMin; e.ctx.Err() == nil; pause = min(2*pause, listenPauseMax) {
-		if s, err := e.connect(e.ctx); err == nil {
-			return s
-		}
-		select {
-		case <-time.After(pause):
-		case <-e.ctx.Done():
-		}
-	}
-	return nil
-}
+// Close implements [driverkit.Hearing].
+func (s *session) Close() { s.client.Close() }

@@ -19,7 +19,10 @@ func fence(st *statements, c driver.Claim) (group int64, err error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, fmt.Errorf("%w: group %s on topic %s partition %d", driver.ErrNotFound, c.Group, c.Topic, c.Partition)
 	}
-	if err == nil && (epoch != c.Epoch || seat == "") {
+	switch {
+	case err == nil && seat == "" && epoch == c.Epoch:
+		err = fmt.Errorf("%w: partition %d was taken away, and nobody has it yet", driver.ErrFenced, c.Partition)
+	case err == nil && epoch != c.Epoch:
 		err = fmt.Errorf("%w: partition %d is at epoch %d, the claim has %d", driver.ErrFenced, c.Partition, epoch, c.Epoch)
 	}
 	return group, err

@@ -37,8 +37,8 @@ const (
 
 // Main runs the process's command line and returns its exit code.
 func Main() int {
-	if len(os.Args) == 2 && os.Args[1] == guardCommand {
-		return guardGroups(os.Stdin)
+	if len(os.Args) == 3 && os.Args[1] == guardCommand {
+		return runGuard(os.Args[2])
 	}
 	// A reader that goes away is a write error, which a command reports and which
 	// acknowledges nothing; without this the process would just die.
@@ -87,7 +87,7 @@ func newRoot(a *app) *cobra.Command {
 	root.SetErr(a.stderr)
 	root.AddCommand(
 		newPub(a), newSub(a), newPipe(a), newCat(a), newShow(a),
-		newTopics(a), newGroups(a), newLag(a), newDLQ(a), newReset(a),
+		newBridge(a), newTopics(a), newGroups(a), newLag(a), newDLQ(a), newReset(a),
 		newCheck(a), newDoctor(a), newMigrations(a), newBench(a), newCompletion(a), newVersion(a),
 	)
 	addExitCodes(root)

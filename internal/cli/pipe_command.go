@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -44,7 +43,7 @@ func (c *pipeCommand) run(ctx context.Context, e deed.Received[[]byte]) ([]byte,
 	cmd.Args[0] = c.args[0]
 	cmd.Stdin = io.MultiReader(bytes.NewReader(e.Data), lineEnd(e.Data))
 	cmd.Stdout, cmd.Stderr = out, said
-	cmd.Env = append(os.Environ(), eventVariables(e)...)
+	cmd.Env = append(c.guard.environ(), eventVariables(e)...)
 	cmd.Cancel = func() error { return signalGroup(cmd.Process, syscall.SIGTERM) }
 	cmd.WaitDelay = killDelay
 	ownGroup(cmd)

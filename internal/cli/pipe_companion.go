@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -38,7 +37,7 @@ type companion struct {
 }
 
 func newCompanion(c pipeCommand, d deed.Delivery, say func(error)) *companion {
-	return &companion{pipeCommand: c, env: append(os.Environ(), topicVariables(d)...), say: say}
+	return &companion{pipeCommand: c, env: append(c.guard.environ(), topicVariables(d)...), say: say}
 }
 
 // run writes one line and waits for one.

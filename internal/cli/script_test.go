@@ -179,7 +179,7 @@ func startRejecting(ts *testscript.TestScript, neg bool, args []string) (bus *de
 }
 
 // patience is how long a test waits for what should happen soon.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 func awaitMatch(file string, re *regexp.Regexp) (text []byte, ok bool) {
 	ok = eventually(func() bool {

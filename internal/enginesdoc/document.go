@@ -11,6 +11,7 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
 	"github.com/deedgo/deed/engine"
+	"github.com/deedgo/deed/engine/deedmqtt"
 	"github.com/deedgo/deed/engine/deednats"
 	"github.com/deedgo/deed/engine/deedredis"
 	"github.com/deedgo/deed/engine/deedsql"
@@ -46,7 +47,8 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 		ask("mysql://HOST", unopened{new(deedsql.Conn), deedsql.MySQLPromise()}),
 		ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
 		ask("nats://HOST", unopened{new(deednats.Conn), deednats.Promise()}),
-		ask("redis+pubsub://HOST", &deedredis.PubSub{})), nil
+		ask("redis+pubsub://HOST", &deedredis.PubSub{}),
+		ask("mqtt://HOST", &deedmqtt.Conn{})), nil
 }
 
 func ask(shown string, conn driver.Conn) opened {
@@ -209,7 +211,8 @@ const middle = "\n" +
 	"`nats://HOST` is NATS JetStream as a log; the column shows a cluster with `sync_interval: always` and three\n" +
 	"replicas, and [the NATS guide](guides/nats.md) what less means.\n" +
 	"`redis+pubsub://HOST` announces over the channels of a Redis server or cluster, and `mem+pubsub:` within one\n" +
-	"process, for tests: see [Announcements](guides/pubsub.md).\n" +
+	"process, for tests: see [Announcements](guides/pubsub.md). `mqtt://HOST` announces through an MQTT 5 broker, and\n" +
+	"what devices publish there is carried into the other engines: see [MQTT](guides/mqtt.md).\n" +
 	`
 ## How the promises are checked
 

@@ -96,7 +96,8 @@ func (s *Server) configure(jetstream []string) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "listen: %q\nhttp: \"127.0.0.1:%d\"\n", s.Addr(), s.Port()+monitorDistance)
 	fmt.Fprintf(&b, "server_name: \"deed-%d\"\n%s\n", s.Port(), strings.Join(s.lines, "\n"))
-	fmt.Fprintf(&b, "jetstream {\n  store_dir: %q\n  %s\n}\n", filepath.Join(s.Dir(), "store"), strings.Join(jetstream, "\n  "))
+	fmt.Fprintf(&b, "jetstream {\n  store_dir: %q\n  %s\n}\n",
+		filepath.Join(s.Dir(), "store"), strings.Join(jetstream, "\n  "))
 	return os.WriteFile(s.config(), []byte(b.String()), 0o600)
 }
 
@@ -131,7 +132,9 @@ func (s *Server) Restart(jetstream ...string) {
 func (s *Server) URL() string { return "nats://" + s.Addr() }
 
 // MonitorURL returns where the server tells of itself.
-func (s *Server) MonitorURL() string { return fmt.Sprint("http://127.0.0.1:", s.Port()+monitorDistance) }
+func (s *Server) MonitorURL() string {
+	return fmt.Sprint("http://127.0.0.1:", s.Port()+monitorDistance)
+}
 
 // build makes the new server once for a process. The go command keeps what it has built.
 var build = sync.OnceValues(func() (path string, err error) {

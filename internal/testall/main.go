@@ -23,9 +23,9 @@ import (
 
 const (
 	// wholeLimit ends a run that hangs outside of a test.
-	wholeLimit = 25 * time.Minute
+	wholeLimit = 80 * time.Minute
 	// packageLimit ends one package's tests with the stacks of all goroutines.
-	packageLimit = 12 * time.Minute
+	packageLimit = 20 * time.Minute
 )
 
 func main() {

@@ -35,6 +35,10 @@ var servers = []server{
 	}},
 	{"pgbouncer", "pgbouncer", []program{{"/usr/sbin/pgbouncer", "pgbouncer", "DEED_TEST_PGBOUNCER"}}},
 	{"NATS", "nats-server", []program{{"nats-server", "nats-server", "DEED_TEST_NATS_SERVER"}}},
+	{"mosquitto", "mosquitto", []program{
+		{"/usr/sbin/mosquitto", "mosquitto", "DEED_TEST_MOSQUITTO"},
+		{"mosquitto_pub", "mosquitto-clients", ""},
+	}},
 	{"MariaDB", "mariadb", []program{{"/usr/sbin/mariadbd", "mariadb-server", "DEED_TEST_MARIADB"}}},
 }
 

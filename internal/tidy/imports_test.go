@@ -34,6 +34,7 @@ var importRules = []struct {
 	{"engine/deed*", []string{std, "driver", "driverkit", "sqldb", others}},
 	{"outbox", []string{std, ".", "driver", "sqldb"}},
 	{"inbox", []string{std, ".", "driver", "sqldb"}},
+	{"bridge", []string{std, ".", "driver", "engine/deedmqtt"}},
 	{"deadletter", []string{std, ".", "driver"}},
 	{"deedproto", []string{std, ".", "google.golang.org/protobuf"}},
 	{"deedtest", []string{std, ".", "driver", "deadletter", "engine/deedmem", "engine/deedsql"}},
@@ -51,7 +52,8 @@ var notInBinary = []string{
 	"testing", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/rogpeppe/go-internal/testscript",
 	module + "/deedtest", module + "/examples",
 	module + "/internal/fault", module + "/internal/redistest",
-	module + "/internal/pgtest", module + "/internal/mariatest", module + "/internal/testserver",
+	module + "/internal/pgtest", module + "/internal/mariatest", module + "/internal/mqtttest",
+	module + "/internal/testserver",
 	module + "/internal/testenv", module + "/internal/tidy", module + "/internal/torture",
 }
 

@@ -1,8 +1,7 @@
-package deedredis
+package driverkit
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -11,11 +10,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/deedgo/deed/driver"
-	"github.com/deedgo/deed/driverkit"
 )
 
-// A message of a channel is one document in the JSON format of CloudEvents, so that
-// any client can read it. Whatever else comes in is an event without attributes.
+// A message that holds attributes and data in one is a document in the JSON format of
+// CloudEvents, so that any client can read it.
 
 const (
 	attrSpec    = "specversion"
@@ -24,11 +22,12 @@ const (
 	specVersion = "1.0"
 )
 
-// appendDocument writes a message with its data.
-func appendDocument(b []byte, m *driver.Message) []byte {
+// AppendDocument writes a message with its data as a document. Data that is JSON or text
+// stands there as it is, all else in base64.
+func AppendDocument(b []byte, m *driver.Message) []byte {
 	b = append(b, `{"specversion":"1.0"`...)
 	open := len(b)
-	b = driverkit.AppendAttributes(b, m)
+	b = AppendAttributes(b, m)
 	b[open] = ',' // the brace
 	b = b[:len(b)-1]
 	switch data := m.Data; {
@@ -38,7 +37,7 @@ func appendDocument(b []byte, m *driver.Message) []byte {
 		b = append(b, data...)
 	case isText(m.ContentType) && utf8.Valid(data):
 		b = append(b, `,"data":`...)
-		b = driverkit.AppendText(b, string(data))
+		b = appendText(b, string(data))
 	default:
 		b = append(b, `,"data_base64":"`...)
 		b = base64.StdEncoding.AppendEncode(b, data)
@@ -71,26 +70,24 @@ func isJSON(contentType string) bool {
 
 func isText(contentType string) bool { return strings.HasPrefix(mediaType(contentType), "text/") }
 
-// readMessage reads a message of a topic's channel. It never fails: what is no event
-// becomes one, and what claims to be one and cannot be read is marked so.
-func readMessage(topic, payload string, d *driver.Delivery) {
-	if scanDocument(payload, &d.Message) {
-		finish(d, topic, "", nil)
-		return
+// ReadDocument reads what a program wrote as one message: a document in the JSON format of
+// CloudEvents, or plain data, which becomes an event without attributes. A document that
+// cannot be read becomes plain data too, with the reason as an error.
+func ReadDocument(payload string, m *driver.Message) error {
+	if scanDocument(payload, m) {
+		return nil
 	}
 	var members map[string]json.RawMessage
-	var damage error
-	m := &d.Message
 	if !strings.HasPrefix(strings.TrimLeft(payload, " \t\r\n"), "{") ||
 		json.Unmarshal([]byte(payload), &members) != nil || members[attrSpec] == nil {
-		plainMessage(payload, m)
-	} else if damage = readDocument(members, m); damage != nil {
+		readPlain([]byte(payload), m)
+		return nil
+	}
+	damage := readDocument(members, m)
+	if damage != nil {
 		*m = driver.Message{Version: 1, Data: []byte(payload)}
 	}
-	if m.ID == "" {
-		m.ID = rand.Text()
-	}
-	finish(d, topic, "", damage)
+	return damage
 }
 
 // scanDocument reads a document as deed writes it nearly always: specversion first, no
@@ -103,7 +100,7 @@ func scanDocument(s string, m *driver.Message) bool {
 		return false
 	}
 	for s = s[:len(s)-1]; s != ""; {
-		name, rest, ok := driverkit.ScanText(strings.TrimPrefix(s, ","))
+		name, rest, ok := scanText(strings.TrimPrefix(s, ","))
 		if !ok || s[0] != ',' || len(rest) < 2 || rest[0] != ':' {
 			return false
 		}
@@ -120,7 +117,7 @@ func scanDocument(s string, m *driver.Message) bool {
 			m.Data, err = base64.StdEncoding.DecodeString(value)
 			return err == nil && rest == "" && m.ID != ""
 		}
-		if driverkit.SetAttribute(m, name, value) != nil {
+		if SetAttribute(m, name, value) != nil {
 			return false
 		}
 		s = rest
@@ -135,7 +132,7 @@ func scanData(s string, m *driver.Message) bool {
 		m.Data = []byte(s)
 		return strings.TrimSpace(s) == s && json.Valid(m.Data)
 	}
-	text, rest, ok := driverkit.ScanText(s)
+	text, rest, ok := scanText(s)
 	m.Data = []byte(text)
 	return ok && rest == ""
 }
@@ -143,7 +140,7 @@ func scanData(s string, m *driver.Message) bool {
 // scanValue reads a text without escapes, or a number.
 func scanValue(s string) (value, rest string, ok bool) {
 	if strings.HasPrefix(s, `"`) {
-		return driverkit.ScanText(s)
+		return scanText(s)
 	}
 	n := 0
 	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
@@ -152,12 +149,13 @@ func scanValue(s string) (value, rest string, ok bool) {
 	return s[:n], s[n:], n > 0
 }
 
-// plainMessage takes the whole payload for data.
-func plainMessage(payload string, m *driver.Message) {
-	*m = driver.Message{Version: 1, Data: []byte(payload)}
+// readPlain takes a payload that says nothing of itself for the data of an event: JSON,
+// text or neither, by what it looks like.
+func readPlain(payload []byte, m *driver.Message) {
+	*m = driver.Message{Version: 1, Data: payload}
 	switch {
-	case json.Valid(m.Data):
-	case utf8.ValidString(payload):
+	case json.Valid(payload):
+	case utf8.Valid(payload):
 		m.ContentType = "text/plain; charset=utf-8"
 	default:
 		m.ContentType = "application/octet-stream"
@@ -179,7 +177,7 @@ func readDocument(members map[string]json.RawMessage, m *driver.Message) error {
 		case name == attrSpec && value != specVersion:
 			return fmt.Errorf("its specversion is %q (want %s)", value, specVersion)
 		}
-		if err := driverkit.SetAttribute(m, name, value); err != nil {
+		if err := SetAttribute(m, name, value); err != nil {
 			return err
 		}
 	}
@@ -212,4 +210,30 @@ func attributeText(raw json.RawMessage) (text string, ok bool, err error) {
 		return "", false, fmt.Errorf("it is no string, number or boolean")
 	}
 	return string(raw), string(raw) != "null", nil
+}
+
+// Complete fills in what another program left out of an event that came by an engine, and
+// the reason why it cannot be read, if there is one: raw is then what it was read from.
+func Complete(d *driver.Delivery, engine, topic, raw string, damage error) {
+	m := &d.Message
+	if m.ID == "" {
+		m.ID = d.Position
+	}
+	if m.Source == "" {
+		m.Source = "/" + engine + "/" + topic
+	}
+	if damage == nil {
+		if m.Type == "" {
+			m.Type = topic
+		}
+		return
+	}
+	d.Unreadable = damage.Error()
+	if m.Type == "" {
+		m.Type = engine + ".unreadable"
+		if raw != "" {
+			SetAttribute(m, "m", raw) // so that nothing of it is lost
+		}
+	}
+	SetAttribute(m, "unreadable", d.Unreadable)
 }

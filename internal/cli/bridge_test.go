@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/deedgo/deed/internal/mqtttest"
+)
+
+// What another program publishes on a broker arrives in a topic, by the command alone.
+func TestBridgeCarriesWhatMosquittoPublishes(t *testing.T) {
+	broker := mqtttest.Start(t)
+	url := "sqlite:" + filepath.Join(t.TempDir(), "bus.db")
+	ctx, cancel := context.WithCancel(t.Context())
+	var stdout, stderr bytes.Buffer
+	ended := make(chan int)
+	go func() {
+		a := &app{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr}
+		args := []string{"bridge", broker.URL(), "-u", url, "--in", "quakes/#", "--topic", "quakes", "--retained"}
+		ended <- run(ctx, a, args)
+	}()
+	quakes := exec.Command("mosquitto_pub", "-h", "127.0.0.1", "-p", strconv.Itoa(broker.Port()), "-q", "1",
+		"-t", "quakes/all", "-l")
+	quakes.Stdin = strings.NewReader(strings.Repeat(`{"mag":4.5}`+"\n", 100))
+	retained := exec.Command("mosquitto_pub", "-h", "127.0.0.1", "-p", strconv.Itoa(broker.Port()), "-q", "1", "-r",
+		"-t", "quakes/retained", "-m", `{"mag":9}`)
+	if out, err := retained.CombinedOutput(); err != nil {
+		t.Fatalf("mosquitto_pub: %v %s", err, out)
+	}
+	await := func(what, text string, n int) {
+		t.Helper()
+		tick, late := time.NewTicker(50*time.Millisecond), time.After(time.Minute)
+		defer tick.Stop()
+		for {
+			var out, errs bytes.Buffer
+			a := &app{stdin: strings.NewReader(""), stdout: &out, stderr: &errs}
+			run(t.Context(), a, []string{"cat", "quakes", "-u", url, "--data"})
+			if strings.Count(out.String(), text) == n {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-late:
+				t.Fatalf("%s: %s %s\n%s", what, out.String(), errs.String(), stderr.String())
+			}
+		}
+	}
+	await("the retained message", `{"mag":9}`, 1)
+	if out, err := quakes.CombinedOutput(); err != nil {
+		t.Fatalf("mosquitto_pub: %v %s", err, out)
+	}
+	await("all messages", `{"mag":4.5}`, 100)
+	cancel()
+	if code := <-ended; code != exitDone || stdout.Len() > 0 || stderr.Len() > 0 {
+		t.Errorf("exit code %d, it says %s%s", code, stdout.String(), stderr.String())
+	}
+}
+
+func TestBridgeUsage(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                                     "wrong number of arguments",
+		"http://h --out t":                     "mqtt or mqtts",
+		"mqtt://h":                             "nothing to carry",
+		"mqtt://h --in #":                      "into which topic",
+		"mqtt://h --out t --topic t":           "belong to --in",
+		"mqtt://h --in # --topic t --name a/b": "bridge name",
+		"mqtt://u:secret@h:%zz --out t":        "cannot be read",
+	} {
+		var stderr bytes.Buffer
+		a := &app{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &stderr}
+		code := run(t.Context(), a, append([]string{"bridge", "-u", "mem:"}, strings.Fields(args)...))
+		if code != exitUsage || !strings.Contains(stderr.String(), want) || strings.Contains(stderr.String(), "secret") {
+			t.Errorf("bridge %s: exit code %d, %s, want something about %q", args, code, stderr.String(), want)
+		}
+	}
+}
