@@ -83,8 +83,8 @@ func cases(s *settings) []*benchCase {
 		}
 		for _, system := range []string{
 			"deed/sqlite", "deed/mem", "nats", "nats/sync-always", "deed/nats",
-			"watermill/gochannel", "deed/redis", "deed/redis-packed", "bare/redis", "naive/redis", "watermill/redisstream", "asynq",
-			"deed/postgres", "watermill/sql", "river",
+			"watermill/gochannel", "deed/redis", "deed/redis-packed", "bare/redis", "naive/redis",
+			"watermill/redisstream", "asynq", "deed/postgres", "watermill/sql", "river",
 		} {
 			all = append(all, &benchCase{
 				Name:    fmt.Sprintf("%s at %d/s", system, rate),

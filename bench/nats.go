@@ -69,8 +69,8 @@ func (n natsSystem) deed(v *deedVariant) system {
 
 func (n natsSystem) server(dir string) (*server.Server, error) {
 	srv, err := server.NewServer(&server.Options{
-		DontListen: !n.tcp, Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: filepath.Join(dir, "nats"),
-		SyncAlways: n.always, NoSigs: true, NoLog: true,
+		DontListen: !n.tcp, Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true,
+		StoreDir: filepath.Join(dir, "nats"), SyncAlways: n.always, NoSigs: true, NoLog: true,
 	})
 	if err != nil {
 		return nil, err

@@ -165,14 +165,7 @@ func parsePosition(text string) (int64, error) {
 	return n, nil
 }
 
-// micros is a time as documents and journals have it; zero is 0.
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
+// timeOf is a time of a document or journal, which have microseconds; 0 is none.
 func timeOf(micros int64) time.Time {
 	if micros == 0 {
 		return time.Time{}
