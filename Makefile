@@ -3,7 +3,7 @@
 STATICCHECK = go tool -modfile=tools/go.mod staticcheck
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt build bench bench-memory docs clean
+.PHONY: help demo test torture lint fmt build bench bench-memory docs clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ demo: ## run the main job: real events through real services on one SQLite file
 
 test: ## run every check and test of the repository
 	go run ./internal/testall
+
+torture: ## torture every engine for a minute, see docs/guides/torture.md
+	go run ./internal/torture/cmd/torture -engine all -for 60s
 
 lint: ## run go vet, staticcheck and the repository's own rules, without the tests
 	go vet ./...

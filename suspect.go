@@ -89,7 +89,7 @@ func (p *partition) trial() []*item {
 			blocked[it.q] = true
 			continue
 		}
-		if it.crashes > 0 {
+		if it.crashes > 0 && !seeded("suspect") {
 			if len(items) == 0 {
 				items = append(items, it)
 			}

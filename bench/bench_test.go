@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,6 +59,22 @@ func TestEveryCase(t *testing.T) {
 	}
 	if report := got.markdown(); !strings.Contains(report, "| deed/sqlite 8x256 | power |") {
 		t.Errorf("the report lacks a row:\n%s", report)
+	}
+}
+
+// TestScaleChecks runs the checks of a large log and of an open snapshot in small, where
+// nobody can tell how fast they are.
+func TestScaleChecks(t *testing.T) {
+	for _, s := range []settings{
+		{large: 50_000}, {snapshot: time.Second}, {large: 50_000, only: "mysql"}, {snapshot: time.Second, only: "mysql"},
+	} {
+		s.rounds, s.grow, s.scale, s.dir = 1, 0, 1, t.TempDir()
+		if err := os.Chmod(filepath.Dir(s.dir), 0o755); err != nil { // Postgres's user has to get there
+			t.Fatal(err)
+		}
+		if err := run(t.Context(), &s); err != nil && !errors.Is(err, errSlower) {
+			t.Errorf("%+v: %v", s, err)
+		}
 	}
 }
 

@@ -73,6 +73,9 @@ func cases(s *settings) []*benchCase {
 	closed("deed/postgres", 64, 1, 20_000)
 	closed("watermill/sql", 8, 100, 60_000)
 	closed("river", 2, 500, 20_000)
+	closed("raw/mysql", 4, 1000, 150_000)
+	closed("deed/mysql", 8, 256, 100_000)
+	closed("deed/mysql", 64, 1, 20_000)
 	closed("naive/redis", 8, 256, 20_000)
 	closed("watermill/redisstream", 32, 64, 20_000)
 	closed("asynq", 32, 64, 20_000)
@@ -85,6 +88,7 @@ func cases(s *settings) []*benchCase {
 			"deed/sqlite", "deed/mem", "nats", "nats/sync-always", "deed/nats",
 			"watermill/gochannel", "deed/redis", "deed/redis-packed", "bare/redis", "naive/redis",
 			"watermill/redisstream", "asynq", "deed/postgres", "watermill/sql", "river",
+			"deed/mysql",
 		} {
 			all = append(all, &benchCase{
 				Name:    fmt.Sprintf("%s at %d/s", system, rate),

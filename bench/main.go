@@ -8,6 +8,8 @@
 //	go run . -only deed/sqlite # the cases whose name contains it
 //	go run . -memory           # memory stays bounded, or exit 1
 //	go run . -idle             # waiting costs next to nothing, or exit 1
+//	go run . -large 10000000   # Postgres is as fast with that many events in the log, or exit 1
+//	go run . -snapshot 1m      # and with a snapshot that is open for so long
 package main
 
 import (
@@ -18,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // settings are the command line's.
@@ -31,6 +34,9 @@ type settings struct {
 	memory bool
 	idle   bool
 	scale  float64
+
+	large    int
+	snapshot time.Duration
 
 	sample  string // JSON of a request: this process takes one sample
 	profile string // where that sample writes its CPU profile
@@ -46,6 +52,8 @@ func main() {
 	flag.IntVar(&s.grow, "grow", 1_000_000, "events that are in the log before the growth case starts")
 	flag.BoolVar(&s.memory, "memory", false, "check that memory is bounded, instead of measuring speed")
 	flag.BoolVar(&s.idle, "idle", false, "check that a member that waits uses no processor and is woken soon")
+	flag.IntVar(&s.large, "large", 0, "check that Postgres is as fast with so many events in its log; MariaDB with -only mysql")
+	flag.DurationVar(&s.snapshot, "snapshot", 0, "check that Postgres is as fast while a snapshot is open for so long")
 	flag.Float64Var(&s.scale, "scale", 1, "with -memory and -idle: multiplies the number of events, and the time")
 	flag.StringVar(&s.profile, "profile", "", "write CPU profiles of the cases to files with this prefix")
 	flag.StringVar(&s.sample, "sample", "", "take one sample (used by bench itself)")
@@ -67,8 +75,8 @@ func run(ctx context.Context, s *settings) error {
 	if s.sample != "" {
 		return answer(ctx, s)
 	}
-	if s.rounds < 1 || s.grow < 0 || s.scale <= 0 {
-		return errors.New("-rounds, -grow and -scale are positive")
+	if s.rounds < 1 || s.grow < 0 || s.scale <= 0 || s.large < 0 || s.snapshot < 0 {
+		return errors.New("-rounds, -grow, -scale, -large and -snapshot are positive")
 	}
 	dir, err := os.MkdirTemp(s.dir, "data-")
 	if err != nil {
@@ -80,6 +88,12 @@ func run(ctx context.Context, s *settings) error {
 	}
 	if s.idle {
 		return checkIdle(ctx, s, dir)
+	}
+	if s.large > 0 {
+		return checkLarge(ctx, s, dir)
+	}
+	if s.snapshot > 0 {
+		return checkSnapshot(ctx, s, dir)
 	}
 	return measureAll(ctx, s, dir)
 }

@@ -116,15 +116,29 @@ func onPostgres(
 			if err != nil {
 				return nil, err
 			}
-			st, err := start(ctx, server.url, handle)
-			if err != nil {
-				return nil, errors.Join(err, server.stop())
-			}
-			stop := st.stop
-			st.stop = func() error { return errors.Join(stop(), server.stop()) }
-			st.serverCPU = server.cpu
-			return st, nil
+			return startOn(ctx, server, server.url, start, handle)
 		}}
+}
+
+// sqlServer is a server of a sample's own.
+type sqlServer interface {
+	cpu() time.Duration
+	stop() error
+}
+
+// startOn starts a system on a server that ends with it.
+func startOn(
+	ctx context.Context, server sqlServer, url string,
+	start func(ctx context.Context, url string, handle func([]byte)) (*started, error), handle func([]byte),
+) (*started, error) {
+	st, err := start(ctx, url, handle)
+	if err != nil {
+		return nil, errors.Join(err, server.stop())
+	}
+	stop := st.stop
+	st.stop = func() error { return errors.Join(stop(), server.stop()) }
+	st.serverCPU = server.cpu
+	return st, nil
 }
 
 // postgresSystems are all systems on Postgres.

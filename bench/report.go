@@ -102,6 +102,12 @@ func (r *result) openTable(b *strings.Builder) {
 
 // rawOf names the case of the raw client that does what a system does.
 func rawOf(system string) string {
+	switch {
+	case strings.Contains(system, "postgres") || system == "watermill/sql" || system == "river":
+		return rawPostgresCase
+	case strings.Contains(system, "mysql"):
+		return rawMySQLCase
+	}
 	if !strings.Contains(system, "redis") && system != "asynq" {
 		return rawCase
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -56,7 +57,7 @@ func systems() []system {
 		natsSystem{"deed/nats", natsUsual, false, true}.deed(nil),
 		natsSystem{"deed/nats/sync-always", "power", true, true}.deed(nil),
 		watermillChannel("watermill/gochannel"),
-	}, append(redisSystems(), postgresSystems()...)...)
+	}, slices.Concat(redisSystems(), postgresSystems(), mysqlSystems())...)
 }
 
 func systemNamed(name string) *system {

@@ -8,6 +8,12 @@ import (
 // rawCase is what deed on SQLite is compared with.
 const rawCase = "raw/sqlite 1x1000"
 
+// The raw clients on the servers of SQL.
+const (
+	rawPostgresCase = "raw/postgres 4x1000"
+	rawMySQLCase    = "raw/mysql 4x1000"
+)
+
 // rawRedisLoad is how the raw client on Redis is driven.
 const rawRedisLoad = " 8x256"
 
@@ -41,7 +47,7 @@ func targetsOf() []target {
 		{what: "deed/sqlite in a grown log, of an empty one", want: 0.8,
 			got: ratio(systemGrown+" 8x256", "deed/sqlite 8x256")},
 		{what: "deed/postgres end to end, of raw unnest inserts of 1000 rows on 4 connections", want: 0.6,
-			got: ratio("deed/postgres 8x256", "raw/postgres 4x1000")},
+			got: ratio("deed/postgres 8x256", rawPostgresCase)},
 		{what: "deed/postgres end to end, of watermill on Postgres", want: 3,
 			got: ratio("deed/postgres 8x256", "watermill/sql 8x100")},
 		{what: "deed/postgres end to end, of River", want: 3, got: ratio("deed/postgres 8x256", "river 2x500")},

@@ -53,11 +53,20 @@ func (r *relay) send(ctx context.Context, l lane) (more bool, err error) {
 		if next != nil {
 			bytes += size
 			runs = append(runs, next)
-			batch = append(batch, next.seqd)
+			sequenced := next.seqd
+			if seeded("stamps") { // each time it is sent it is another's first
+				sequenced.Producer, sequenced.Seq = sequenced.Producer+time.Now().String(), 1
+			}
+			batch = append(batch, sequenced)
 		}
 	}
 	if len(runs) == 0 {
 		return false, nil
+	}
+	if seeded("confirm") {
+		if err := r.confirm(ctx, runs, make([]error, len(runs))); err != nil {
+			return false, err
+		}
 	}
 	callCtx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()

@@ -149,6 +149,9 @@ func newRowsQuery(l lane, names []string) (string, []any) {
 			args = append(args, n)
 		}
 	}
+	if seeded("cursor") {
+		query += " and id > (select coalesce(max(id), 0) from deed_outbox where state in ('stamped', 'sent'))"
+	}
 	return fmt.Sprintf("%s order by id limit %d", query, stampBatch), args
 }
 

@@ -26,6 +26,7 @@ var (
 	_ driver.LetterEditor = (*Conn)(nil)
 	_ driver.Streams      = (*Conn)(nil)
 	_ driver.Records      = (*Conn)(nil)
+	_ driver.Blockers     = (*Conn)(nil)
 )
 
 // Options configure Open. The zero value is the default.

@@ -25,8 +25,9 @@ type passed struct{ rows, upTo int64 }
 
 func newRowTables() *rowTables { return &rowTables{producers: make(map[producerKey]*passed)} }
 
-const insertEvents = "INSERT INTO deed_log (topic_id, partition, position, stored_at, bytes, meta, data) " +
-	"SELECT * FROM unnest(?::bigint[], ?::integer[], ?::bigint[], ?::bigint[], ?::bigint[], ?::text[], ?::bytea[])"
+// unnest in the list of what is selected is read as it goes; in FROM it is stored first.
+const insertEvents = "INSERT INTO " + logColumns + " SELECT unnest(?::bigint[]), unnest(?::integer[]), " +
+	"unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::bigint[]), unnest(?::text[]), unnest(?::bytea[])"
 
 // flush implements [tables].
 func (*rowTables) flush(t *tx, b *rowBuffer) error {
@@ -34,30 +35,73 @@ func (*rowTables) flush(t *tx, b *rowBuffer) error {
 	if n == 0 {
 		return nil
 	}
-	topics, partitions := make([]int64, 0, n), make([]int32, 0, n)
-	positions, stored, bytes := make([]int64, 0, n), make([]int64, 0, n), make([]int64, 0, n)
-	totals, err := b.totals(t)
+	rows, err := newLogRows(t, b)
 	if err != nil {
 		return err
 	}
-	for _, r := range b.runs {
-		for i := range r.count {
-			at := len(topics)
-			totals[r.place] += int64(len(b.datas[at]))
-			topics, partitions = append(topics, r.topic), append(partitions, int32(r.partition))
-			positions, stored = append(positions, r.position+i), append(stored, r.stored)
-			bytes = append(bytes, totals[r.place])
-		}
+	if n >= copyRows {
+		err = t.session.copyIn(copyEvents, newLogReader(rows))
+	} else {
+		err = rows.insert(t.session, n)
 	}
-	metas := make([]string, 0, n)
-	for _, meta := range b.texts() {
-		metas = append(metas, meta)
-	}
-	if _, err := t.session.exec(insertEvents, topics, partitions, positions, stored, bytes, metas, b.datas); err != nil {
+	if err != nil {
 		return err
 	}
 	b.reset()
 	return nil
+}
+
+// logRow is a row of deed_log.
+type logRow struct {
+	place
+	position, stored, bytes int64
+	meta, data              []byte
+}
+
+// logRows goes through the rows of a buffer.
+type logRows struct {
+	b      *rowBuffer
+	totals map[place]int64
+	row    int   // the next
+	run    int   // that it belongs to
+	within int64 // and which of it
+	meta   int   // where its meta begins
+}
+
+func newLogRows(t *tx, b *rowBuffer) (*logRows, error) {
+	totals, err := b.totals(t)
+	return &logRows{b: b, totals: totals}, err
+}
+
+// next returns the next row, false after the last one.
+func (l *logRows) next() (row logRow, ok bool) {
+	if l.row == len(l.b.datas) {
+		return row, false
+	}
+	r := &l.b.runs[l.run]
+	row = logRow{place: r.place, position: r.position + l.within, stored: r.stored, data: l.b.datas[l.row]}
+	row.meta, l.meta = l.b.metas[l.meta:l.b.ends[l.row]], l.b.ends[l.row]
+	row.bytes = l.totals[r.place] + int64(len(row.data))
+	l.totals[r.place] = row.bytes
+	l.row++
+	if l.within++; l.within == r.count {
+		l.run, l.within = l.run+1, 0
+	}
+	return row, true
+}
+
+// insert writes n rows in one statement.
+func (l *logRows) insert(s *session, n int) error {
+	topics, partitions := make([]int64, 0, n), make([]int32, 0, n)
+	positions, stored, bytes := make([]int64, 0, n), make([]int64, 0, n), make([]int64, 0, n)
+	metas, datas := make([]string, 0, n), make([][]byte, 0, n)
+	for row, ok := l.next(); ok; row, ok = l.next() {
+		topics, partitions = append(topics, row.topic), append(partitions, int32(row.partition))
+		positions, stored = append(positions, row.position), append(stored, row.stored)
+		bytes, metas, datas = append(bytes, row.bytes), append(metas, string(row.meta)), append(datas, row.data)
+	}
+	_, err := s.exec(insertEvents, topics, partitions, positions, stored, bytes, metas, datas)
+	return err
 }
 
 // totals returns the bytes that each partition has ever stored, without what is gathered.
@@ -84,16 +128,18 @@ func (b *rowBuffer) totals(t *tx) (map[place]int64, error) {
 func (*rowTables) next(*tx) (int64, error) { return 0, nil }
 
 // Positions have no gaps, so that a range of them bounds what is read, and the sum of
-// bytes bounds it to what there is room for.
+// bytes bounds it to what there is room for. The first row is not joined: how a join is
+// done depends on what the server knows of the table, which is nothing while it is new,
+// and one way reads the whole partition.
 const (
-	rowsForward = "WITH f AS (SELECT position, bytes FROM deed_log WHERE topic_id = ?1 AND partition = ?2 " +
+	rowsForward = "WITH f AS MATERIALIZED (SELECT position, bytes FROM deed_log WHERE topic_id = ?1 AND partition = ?2 " +
 		"AND position > ?3 ORDER BY position LIMIT 1) SELECT l.position, l.stored_at, l.meta, l.data " +
-		"FROM f CROSS JOIN deed_log l WHERE l.topic_id = ?1 AND l.partition = ?2 AND l.position >= f.position " +
-		"AND l.position < f.position + ?4 AND l.bytes <= f.bytes + ?5 ORDER BY l.position"
-	rowsBackward = "WITH f AS (SELECT position, bytes FROM deed_log WHERE topic_id = ?1 AND partition = ?2 " +
+		"FROM deed_log l WHERE l.topic_id = ?1 AND l.partition = ?2 AND l.position >= (SELECT position FROM f) " +
+		"AND l.position < (SELECT position FROM f) + ?4 AND l.bytes <= (SELECT bytes FROM f) + ?5 ORDER BY l.position"
+	rowsBackward = "WITH f AS MATERIALIZED (SELECT position, bytes FROM deed_log WHERE topic_id = ?1 AND partition = ?2 " +
 		"AND position < ?3 ORDER BY position DESC LIMIT 1) SELECT l.position, l.stored_at, l.meta, l.data " +
-		"FROM f CROSS JOIN deed_log l WHERE l.topic_id = ?1 AND l.partition = ?2 AND l.position <= f.position " +
-		"AND l.position > f.position - ?4 AND l.bytes > f.bytes - ?5 ORDER BY l.position DESC"
+		"FROM deed_log l WHERE l.topic_id = ?1 AND l.partition = ?2 AND l.position <= (SELECT position FROM f) " +
+		"AND l.position > (SELECT position FROM f) - ?4 AND l.bytes > (SELECT bytes FROM f) - ?5 ORDER BY l.position DESC"
 	mostRoom = 1 << 40 // more would overflow a sum
 )
 

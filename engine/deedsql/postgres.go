@@ -258,6 +258,7 @@ func PostgresPromise() driver.Features {
 		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true, Streams: true, Records: true,
 		MultiProcess:  true,
 		MaxEventBytes: maxData,
+		Flights:       postgresLanes, // while the server commits one, it gets the other
 	}
 }
 

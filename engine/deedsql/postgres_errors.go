@@ -89,5 +89,6 @@ func lostConnection(err error) bool {
 	var c *pgconn.ConnectError
 	return errors.As(err, &n) || errors.As(err, &c) || errors.Is(err, sqldriver.ErrBadConn) || errors.Is(err, io.EOF) ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) ||
-		errors.Is(err, net.ErrClosed) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) // closed before it was used
+		errors.Is(err, net.ErrClosed) || errors.Is(err, pgconn.ErrConnClosed) || pgconn.Timeout(err) ||
+		pgconn.SafeToRetry(err) // closed before it was used
 }

@@ -1,9 +1,16 @@
 package deedsql
 
 import (
+	sqldriver "database/sql/driver"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/internal/pgtest"
@@ -110,6 +117,21 @@ func TestDurabilityOfSettings(t *testing.T) {
 		}
 		if err := c.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestPostgresLostConnections explains what the network and pgx say of a connection that is
+// gone: the engine is away, so that who waits for it tries again.
+func TestPostgresLostConnections(t *testing.T) {
+	t.Parallel()
+	d := &postgresDialect{where: "here"}
+	for _, lost := range []error{io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, syscall.ECONNRESET, sqldriver.ErrBadConn,
+		pgconn.ErrConnClosed, // of a commit whose connection was reset
+	} {
+		who, err := d.explain(fmt.Errorf("commit: %w", lost))
+		if !errors.Is(err, driver.ErrAway) || !errors.Is(err, lost) || who != allJobs {
+			t.Errorf("%v is explained as %v, of %v", lost, err, who)
 		}
 	}
 }

@@ -28,6 +28,8 @@ func newLag(a *app) *cobra.Command {
 		Use:   "lag",
 		Short: "Show how far groups are behind, per partition",
 		Long: "Show how far groups are behind, per partition: events, seconds, rate, and the time to catch up.\n" +
+			"Below, on Postgres and MySQL, are transactions that have been open for a second or longer and hold something\n" +
+			"back, with the server's process that has them.\n" +
 			"With a limit, it ends with 3 when a group is above it. --watch shows it again every second until SIGINT,\n" +
 			"and ends with 0.",
 		Example: "  deed lag\n" +
@@ -85,11 +87,18 @@ func (a *app) showLag(ctx context.Context, bus *deed.Bus, f lagFlags) ([]standin
 	if err != nil {
 		return nil, err
 	}
+	blockers, err := blockersOf(ctx, bus)
+	if err != nil {
+		return nil, err
+	}
 	groups := standings(lags)
 	if f.out == asJSON {
-		return groups, a.printLagJSON(lags, groups)
+		return groups, a.printLagJSON(lags, groups, blockers)
 	}
-	return groups, a.printLag(lags, groups)
+	if err := a.printLag(lags, groups); err != nil {
+		return nil, err
+	}
+	return groups, a.printBlockers(blockers)
 }
 
 // lagsOf reports the partitions of groups and topics that have to exist when they
@@ -232,7 +241,7 @@ func lagDocOf(s standing) lagDoc {
 	return d
 }
 
-func (a *app) printLagJSON(lags []driver.PartitionLag, groups []standing) error {
+func (a *app) printLagJSON(lags []driver.PartitionLag, groups []standing, blockers []driver.Blocker) error {
 	partitions := make([]lagDoc, len(lags))
 	for i, l := range lags {
 		partitions[i] = lagDocOf(standing{l})
@@ -244,5 +253,9 @@ func (a *app) printLagJSON(lags []driver.PartitionLag, groups []standing) error 
 		totals[i] = lagDocOf(g)
 		events += g.Events
 	}
-	return a.printJSON(map[string]any{"events": events, "groups": totals, "partitions": partitions})
+	doc := map[string]any{"events": events, "groups": totals, "partitions": partitions}
+	if blockers != nil {
+		doc["blockers"] = blockerDocs(blockers)
+	}
+	return a.printJSON(doc)
 }

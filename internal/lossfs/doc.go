@@ -7,7 +7,7 @@
 // which they were made, all of them with the next sync of any file or directory, and a
 // cut may keep some of those after it; data becomes durable with the sync of its file.
 // Of what was written since, a cut keeps nothing, everything or, where it tears, any
-// blocks of 4096 bytes; the size follows what is kept. Hard and symbolic links are
+// blocks of 4096 bytes; the size follows what is kept. Symbolic links are
 // refused. [Disk.Fill] makes the disk full.
 //
 // It is a FUSE file system in a process of its own (a program whose memory is mapped

@@ -160,13 +160,52 @@ func TestFull(t *testing.T) {
 	write(t, f, 5_000, 'c', 5_000)
 }
 
+// A file that got another name and lost its first, as a log that is put in place, has one
+// of them or both after a cut, and its contents.
+func TestCutForgetsLinks(t *testing.T) {
+	d := mount(t)
+	first, second := filepath.Join(d.Path(), "first"), filepath.Join(d.Path(), "second")
+	outcomes := map[string]int{}
+	for seed := range uint64(30) {
+		os.Remove(first)
+		os.Remove(second)
+		f := open(t, first)
+		write(t, f, 0, 'x', 10)
+		must(t, f.Sync())
+		must(t, os.Link(first, second))
+		write(t, f, 10, 'y', 10)
+		must(t, os.Remove(first))
+		must(t, f.Close())
+		must(t, d.Cut(seed, false))
+		names := ""
+		for _, path := range []string{first, second} {
+			text, err := os.ReadFile(path)
+			if err == nil {
+				names += filepath.Base(path) + " "
+			}
+			if err == nil && !bytes.HasPrefix(text, bytes.Repeat([]byte{'x'}, 10)) {
+				t.Errorf("seed %d: %s has %q", seed, path, text)
+			}
+		}
+		outcomes[names]++
+		if names == "first second " { // they are one file
+			f := open(t, first)
+			write(t, f, 0, 'z', 1)
+			must(t, f.Close())
+			if text, err := os.ReadFile(second); err != nil || text[0] != 'z' {
+				t.Errorf("seed %d: the second name has %q, %v", seed, text, err)
+			}
+		}
+	}
+	if len(outcomes) != 3 || outcomes[""] > 0 {
+		t.Errorf("the names left were %v, want the first, the second and both", outcomes)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	d := mount(t)
 	f := open(t, filepath.Join(d.Path(), "f"))
 	must(t, f.Close())
-	if err := os.Link(f.Name(), f.Name()+"2"); !errors.Is(err, syscall.EPERM) {
-		t.Errorf("a hard link: %v", err)
-	}
 	if err := os.Symlink(f.Name(), f.Name()+"3"); !errors.Is(err, syscall.EPERM) {
 		t.Errorf("a symbolic link: %v", err)
 	}

@@ -103,17 +103,26 @@ func (n *node) Rename(
 	return errno
 }
 
-// Link, Symlink and Mknod are refused: the platter would not know of them.
-func (*node) Link(context.Context, fs.InodeEmbedder, string, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
-	return nil, syscall.EPERM
+// Link gives a file another name.
+func (n *node) Link(
+	ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut,
+) (*fs.Inode, syscall.Errno) {
+	child, errno := n.LoopbackNode.Link(ctx, target, name, out)
+	if errno != 0 {
+		return nil, errno
+	}
+	var st syscall.Stat_t
+	errno = fs.ToErrno(syscall.Lstat(n.path(name), &st))
+	n.disk.linked(n.path(name), &st)
+	return child, errno
 }
 
-// Symlink is refused, as Link is.
+// Symlink and Mknod are refused: the platter would not know of them.
 func (*node) Symlink(context.Context, string, string, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	return nil, syscall.EPERM
 }
 
-// Mknod is refused, as Link is.
+// Mknod is refused, as Symlink is.
 func (*node) Mknod(context.Context, string, uint32, uint32, *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	return nil, syscall.EPERM
 }

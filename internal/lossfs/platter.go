@@ -61,6 +61,18 @@ func (p *platter) made(path string, st *syscall.Stat_t) {
 	p.pending = append(p.pending, func(names map[string]*inode) { names[name] = n })
 }
 
+// linked notes another name of a file.
+func (p *platter) linked(path string, st *syscall.Stat_t) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n, ok := p.inodes[st.Ino]
+	if !ok {
+		return
+	}
+	name := p.rel(path)
+	p.pending = append(p.pending, func(names map[string]*inode) { names[name] = n })
+}
+
 // removed notes that a name is gone.
 func (p *platter) removed(path string) {
 	p.mu.Lock()
@@ -242,10 +254,19 @@ func (p *platter) restore() error {
 		names = append(names, name)
 	}
 	slices.Sort(names) // a directory before what is in it
+	made := map[*inode]string{}
 	for _, name := range names {
-		if err := p.remake(name, p.names[name]); err != nil {
+		n := p.names[name]
+		var err error
+		if other, ok := made[n]; ok {
+			err = os.Link(filepath.Join(p.seen, other), filepath.Join(p.seen, name))
+		} else {
+			err = p.remake(name, n)
+		}
+		if err != nil {
 			return err
 		}
+		made[n] = name
 	}
 	return nil
 }

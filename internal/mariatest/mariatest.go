@@ -53,14 +53,15 @@ innodb_buffer_pool_size = 64M
 // Server is a MariaDB server of a test. Its methods may be called concurrently.
 type Server struct {
 	*testserver.Server
+	data      string       // where its databases are
 	databases atomic.Int64 // how many Database has made
 }
 
-// data makes a data directory once for all servers of a test's process.
-var data = testserver.Template{Make: func(home string) error {
+// template makes a data directory once for all servers of a test's process.
+var template = testserver.Template{Make: func(home string) error {
 	return testserver.Run(home, "mariadb-install-db", "--no-defaults", "--datadir="+filepath.Join(home, "data"),
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
-		"--innodb-log-file-size="+logSize, "--innodb-flush-method=nosync")
+		"--innodb-log-file-size="+logSize, "--innodb-flush-method=nosync", "--tmpdir="+home)
 }}
 
 // logSize is smaller than what a server has by itself, 96 MB, which would be copied.
@@ -71,11 +72,21 @@ const logSize = "16M"
 // one of them is [Durable].
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
+	return StartIn(t, "", settings...)
+}
+
+// StartIn is [Start] with a data directory that the test chooses, and which is not there
+// yet; "" is one beside the server's configuration.
+func StartIn(t testing.TB, data string, settings ...string) *Server {
+	t.Helper()
 	path, err := find()
 	testenv.Require(t, "mariadbd, on PATH or in "+ServerVar, err)
-	s := &Server{}
+	s := &Server{data: data}
 	home := testserver.Home(t)
-	if err := data.Copy(home); err != nil {
+	if s.data == "" {
+		s.data = filepath.Join(home, "data")
+	}
+	if err := template.Copy(s.data, data != ""); err != nil {
 		t.Fatal(err)
 	}
 	s.Server = testserver.New(t, testserver.Config{
@@ -116,13 +127,14 @@ func find() (string, error) {
 	return path, err
 }
 
-func (s *Server) data() string   { return filepath.Join(s.Dir(), "data") }
 func (s *Server) config() string { return filepath.Join(s.Dir(), "my.cnf") }
 
 // configure writes the server's configuration.
 func (s *Server) configure(lines []string) error {
-	text := fmt.Sprintf("%sinnodb_log_file_size = %s\ndatadir = %s\nsocket = %s\nport = %d\n%s\n", settings, logSize,
-		s.data(), filepath.Join(s.Dir(), "socket"), s.Port(), strings.Join(lines, "\n"))
+	// A server that starts removes what it finds of temporary tables, also another's.
+	const layout = "%sinnodb_log_file_size = %s\ndatadir = %s\ntmpdir = %s\nsocket = %s\nport = %d\n%s\n"
+	text := fmt.Sprintf(layout, settings, logSize,
+		s.data, s.Dir(), filepath.Join(s.Dir(), "socket"), s.Port(), strings.Join(lines, "\n"))
 	return os.WriteFile(s.config(), []byte(text), 0o644)
 }
 
@@ -130,7 +142,7 @@ func (s *Server) configure(lines []string) error {
 // to take the port.
 func (s *Server) ready(int) error {
 	dir, err := ask(s.DSN(system), "SELECT @@datadir")
-	if err == nil && filepath.Clean(dir) != s.data() {
+	if err == nil && filepath.Clean(dir) != s.data {
 		err = fmt.Errorf("the server of %s answers on %s", dir, s.Addr())
 	}
 	return err

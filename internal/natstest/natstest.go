@@ -8,6 +8,7 @@
 package natstest
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -38,6 +39,7 @@ type Server struct {
 	*testserver.Server
 	options []nats.Option // to ask whether it serves
 	lines   []string      // of the configuration, beside those of JetStream
+	store   string        // where JetStream keeps its files
 }
 
 // Start runs a new server and returns when its JetStream answers. Lines are added to its
@@ -45,7 +47,14 @@ type Server struct {
 // among them.
 func Start(t testing.TB, jetstream ...string) *Server {
 	t.Helper()
-	return start(t, built(t), jetstream, nil)
+	return StartIn(t, "", jetstream...)
+}
+
+// StartIn is Start with what is stored in a directory that is not there yet, "" for one of
+// its own.
+func StartIn(t testing.TB, dir string, jetstream ...string) *Server {
+	t.Helper()
+	return start(t, built(t), dir, jetstream, nil)
 }
 
 // StartOld is Start with the old server.
@@ -57,14 +66,14 @@ func StartOld(t testing.TB, jetstream ...string) *Server {
 	}
 	path, err := exec.LookPath(name)
 	testenv.Require(t, "nats-server, on PATH or in "+ServerVar, err)
-	return start(t, path, jetstream, nil)
+	return start(t, path, "", jetstream, nil)
 }
 
 // StartWith is Start with further lines at the top of the configuration, and what a client
 // needs then to be let in.
 func StartWith(t testing.TB, lines []string, options ...nats.Option) *Server {
 	t.Helper()
-	return start(t, built(t), nil, lines, options...)
+	return start(t, built(t), "", nil, lines, options...)
 }
 
 // Open returns the address of a server: the one in DEED_TEST_NATS, or a new one of its
@@ -77,9 +86,9 @@ func Open(t testing.TB) (addr string) {
 	return Start(t).Addr()
 }
 
-func start(t testing.TB, program string, jetstream, lines []string, options ...nats.Option) *Server {
+func start(t testing.TB, program, dir string, jetstream, lines []string, options ...nats.Option) *Server {
 	t.Helper()
-	s := &Server{options: options, lines: lines}
+	s := &Server{options: options, lines: lines, store: dir}
 	s.Server = testserver.New(t, testserver.Config{
 		Kind: "nats", Dir: t.TempDir(), Ports: []int{monitorDistance},
 		Prepare: func() error { return s.configure(jetstream) },
@@ -97,7 +106,7 @@ func (s *Server) configure(jetstream []string) error {
 	fmt.Fprintf(&b, "listen: %q\nhttp: \"127.0.0.1:%d\"\n", s.Addr(), s.Port()+monitorDistance)
 	fmt.Fprintf(&b, "server_name: \"deed-%d\"\n%s\n", s.Port(), strings.Join(s.lines, "\n"))
 	fmt.Fprintf(&b, "jetstream {\n  store_dir: %q\n  %s\n}\n",
-		filepath.Join(s.Dir(), "store"), strings.Join(jetstream, "\n  "))
+		cmp.Or(s.store, filepath.Join(s.Dir(), "store")), strings.Join(jetstream, "\n  "))
 	return os.WriteFile(s.config(), []byte(b.String()), 0o600)
 }
 

@@ -52,11 +52,12 @@ full_page_writes = off
 type Server struct {
 	*testserver.Server
 	bin       string
+	data      string       // where its databases are
 	databases atomic.Int64 // how many Database has made
 }
 
-// data makes a data directory once for all servers of a test's process.
-var data = testserver.Template{Make: func(home string) error {
+// template makes a data directory once for all servers of a test's process.
+var template = testserver.Template{Make: func(home string) error {
 	bin, err := find()
 	if err != nil {
 		return err
@@ -70,18 +71,28 @@ var data = testserver.Template{Make: func(home string) error {
 // synced to disk, unless one of them is [Durable].
 func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
+	return StartIn(t, "", settings...)
+}
+
+// StartIn is [Start] with a data directory that the test chooses, and which is not there
+// yet; "" is one beside the server's configuration.
+func StartIn(t testing.TB, data string, settings ...string) *Server {
+	t.Helper()
 	bin, err := find()
 	testenv.Require(t, "Postgres, on PATH or in "+BinVar, err)
-	s := &Server{bin: bin}
+	s := &Server{bin: bin, data: data}
 	home := testserver.Home(t)
-	if err := data.Copy(home); err != nil {
+	if s.data == "" {
+		s.data = filepath.Join(home, "data")
+	}
+	if err := template.Copy(s.data, data != ""); err != nil {
 		t.Fatal(err)
 	}
 	s.Server = testserver.New(t, testserver.Config{
 		Kind: "postgres", Dir: home, Nobody: true,
 		Prepare: func() error { return s.configure(settings) },
 		Command: func() []string {
-			return []string{filepath.Join(bin, "postgres"), "-D", s.data(), "-c", "config_file=" + s.config()}
+			return []string{filepath.Join(bin, "postgres"), "-D", s.data, "-c", "config_file=" + s.config()}
 		},
 		Ready: s.ready,
 		Stop:  syscall.SIGINT, // "fast": does not wait for clients to leave
@@ -116,7 +127,6 @@ func find() (string, error) {
 	return newest, nil
 }
 
-func (s *Server) data() string   { return filepath.Join(s.Dir(), "data") }
 func (s *Server) config() string { return filepath.Join(s.Dir(), "postgresql.conf") }
 
 // configure writes the server's configuration.
@@ -129,7 +139,7 @@ func (s *Server) configure(lines []string) error {
 // to take the port.
 func (s *Server) ready(int) error {
 	dir, err := ask(s.URL("postgres"), "SHOW data_directory")
-	if err == nil && dir != s.data() {
+	if err == nil && dir != s.data {
 		err = fmt.Errorf("the server of %s answers on %s", dir, s.Addr())
 	}
 	return err

@@ -177,6 +177,21 @@ func (s *Server) Kill() {
 	}
 }
 
+// Ended reports whether the server has ended by itself.
+func (s *Server) Ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.life == nil {
+		return false
+	}
+	select {
+	case <-s.life.exited:
+		return true
+	default:
+		return false
+	}
+}
+
 // Stop ends the server as an operator does, and waits for its end. It does nothing
 // when the server is down, and thaws one that is frozen.
 func (s *Server) Stop() {

@@ -21,8 +21,9 @@ type Template struct {
 	err     error
 }
 
-// Copy puts the directory "data" into a server's home. It may be called concurrently.
-func (t *Template) Copy(home string) error {
+// Copy makes the directory data of a server, which is synced where it is to last. It may
+// be called concurrently.
+func (t *Template) Copy(data string, lasting bool) error {
 	t.once.Do(func() {
 		if t.err = t.make(); t.err != nil {
 			t.err = fmt.Errorf("make a data directory: %w", t.err)
@@ -31,7 +32,7 @@ func (t *Template) Copy(home string) error {
 	if t.err != nil {
 		return t.err
 	}
-	return unpack(tar.NewReader(io.NewSectionReader(t.archive, 0, t.size)), filepath.Join(home, "data"))
+	return unpack(tar.NewReader(io.NewSectionReader(t.archive, 0, t.size)), data, lasting)
 }
 
 func (t *Template) make() error {
@@ -56,8 +57,8 @@ func (t *Template) make() error {
 }
 
 // unpack writes an archive's files into a directory that is not there yet.
-func unpack(r *tar.Reader, dir string) error {
-	if err := place(dir, os.ModeDir|0o700, nil); err != nil {
+func unpack(r *tar.Reader, dir string, lasting bool) error {
+	if err := place(dir, os.ModeDir|0o700, nil, lasting); err != nil {
 		return err
 	}
 	for {
@@ -66,7 +67,7 @@ func unpack(r *tar.Reader, dir string) error {
 			return nil
 		}
 		if err == nil {
-			err = place(filepath.Join(dir, h.Name), h.FileInfo().Mode(), r)
+			err = place(filepath.Join(dir, h.Name), h.FileInfo().Mode(), r, lasting)
 		}
 		if err != nil {
 			return err
@@ -75,7 +76,7 @@ func unpack(r *tar.Reader, dir string) error {
 }
 
 // place makes a directory or a file, which is the server's.
-func place(path string, mode os.FileMode, content io.Reader) error {
+func place(path string, mode os.FileMode, content io.Reader, lasting bool) error {
 	if mode.IsDir() {
 		if err := os.Mkdir(path, mode.Perm()); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
@@ -87,5 +88,8 @@ func place(path string, mode os.FileMode, content io.Reader) error {
 		return err
 	}
 	_, err = io.Copy(f, content)
+	if err == nil && lasting {
+		err = f.Sync()
+	}
 	return errors.Join(err, f.Close(), give(path))
 }

@@ -19,6 +19,7 @@ type Check struct {
 var Checks = []Check{
 	{"lost", "an acknowledged event is in the topic and was handled by every group", lost},
 	{"unexpected", "nothing is stored or handled that nobody published, and no byte of it has changed", unexpected},
+	{"ghosts", "nothing is stored or handled of a transaction that was rolled back", ghosts},
 	{"dup_stored", "an event published again inside the topic's id window is stored once", dupStored},
 	{"dup_effects", "a handler's effect with an inbox happens once", dupEffects},
 	{"order", "events of one key are stored and handled in publish order, one at a time", order},
@@ -31,6 +32,7 @@ var Checks = []Check{
 	{"unseen", "every group gets to the end of every partition", unseen},
 	{"replay", "a reset replays what was committed before, each effect once a run, and in order", replay},
 	{"ledger", "the totals that handlers kept are those of the events in the topic", ledger},
+	{"balance", "what transactions committed is in the topic, each version of a key once", balance},
 }
 
 func lost(h *History) []string {
@@ -51,6 +53,7 @@ func lost(h *History) []string {
 
 func unexpected(h *History) []string {
 	var found []string
+	rolledBack := ids(h.of(Rollback)) // which is a finding of its own
 	for _, op := range h.Ops {
 		switch op.Do {
 		case Stored, Deliver, Effect, Letter:
@@ -59,10 +62,22 @@ func unexpected(h *History) []string {
 		}
 		want, ok := h.invoked[op.ID]
 		switch {
+		case !ok && rolledBack[op.ID]:
 		case !ok:
 			found = append(found, fmt.Sprintf("%s: %q was never published", op.Do, op.ID))
 		case op.Sum != want.Sum || op.Key != want.Key || op.KV != want.KV:
 			found = append(found, fmt.Sprintf("%s: %s is not what was published", op.Do, op.ID))
+		}
+	}
+	return found
+}
+
+func ghosts(h *History) []string {
+	var found []string
+	rolledBack := ids(h.of(Rollback))
+	for _, op := range h.Ops {
+		if rolledBack[op.ID] && (op.Do == Stored || op.Do == Deliver || op.Do == Effect) {
+			found = append(found, fmt.Sprintf("%s: the transaction of %s was rolled back", op.Do, op.ID))
 		}
 	}
 	return found

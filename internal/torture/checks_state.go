@@ -204,6 +204,26 @@ func left(h *History) []string {
 	return found
 }
 
+// balance compares accounts, which change in the transactions that publish, with the topic.
+func balance(h *History) []string {
+	var found []string
+	for _, op := range h.of(Account) {
+		var sum int64
+		next := int64(1)
+		for _, e := range h.keys[op.Key] {
+			if e.KV != next {
+				found = append(found, fmt.Sprintf("%s is stored where version %d was expected", e.ID, next))
+			}
+			next, sum = e.KV+1, sum+amount(e.KV)
+		}
+		if next-1 != op.KV || sum != int64(op.Sum) {
+			found = append(found, fmt.Sprintf("key %s: its account is at version %d with %d, the topic at %d with %d",
+				op.Key, op.KV, op.Sum, next-1, sum))
+		}
+	}
+	return found
+}
+
 func ledger(h *History) []string {
 	type total struct{ last, count, sum int64 }
 	want := map[string]total{}

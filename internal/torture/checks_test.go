@@ -21,7 +21,8 @@ func (s *script) add(ops ...Op) {
 }
 
 // goodHistory is a run without a fault: three keys in two partitions, "b" with a
-// poisoned second event that is parked and redriven.
+// poisoned second event that is parked and redriven, "c" with an account, whose second
+// change was rolled back.
 func goodHistory() []Op {
 	s := &script{}
 	facts := []Fact{
@@ -50,6 +51,8 @@ func goodHistory() []Op {
 		op.Pos = fmt.Sprintf("0-%d", i+1)
 		s.add(op)
 	}
+	rolledBack := newFact("c", 2, false)
+	s.add(rolledBack.op(Rollback), Op{Do: Account, Key: "c", KV: 1, Sum: uint32(amount(1))})
 	for key, n := range map[string]int64{"a": 3, "b": 3, "c": 1} {
 		op := Op{Do: Ledger, Key: key, KV: n, N: n}
 		for kv := range n {
@@ -131,7 +134,7 @@ func TestChecksRefuseABadHistory(t *testing.T) {
 	}{
 		{"an acknowledged event is not in the topic", func(ops []Op) []Op {
 			return without(ops, is(Stored, "", "c/1"))
-		}, []string{"lost", "ledger"}},
+		}, []string{"lost", "ledger", "balance"}},
 		{"an acknowledged event has no effect", func(ops []Op) []Op {
 			return without(ops, is(Effect, Effects, "a/3"))
 		}, []string{"lost"}},
@@ -144,6 +147,12 @@ func TestChecksRefuseABadHistory(t *testing.T) {
 		{"an event that nobody published is delivered", func(ops []Op) []Op {
 			return without(ops, func(op Op) bool { return op.ID == "c/1" && (op.Do == Invoke || op.Do == OK) })
 		}, []string{"unexpected"}},
+		{"an event of a transaction that was rolled back is delivered", func(ops []Op) []Op {
+			return change(without(ops, is(OK, "", "c/1")), is(Invoke, "", "c/1"), func(op *Op) { op.Do = Rollback })
+		}, []string{"ghosts"}},
+		{"a committed event is not in the topic", func(ops []Op) []Op {
+			return change(ops, func(op Op) bool { return op.Do == Account }, func(op *Op) { op.KV++ })
+		}, []string{"balance"}},
 		{"a payload changed on its way", func(ops []Op) []Op {
 			return change(ops, is(Stored, "", "a/1"), func(op *Op) { op.Sum++ })
 		}, []string{"unexpected"}},

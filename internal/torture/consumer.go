@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/inbox"
 	"github.com/deedgo/deed/sqldb"
 )
@@ -34,20 +35,32 @@ func consumer(ctx context.Context, job Job) error {
 	opts := &deed.SubscribeOptions{
 		// A frozen process may hold a database's lock for a while, which must not
 		// use up the attempts of innocent events.
-		Retry:      deed.Retry{Attempts: 50, Min: 20 * time.Millisecond, Max: time.Second},
+		Retry: deed.Retry{Attempts: 50, Min: 20 * time.Millisecond, Max: time.Second},
+		// Nor are an event's processes to be killed so often while it is alone on trial that it
+		// looks guilty: with a kill every two seconds and slow handlers, three times happen.
+		MaxCrashes: 20,
 		Middleware: []deed.Middleware{c.record},
 	}
-	groups := []deed.Runner{
-		deed.Subscribe(Effects, opts, inbox.On(db, factType, c.effect)),
-		deed.Subscribe(Plain, opts, deed.On(factType, c.plain)),
+	effects := []deed.Handler{inbox.On(db, factType, c.effect)}
+	plain := []deed.Handler{deed.On(factType, c.plain)}
+	if job.Load.Writers > 0 {
+		effects = append(effects, inbox.On(db, accountType, c.effect))
+		plain = append(plain, deed.On(accountType, c.plain))
 	}
+	groups := []deed.Runner{deed.Subscribe(Effects, opts, effects...), deed.Subscribe(Plain, opts, plain...)}
 	if job.Load.Reset > 0 {
 		groups = append(groups, deed.Subscribe(Replay, opts, inbox.On(db, factType, c.replayed)))
 	}
 	if job.Load.Keep > 0 {
 		groups = append(groups, sweeping{job})
 	}
-	return bus.Run(ctx, groups...)
+	for deadline := time.Now().Add(stubborn); ; pause(ctx, 100*time.Millisecond) {
+		err := bus.Run(ctx, groups...)
+		// A service that starts on a full disk ends, and is started again.
+		if !errors.Is(err, driver.ErrNotStored) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 type consuming struct {
@@ -61,7 +74,7 @@ func (c *consuming) record(next deed.HandlerFunc) deed.HandlerFunc {
 	return func(ctx context.Context, e deed.Received[[]byte]) (err error) {
 		op := seen(Deliver, e.ID, e.Key, e.Data)
 		op.Group, op.Pos = e.Group, e.Position
-		op.Part, op.Run, op.Replay, op.Quiet = partitionOf(e.Position), e.Run, e.Replay, e.Quiet
+		op.Part, op.Run, op.Replay, op.Quiet = partOf(e.Topic, partitionOf(e.Position)), e.Run, e.Replay, e.Quiet
 		c.rec.Record(op)
 		defer func() {
 			op.Do = Done

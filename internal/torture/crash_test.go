@@ -121,7 +121,7 @@ func TestTwentyKillsDeadLetterNothing(t *testing.T) {
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the group has not drained", 3*time.Minute, s.drained)
+	s.wantDrained(p)
 	if err := p.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}

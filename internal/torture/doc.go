@@ -13,15 +13,15 @@
 // retention removed is known from what was delivered before.
 //
 // On a server, [Config].Network puts a proxy between each worker and it, whose faults
-// cut, refuse, delay, hold and lose what is said; and a test kills the server itself. What a
+// cut, refuse, delay, hold and lose what is said; and the server itself is killed. What a
 // server loses that it had acknowledged is tested by services with an outbox and an inbox.
 //
 // The tests run 15 s of faults, DEED_TORTURE=60s makes that a minute and
-// DEED_TORTURE_SEED repeats a schedule. The command does the same without a test:
+// DEED_TORTURE_SEED repeats a schedule. The command does the same without a test, on
+// private servers of its own:
 //
-//	go run ./internal/torture/cmd/torture -for 60s -seed 7
-//	go run ./internal/torture/cmd/torture -for 60s -url redis://127.0.0.1:6379 -network
+//	go run ./internal/torture/cmd/torture -engine all -for 60s -json out.json
 //
-// To add an engine, give [Config] its URL. To add a fault, write a [Nemesis] and
-// list it in [Config].
+// To add an engine, list it in [Engines] with a function that starts its server and gives
+// [Config] its URL. To add a fault, write a [Nemesis] and list it in [AllFaults].
 package torture

@@ -40,8 +40,43 @@ func (r *run) drain(ctx context.Context) ([]driver.Letter, error) {
 	}
 }
 
+// empty waits until the outbox is empty, as drain does.
+func (r *run) empty(ctx context.Context) error {
+	if r.config.Load.Writers == 0 {
+		return nil
+	}
+	db, err := openEffects(r.config.Effects)
+	if err != nil {
+		return err
+	}
+	defer closeEffects(db)
+	box, err := openOutbox(ctx, db)
+	if err != nil {
+		return err
+	}
+	last, moved := -1, time.Now()
+	for {
+		n, err := box.Pending(ctx)
+		switch {
+		case err == nil && n == 0:
+			r.config.Say("the outbox is empty")
+			return nil
+		case err == nil && n != last:
+			last, moved = n, time.Now()
+		}
+		if time.Since(moved) > r.config.Stuck {
+			r.rec.Record(Op{Do: Lag, Group: "outbox", N: int64(n), Err: fmt.Sprint(err)})
+			return nil
+		}
+		if err := waitUntil(ctx, time.Now().Add(100*time.Millisecond), r.cluster.check); err != nil {
+			return err
+		}
+	}
+}
+
 // standing is where the groups stand.
 type standing struct {
+	topics  int // how many there are
 	lags    []driver.PartitionLag
 	letters []driver.Letter
 }
@@ -52,13 +87,16 @@ func (r *run) look(ctx context.Context) (standing, error) {
 	if !ok || !ok2 {
 		return standing{}, errors.New("the engine tells neither lag nor dead letters, so that no end can be seen")
 	}
-	lags, err := groups.Lag(ctx, "", topic.Name())
-	if err != nil {
-		return standing{}, fmt.Errorf("look at the lag: %w", err)
+	s := standing{topics: len(r.config.Load.topics())}
+	for _, topic := range r.config.Load.topics() {
+		lags, err := groups.Lag(ctx, "", topic.Name())
+		if err != nil {
+			return standing{}, fmt.Errorf("look at the lag: %w", err)
+		}
+		s.lags = append(s.lags, lags...)
 	}
-	s := standing{lags: lags}
 	for after := int64(0); ; {
-		page, err := letters.List(ctx, driver.LetterFilter{Topic: topic.Name(), After: after})
+		page, err := letters.List(ctx, driver.LetterFilter{After: after})
 		if err != nil {
 			return standing{}, fmt.Errorf("list the dead letters: %w", err)
 		}
@@ -72,14 +110,16 @@ func (r *run) look(ctx context.Context) (standing, error) {
 
 // resting reports whether both groups handled what can be handled.
 func (s standing) resting() bool {
-	groups := map[string]bool{}
+	type membership struct{ group, topic string }
+	there := map[membership]bool{}
 	for _, l := range s.lags {
-		groups[l.Group] = true
+		there[membership{l.Group, l.Topic}] = l.Group != Replay
 		if l.Events > 0 {
 			return false
 		}
 	}
-	return groups[Effects] && groups[Plain] && !s.trying()
+	delete(there, membership{Replay, topic.Name()})
+	return len(there) == 2*s.topics && !s.trying()
 }
 
 // trying reports whether the side log holds anything but dead letters and what is
@@ -126,7 +166,8 @@ func (s standing) lagOps() []Op {
 	for _, l := range s.lags {
 		if l.Events > 0 {
 			ops = append(ops, Op{
-				Do: Lag, Group: l.Group, Part: l.Partition, Pos: l.Position, N: l.Events, Epoch: l.Epoch, Err: l.Status,
+				Do: Lag, Group: l.Group, Part: partOf(l.Topic, l.Partition), Pos: l.Position, N: l.Events, Epoch: l.Epoch,
+				Err: l.Status,
 			})
 		}
 	}
@@ -140,7 +181,8 @@ func letterOps(do Do, letters []driver.Letter) []Op {
 	var ops []Op
 	for _, l := range letters {
 		op := seen(do, l.Message.ID, l.Key, l.Data)
-		op.Group, op.Part, op.Pos, op.State, op.Err = l.Group, l.Partition, l.Position, string(l.State), l.Reason+" "+l.Error
+		op.Group, op.Part, op.Pos = l.Group, partOf(l.Topic, l.Partition), l.Position
+		op.State, op.Err = string(l.State), l.Reason+" "+l.Error
 		ops = append(ops, op)
 	}
 	return ops
@@ -177,13 +219,16 @@ func (r *run) history(ctx context.Context) (*History, error) {
 	}
 	ops = append(ops, effects...)
 	var topicOps []Op
-	for e, err := range r.bus.Read(ctx, topic.Name(), nil) {
-		if err != nil {
-			return nil, fmt.Errorf("read the topic: %w", err)
+	for _, topic := range r.config.Load.topics() {
+		for e, err := range r.bus.Read(ctx, topic.Name(), nil) {
+			if err != nil {
+				return nil, fmt.Errorf("read topic %s: %w", topic.Name(), err)
+			}
+			op := seen(Stored, e.ID, e.Key, e.Data)
+			op.Time, op.Pos = time.Now().UnixNano(), e.Position
+			op.Part = partOf(topic.Name(), partitionOf(e.Position))
+			topicOps = append(topicOps, op)
 		}
-		op := seen(Stored, e.ID, e.Key, e.Data)
-		op.Time, op.Part, op.Pos = time.Now().UnixNano(), partitionOf(e.Position), e.Position
-		topicOps = append(topicOps, op)
 	}
 	h := NewHistory(slices.Concat(ops, removed(ops, topicOps), topicOps))
 	h.Dense = r.bus.Features().DensePos

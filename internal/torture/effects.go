@@ -37,6 +37,11 @@ CREATE TABLE replayed (
 	run       bigint       NOT NULL,
 	replay    int          NOT NULL
 );
+CREATE TABLE accounts (
+	event_key varchar(100) PRIMARY KEY,
+	last_kv   bigint NOT NULL,
+	total     bigint NOT NULL
+);
 CREATE TABLE ledger (
 	event_key varchar(100) PRIMARY KEY,
 	last_kv   bigint NOT NULL,
@@ -82,11 +87,17 @@ func createEffects(at string) error {
 			return fmt.Errorf("effects database: %w", err)
 		}
 	}
+	for n := range accounts {
+		_, err := db.SQL().Exec(db.Rebind("INSERT INTO accounts (event_key, last_kv, total) VALUES (?, 0, 0)"), accountKey(n))
+		if err != nil {
+			return fmt.Errorf("effects database: %w", err)
+		}
+	}
 	return nil
 }
 
 // readEffects returns what handlers wrote: Effect operations whose time is their
-// order of commit, and Ledger operations.
+// order of commit, Ledger and Account operations.
 func readEffects(ctx context.Context, at string) ([]Op, error) {
 	effects, err := openEffects(at)
 	if err != nil {
@@ -106,7 +117,12 @@ func readEffects(ctx context.Context, at string) ([]Op, error) {
 	}
 	ledger, err := readRows(ctx, db, Op{Do: Ledger},
 		"SELECT 0, '', event_key, last_kv, total, events, '', 0, 0 FROM ledger ORDER BY event_key")
-	return slices.Concat(applied, replayed, ledger), err
+	if err != nil {
+		return nil, err
+	}
+	accounts, err := readRows(ctx, db, Op{Do: Account},
+		"SELECT 0, '', event_key, last_kv, total, 0, '', 0, 0 FROM accounts ORDER BY event_key")
+	return slices.Concat(applied, replayed, ledger, accounts), err
 }
 
 func readRows(ctx context.Context, db *sql.DB, op Op, query string) ([]Op, error) {

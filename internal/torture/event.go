@@ -18,12 +18,19 @@ type Fact struct {
 	KV     int64  `json:"kv"` // its version within its key, from 1
 	Amount int64  `json:"amount"`
 	Poison bool   `json:"poison,omitempty"`
+	Tx     string `json:"tx,omitempty"` // the transaction that it came from through an outbox
 	Pad    string `json:"pad"`
 }
 
 // topic is where a run's events live. Its id window makes a publisher's second
 // try after a crash store nothing twice.
 var topic = deed.NewTopic("torture", &deed.TopicOptions{Partitions: 8, Dedupe: time.Hour})
+
+// accountTopic is where writers' events go. It has no id window: what stores them once is
+// that their outbox stamps them.
+var accountTopic = deed.NewTopic("torture-accounts", &deed.TopicOptions{Partitions: 4})
+
+var accountType = deed.NewType(accountTopic, "torture.account", 1, func(f Fact) string { return f.Key })
 
 var factType = deed.NewType(topic, "torture.fact", 1, func(f Fact) string { return f.Key })
 
@@ -42,7 +49,29 @@ func newFact(key string, kv int64, poison bool) Fact {
 }
 
 // id names the event for good.
-func (f Fact) id() string { return fmt.Sprintf("%s/%d", f.Key, f.KV) }
+func (f Fact) id() string {
+	id := fmt.Sprintf("%s/%d", f.Key, f.KV)
+	if f.Tx != "" {
+		id += "@" + f.Tx // the version of a transaction that was rolled back is given again
+	}
+	return id
+}
+
+// topics are those of a run with a load.
+func (l Load) topics() []*deed.Topic {
+	if l.Writers == 0 {
+		return []*deed.Topic{topic}
+	}
+	return []*deed.Topic{topic, accountTopic}
+}
+
+// partOf numbers the partitions of all topics.
+func partOf(topic string, partition int) int {
+	if topic == accountTopic.Name() {
+		partition += 100
+	}
+	return partition
+}
 
 // op starts an operation about the event.
 func (f Fact) op(do Do) Op {
@@ -51,6 +80,14 @@ func (f Fact) op(do Do) Op {
 		op.State = poisoned
 	}
 	return op
+}
+
+func opsOf(do Do, facts []Fact) []Op {
+	ops := make([]Op, len(facts))
+	for i, f := range facts {
+		ops[i] = f.op(do)
+	}
+	return ops
 }
 
 // sum covers every byte that is published.

@@ -86,6 +86,7 @@ func between(r *rand.Rand, low, high time.Duration) time.Duration {
 // campaign carries out a schedule.
 type campaign struct {
 	faults map[string]Fault
+	length time.Duration // steps that would begin later, since others took long, are left out
 	rec    *Recorder
 	say    func(format string, args ...any)
 
@@ -95,7 +96,8 @@ type campaign struct {
 
 // run carries out the steps and heals all of them, also when ctx ends first or a
 // nemesis fails. Each target has its own goroutine: one that is slow to end may be
-// waiting for another which is frozen, and that one has to be healed in time.
+// waiting for another which is frozen, and that one has to be healed in time. What comes
+// after a slow step on a target comes as much later, so that the target works between.
 func (c *campaign) run(ctx context.Context, steps []Step, check func() error) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -107,11 +109,16 @@ func (c *campaign) run(ctx context.Context, steps []Step, check func() error) er
 	var wg sync.WaitGroup
 	for _, steps := range targets {
 		wg.Go(func() {
+			late := time.Duration(0)
 			for _, s := range steps {
+				if s.At += late; s.At > c.length {
+					return
+				}
 				if err := c.step(ctx, started, s, check); err != nil {
 					stop(err)
 					return
 				}
+				late += max(0, time.Since(started)-s.At-s.For)
 			}
 		})
 	}

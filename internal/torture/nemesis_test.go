@@ -7,14 +7,16 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
 // fakeNemesis notes what it is asked to do.
 type fakeNemesis struct {
-	mu   sync.Mutex
-	log  []string
-	fail bool
+	mu    sync.Mutex
+	log   []string
+	fail  bool
+	takes time.Duration
 }
 
 func (f *fakeNemesis) note(what string) {
@@ -33,6 +35,7 @@ func (f *fakeNemesis) Describe() string { return "nothing" }
 
 func (f *fakeNemesis) Start(target string) error {
 	f.note("harm " + target)
+	time.Sleep(f.takes)
 	if f.fail {
 		return errors.New("no harm done")
 	}
@@ -97,6 +100,31 @@ func TestACampaignHealsWhatItHarmed(t *testing.T) {
 	}
 }
 
+// A target that takes long to harm or heal has its rest before the next step, and what
+// comes too late then is left out.
+func TestACampaignWaitsForSlowTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &fakeNemesis{takes: 300 * time.Millisecond}
+		c := newCampaign(t, n)
+		c.length = 700 * time.Millisecond
+		var steps []Step
+		for i := range 3 {
+			at := time.Duration(i) * 200 * time.Millisecond
+			steps = append(steps, Step{At: at, For: 100 * time.Millisecond, Fault: "kill", Target: "a"})
+		}
+		began := time.Now()
+		if err := c.run(t.Context(), steps, func() error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := n.did(), "harm a, heal a, harm a, heal a"; got != want {
+			t.Errorf("it did: %s; want: %s", got, want)
+		}
+		if took, want := time.Since(began), 900*time.Millisecond; took != want {
+			t.Errorf("the second step was over after %v, want %v", took, want)
+		}
+	})
+}
+
 func TestACampaignEndsWhenANemesisFails(t *testing.T) {
 	c := newCampaign(t, &fakeNemesis{fail: true})
 	err := c.run(t.Context(), []Step{{Fault: "kill", Target: "a"}, {At: time.Hour, Fault: "kill", Target: "b"}},
@@ -112,5 +140,7 @@ func newCampaign(t *testing.T, n Nemesis) *campaign {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { rec.Close() })
-	return &campaign{faults: map[string]Fault{"kill": {Nemesis: n}}, rec: rec, say: t.Logf, counts: map[string]int{}}
+	return &campaign{
+		faults: map[string]Fault{"kill": {Nemesis: n}}, length: time.Hour, rec: rec, say: t.Logf, counts: map[string]int{},
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/deedgo/deed/internal/fault"
@@ -15,20 +16,21 @@ import (
 // harmed while others are not.
 type network map[string]*fault.Proxy
 
-// connect puts a proxy between a worker and the server of a URL, and returns the URL
-// that leads through it.
-func (n network) connect(worker, address string) (string, error) {
-	u, err := url.Parse(address)
+// connect puts a proxy between a worker and the server of the bus, which the consumers'
+// database may be on too: their addresses in the job lead through it then.
+func (n network) connect(job *Job) error {
+	u, err := url.Parse(job.URL)
 	if err != nil || u.Host == "" {
-		return "", fmt.Errorf("a network to %q: want the URL of a server", address)
+		return fmt.Errorf("a network to %q: want the URL of a server", job.URL)
 	}
 	p, err := fault.Listen(u.Host)
 	if err != nil {
-		return "", err
+		return err
 	}
-	n[worker] = p
-	u.Host = p.Addr()
-	return u.String(), nil
+	n[job.Name] = p
+	job.URL = strings.Replace(job.URL, u.Host, p.Addr(), 1)
+	job.Effects = strings.Replace(job.Effects, u.Host, p.Addr(), 1)
+	return nil
 }
 
 func (n network) close() {

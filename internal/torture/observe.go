@@ -25,13 +25,13 @@ func (c *observedConn) Subscribe(ctx context.Context, spec driver.SubscribeSpec)
 	if err != nil {
 		return nil, err
 	}
-	return &observedSubscription{Subscription: s, group: spec.Group, rec: c.rec}, nil
+	return &observedSubscription{Subscription: s, group: spec.Group, topic: spec.Topic, rec: c.rec}, nil
 }
 
 type observedSubscription struct {
 	driver.Subscription
-	group string
-	rec   *Recorder
+	group, topic string
+	rec          *Recorder
 }
 
 func (s *observedSubscription) Receive(ctx context.Context, f driver.Fetch) (driver.Received, error) {
@@ -39,7 +39,7 @@ func (s *observedSubscription) Receive(ctx context.Context, f driver.Fetch) (dri
 	if len(r.Granted) > 0 {
 		ops := make([]Op, 0, len(r.Granted))
 		for _, c := range r.Granted {
-			ops = append(ops, Op{Do: Grant, Group: s.group, Part: c.Partition, Epoch: c.Epoch, Pos: c.Position,
+			ops = append(ops, Op{Do: Grant, Group: s.group, Part: partOf(s.topic, c.Partition), Epoch: c.Epoch, Pos: c.Position,
 				Run: c.Run, Quiet: c.Quiet})
 		}
 		s.rec.Record(ops...)
@@ -60,7 +60,7 @@ func (s *observedSubscription) Settle(ctx context.Context, settlements []driver.
 	for _, t := range settlements {
 		if !slices.Contains(lost, t.Partition) {
 			ops = append(ops, Op{
-				Do: Settle, Since: since, Group: s.group, Part: t.Partition, Epoch: t.Epoch, Pos: t.Position,
+				Do: Settle, Since: since, Group: s.group, Part: partOf(s.topic, t.Partition), Epoch: t.Epoch, Pos: t.Position,
 			})
 		}
 	}

@@ -32,16 +32,20 @@ const (
 	Redrive Do = "redrive" // dead letters were given to their groups again, N of them
 	Sweep   Do = "sweep"   // retention removed N events
 	Reset   Do = "reset"   // group Replay was taken back
+	// Rollback is for an event whose transaction will never be committed. Those of others
+	// are invoked right before the commit.
+	Rollback Do = "rollback"
 )
 
 // What the harness adds when everything has come to rest.
 const (
-	Stored Do = "stored" // an event as it lies in the topic
-	Effect Do = "effect" // a row that a handler wrote, in commit order
-	Ledger Do = "ledger" // a key's running total in the consumers' database
-	Letter Do = "letter" // a side-log record before the redrive
-	Left   Do = "left"   // a side-log record after it
-	Lag    Do = "lag"    // a partition that did not get to its end
+	Stored  Do = "stored"  // an event as it lies in the topic
+	Effect  Do = "effect"  // a row that a handler wrote, in commit order
+	Ledger  Do = "ledger"  // a key's running total in the consumers' database
+	Account Do = "account" // what transactions have made of a key
+	Letter  Do = "letter"  // a side-log record before the redrive
+	Left    Do = "left"    // a side-log record after it
+	Lag     Do = "lag"     // a partition that did not get to its end
 )
 
 // Op is one line of a history. Fields that an operation has no use for are zero.

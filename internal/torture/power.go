@@ -58,19 +58,37 @@ func (c *Cluster) PowerFault(server Server, tear bool, weight int) Fault {
 	}
 }
 
+// PowerFaults are those of [Config].Disk: it loses what was not synced, and is full.
+func PowerFaults(c *Cluster) []Fault {
+	return []Fault{c.PowerFault(c.config.Server, !c.config.Whole, 3), c.FullFault(1)}
+}
+
 // full is a disk without room.
-type full struct{ disk *lossfs.Disk }
+type full struct {
+	disk   *lossfs.Disk
+	server Server // as in outlet
+}
 
 func (full) Describe() string { return "no file can grow" }
 
 func (f full) Start(string) error { return f.disk.Fill(true) }
 
-func (f full) Stop(string) error { return f.disk.Fill(false) }
+// Stop also starts a server again that ended for want of room, as an operator does.
+func (f full) Stop(string) error {
+	if err := f.disk.Fill(false); err != nil {
+		return err
+	}
+	if s, ok := f.server.(interface{ Ended() bool }); ok && s.Ended() {
+		f.server.Restart()
+	}
+	return nil
+}
 
 // FullFault fills Config.Disk for up to two leases.
 func (c *Cluster) FullFault(weight int) Fault {
 	lease := c.config.Lease
 	return Fault{
-		Name: "full", Nemesis: full{c.config.Disk}, Targets: []string{"disk"}, Weight: weight, Min: lease / 4, Max: 2 * lease,
+		Name: "full", Nemesis: full{c.config.Disk, c.config.Server}, Targets: []string{"disk"},
+		Weight: weight, Min: lease / 4, Max: 2 * lease,
 	}
 }

@@ -23,6 +23,7 @@ type Load struct {
 	Batch   int // most events in a call
 	Rate    int // events a second of each publisher, at most
 	Backlog int // publishers wait while a group is further behind than this
+	Writers int // processes that publish through an outbox, and as many relays; 0
 
 	SlowIn int           // one event in so many dwells in the plain group's handler
 	Slow   time.Duration // for so long
@@ -32,6 +33,9 @@ type Load struct {
 	Keep     time.Duration // the topic keeps events for so long, and is swept all the time
 	Reset    time.Duration // group Replay exists, and is reset so often
 }
+
+// Hard is a load with slow handlers in flight at any time, some of them in a transaction.
+var Hard = Load{Writers: 2, SlowIn: 20, Slow: 400 * time.Millisecond, Dwell: 2 * time.Millisecond}
 
 func (l Load) withDefaults() Load {
 	l.Keys = cmp.Or(l.Keys, 40)
@@ -217,9 +221,8 @@ func (p *publishing) try(ctx context.Context, timeout time.Duration, c call) err
 }
 
 func (c call) ops(do Do) []Op {
-	ops := make([]Op, len(c.facts))
-	for i, f := range c.facts {
-		ops[i] = f.op(do)
+	ops := opsOf(do, c.facts)
+	for i := range ops {
 		ops[i].Call = c.number
 	}
 	return ops

@@ -16,8 +16,9 @@ type Result struct {
 	Seconds     float64        `json:"seconds"` // how long faults went on
 	Events      int            `json:"events"`  // that publishers tried to publish
 	Acked       int            `json:"acked"`
-	Info        int            `json:"info"`   // unknown outcomes, tried again
-	Stored      int            `json:"stored"` // in the topic at the end
+	Info        int            `json:"info"`       // unknown outcomes, tried again
+	Stored      int            `json:"stored"`     // in the topics at the end
+	RolledBack  int            `json:"rolledback"` // events whose transaction was, on purpose
 	Faults      map[string]int `json:"faults"`
 	Upkeep      map[Do]int     `json:"upkeep,omitempty"` // letters redriven, events removed, resets
 	Deliveries  int            `json:"deliveries"`
@@ -46,6 +47,8 @@ func newResult(config Config, r *run, h *History) *Result {
 			res.Upkeep[op.Do] += int(max(op.N, 1))
 		case Info:
 			res.Info++
+		case Rollback:
+			res.RolledBack++
 		case Deliver:
 			res.Deliveries++
 			delivered[delivery{op.Group, op.ID}]++
@@ -76,6 +79,9 @@ func (r *Result) Broken() []string {
 	return names
 }
 
+// Kills is how many processes were killed, workers and servers.
+func (r *Result) Kills() int { return r.Faults["kill"] + r.Faults["server"] }
+
 // Weak says why the run proves little, or is empty: consumers that are killed
 // have to be handed some events twice, or the faults missed.
 func (r *Result) Weak() string {
@@ -95,9 +101,9 @@ func (r *Result) String() string {
 		faults = append(faults, fmt.Sprintf("%s=%d", name, r.Faults[name]))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "engine=%s seed=%d events=%d acked=%d stored=%d info=%d faults{%s} "+
+	fmt.Fprintf(&b, "engine=%s seed=%d events=%d acked=%d stored=%d info=%d rolledback=%d faults{%s} "+
 		"deliveries=%d failures=%d redelivered=%d",
-		r.Engine, r.Seed, r.Events, r.Acked, r.Stored, r.Info, strings.Join(faults, ","),
+		r.Engine, r.Seed, r.Events, r.Acked, r.Stored, r.Info, r.RolledBack, strings.Join(faults, ","),
 		r.Deliveries, r.Failures, r.Redelivered)
 	for _, do := range slices.Sorted(maps.Keys(r.Upkeep)) {
 		fmt.Fprintf(&b, " %s=%d", do, r.Upkeep[do])

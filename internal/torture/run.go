@@ -22,14 +22,22 @@ type Config struct {
 	// Effects is the consumers' database: the URL of a Postgres database, "mysql:" and what
 	// MySQL's driver calls one, or a SQLite file, which is on Disk or in Dir by default.
 	Effects string
+	// Together says that Provide and the defaults keep the effects in the bus's own database.
+	Together bool
 	// Network says that the workers reach the bus over connections that faults may
 	// harm. The bus is on a server then.
 	Network bool
-	Dir     string // for the processes' records and databases; must exist and be empty
+	// Server is the private server that the bus is on, which comes to harm too. Nil: there
+	// is none, or it is to be left alone.
+	Server Server
+	Dir    string // for the processes' records and databases; must exist and be empty
 	// Disk has the databases instead of Dir, if it is set, and may harm them.
 	Disk *lossfs.Disk
-	Seed uint64
-	For  time.Duration // how long faults go on; 15 s
+	// Whole says that a power cut keeps all of what was written since the last sync of a
+	// file or nothing, instead of any blocks of it.
+	Whole bool
+	Seed  uint64
+	For   time.Duration // how long faults go on; 15 s
 
 	Publishers int           // 8
 	Consumers  int           // 3
@@ -37,8 +45,7 @@ type Config struct {
 	Gap        time.Duration // between faults, on average; 400 ms
 	Stuck      time.Duration // a drain without any progress for so long has failed; 1 min
 	Load       Load
-	// Faults returns the faults of the run. Nil means [DefaultFaults], and NetworkFaults
-	// where there is a network.
+	// Faults returns the faults of the run. Nil means [AllFaults].
 	Faults func(c *Cluster) []Fault
 
 	Command []string // a binary that calls Worker, with its arguments
@@ -49,6 +56,9 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	c.URL = cmp.Or(c.URL, "sqlite:"+c.data()+"/bus.db")
+	if c.Together {
+		c.Effects = cmp.Or(c.Effects, effectsAt(c.URL))
+	}
 	c.Effects = cmp.Or(c.Effects, c.data()+"/effects.db")
 	c.For = cmp.Or(c.For, 15*time.Second)
 	c.Publishers = cmp.Or(c.Publishers, 8)
@@ -58,7 +68,7 @@ func (c Config) withDefaults() Config {
 	c.Stuck = cmp.Or(c.Stuck, time.Minute)
 	c.Load = c.Load.withDefaults()
 	if c.Faults == nil {
-		c.Faults = func(c *Cluster) []Fault { return append(DefaultFaults(c), c.NetworkFaults()...) }
+		c.Faults = AllFaults
 	}
 	if c.Say == nil {
 		c.Say = func(string, ...any) {}
@@ -81,17 +91,34 @@ type Cluster struct {
 	network    network // empty: every worker reaches the bus as it is
 	Publishers []string
 	Consumers  []string
+	Writers    []string // see Load.Writers
+	Relays     []string
 }
 
-// DefaultFaults kill and freeze publishers and consumers, and let consumers leave
+// DefaultFaults kill and freeze processes of every role, and let consumers leave
 // and come back. Consumers are chosen
 // more often than their number says, since they have more to lose.
 func DefaultFaults(c *Cluster) []Fault {
-	return []Fault{
-		c.KillFault(c.Consumers, 4), c.KillFault(c.Publishers, 4),
-		c.PauseFault(c.Consumers, 2), c.PauseFault(c.Publishers, 1),
+	publishers := slices.Concat(c.Publishers, c.Writers)
+	faults := []Fault{
+		c.KillFault(c.Consumers, 4), c.KillFault(publishers, 4),
+		c.PauseFault(c.Consumers, 2), c.PauseFault(publishers, 1),
 		c.AmbushFault(c.Consumers, 2), c.LeaveFault(c.Consumers, 1),
 	}
+	if len(c.Relays) > 0 {
+		faults = append(faults, c.KillFault(c.Relays, 3), c.PauseFault(c.Relays, 1))
+	}
+	return faults
+}
+
+// AllFaults are all that can go side by side on what a run has: DefaultFaults, those of
+// the network, transactions of others, and the end of the server.
+func AllFaults(c *Cluster) []Fault {
+	faults := append(append(DefaultFaults(c), c.StrangerFault(2)), c.NetworkFaults()...)
+	if s := c.config.Server; s != nil {
+		faults = append(faults, c.ServerFault(s, 2))
+	}
+	return faults
 }
 
 // AmbushFault freezes the targets right before they settle, for one and a half to
@@ -158,7 +185,7 @@ func newCluster(config Config) (*Cluster, error) {
 				Lease: config.Lease, Seed: config.Seed, Load: config.Load,
 			}
 			if config.Network {
-				if job.URL, err = c.network.connect(job.Name, config.URL); err != nil {
+				if err := c.network.connect(&job); err != nil {
 					return nil, err
 				}
 			}
@@ -168,10 +195,19 @@ func newCluster(config Config) (*Cluster, error) {
 		return names, nil
 	}
 	var err error
-	if c.Publishers, err = add("publisher", config.Publishers); err == nil {
-		c.Consumers, err = add("consumer", config.Consumers)
+	for _, r := range []struct {
+		role  string
+		n     int
+		names *[]string
+	}{
+		{"publisher", config.Publishers, &c.Publishers}, {"consumer", config.Consumers, &c.Consumers},
+		{"writer", config.Load.Writers, &c.Writers}, {"relay", config.Load.Writers, &c.Relays},
+	} {
+		if *r.names, err = add(r.role, r.n); err != nil {
+			return c, err
+		}
 	}
-	return c, err
+	return c, nil
 }
 
 func (c *Cluster) some(names []string) []*Process {
@@ -246,7 +282,9 @@ func (r *run) open(ctx context.Context) (err error) {
 
 func (r *run) close() {
 	r.rec.Close()
-	r.bus.Close()
+	if r.bus != nil { // it did not open again on a server that does not start again
+		r.bus.Close()
+	}
 }
 
 // torture starts everything and carries out the schedule.
@@ -262,7 +300,7 @@ func (r *run) torture(ctx context.Context) error {
 	if err := r.cluster.startAll(); err != nil {
 		return err
 	}
-	r.campaign = &campaign{faults: byName, rec: r.rec, say: r.config.Say, counts: map[string]int{}}
+	r.campaign = &campaign{faults: byName, length: r.config.For, rec: r.rec, say: r.config.Say, counts: map[string]int{}}
 	if r.config.Disk == nil {
 		return r.during(ctx, func(ctx context.Context) error { return r.campaign.run(ctx, steps, r.cluster.check) })
 	}
@@ -286,10 +324,16 @@ func (r *run) settle(ctx context.Context) error {
 	healed := time.Now()
 	limited, cancel := context.WithTimeout(ctx, 2*stubborn)
 	defer cancel()
-	if err := stopAll(limited, r.cluster.some(r.cluster.Publishers)); err != nil {
+	if err := stopAll(limited, r.cluster.some(slices.Concat(r.cluster.Publishers, r.cluster.Writers))); err != nil {
 		return err
 	}
 	r.config.Say("publishers have finished")
+	if err := r.empty(ctx); err != nil {
+		return err
+	}
+	if err := stopAll(limited, r.cluster.some(r.cluster.Relays)); err != nil {
+		return err
+	}
 	letters, err := r.drain(ctx)
 	if err != nil {
 		return err

@@ -133,6 +133,22 @@ func (s *scene) drained() bool {
 	return len(lags) > 0 && events == 0 && !st.trying()
 }
 
+// wantDrained waits until the group has drained. If it does not, the test fails with where
+// the partitions stand and what the goroutines of its member do.
+func (s *scene) wantDrained(member *Process) {
+	s.t.Helper()
+	const patience = 3 * time.Minute
+	for deadline := time.Now().Add(patience); !s.drained(); pause(s.t.Context(), 20*time.Millisecond) {
+		if time.Now().Before(deadline) {
+			continue
+		}
+		lags, _ := s.lag()
+		over, cancel := context.WithCancel(s.t.Context())
+		cancel()
+		s.t.Fatalf("the group has not drained in %v: %+v\nletters: %+v\n%v", patience, lags, s.letters(), member.Stop(over))
+	}
+}
+
 // wantHandled fails the test unless each of the facts was handled to its end.
 func (s *scene) wantHandled(facts []Fact) {
 	s.t.Helper()

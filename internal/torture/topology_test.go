@@ -22,7 +22,7 @@ func TestRedisCluster(t *testing.T) {
 		servers[fmt.Sprint("node", i+1)] = n
 	}
 	result := tortured(t, timed(t, Config{
-		URL: s.URL(), Load: hardLoad, Command: buildWorker(t, ""),
+		URL: s.URL(), Load: Hard, Command: buildWorker(t, ""),
 		Faults: func(c *Cluster) []Fault {
 			faults := DefaultFaults(c)
 			for name, n := range servers {
@@ -66,7 +66,7 @@ func TestRedisFailover(t *testing.T) {
 	}}
 	config := timed(t, Config{
 		URL:  sentinel.URL() + "?wait=1&master_set=" + redistest.MasterName,
-		Load: hardLoad, Command: buildWorker(t, ""), For: 15 * time.Second,
+		Load: Hard, Command: buildWorker(t, ""), For: 15 * time.Second,
 		Faults: func(c *Cluster) []Fault {
 			return append(DefaultFaults(c), Fault{
 				Name: "failover", Nemesis: x, Targets: []string{"master"}, Weight: 6, Min: time.Second, Max: 2 * time.Second,

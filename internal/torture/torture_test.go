@@ -10,13 +10,28 @@ import (
 	"time"
 )
 
-// hardLoad has slow handlers in flight at any time, some of them in a transaction.
-var hardLoad = Load{SlowIn: 20, Slow: 400 * time.Millisecond, Dwell: 2 * time.Millisecond}
+// The tests of the engines torture one for DEED_TORTURE, 15 s unless set, with the seed
+// DEED_TORTURE_SEED, random unless set. Besides the workers, their connections come to
+// harm and the server itself, where there is one.
+func TestSQLite(t *testing.T) { torturedOn(t, "sqlite") }
 
-// TestSQLite tortures one SQLite file for DEED_TORTURE, 15 s unless set, with the
-// seed DEED_TORTURE_SEED, random unless set.
-func TestSQLite(t *testing.T) {
-	result := tortured(t, timed(t, Config{Load: hardLoad, Command: buildWorker(t, "")}))
+func TestRedis(t *testing.T) { torturedOn(t, "redis") }
+
+func TestPostgres(t *testing.T) {
+	t.Parallel() // it mostly waits
+	torturedOn(t, "postgres")
+}
+
+func TestMariaDB(t *testing.T) {
+	t.Parallel()
+	torturedOn(t, "mysql")
+}
+
+func torturedOn(t *testing.T, engine string) {
+	t.Helper()
+	config := timed(t, Config{Load: Hard, Command: buildWorker(t, ""), Gap: 300 * time.Millisecond})
+	config.Provide(t, engine)
+	result := tortured(t, config)
 	for _, name := range result.Broken() {
 		t.Errorf("check %s found %d violations", name, result.Violations[name])
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine"
 )
 
@@ -40,7 +41,7 @@ func work(text string, more map[string]Role) error {
 	if err := json.Unmarshal([]byte(text), &job); err != nil {
 		return fmt.Errorf("%s: %w", jobEnv, err)
 	}
-	roles := map[string]Role{"publisher": publisher, "consumer": consumer}
+	roles := map[string]Role{"publisher": publisher, "consumer": consumer, "writer": writer, "relay": relay}
 	maps.Copy(roles, more)
 	role, ok := roles[job.Role]
 	if !ok {
@@ -81,11 +82,11 @@ func openBus(ctx context.Context, job Job, rec *Recorder) (*deed.Bus, error) {
 		Source: "/torture/" + job.Name, Lease: job.Lease, Drain: 10 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
-	conn, err := engine.OpenConn(ctx, job.URL, opts)
-	for deadline := time.Now().Add(stubborn); err != nil && time.Now().Before(deadline); {
-		pause(ctx, 100*time.Millisecond) // the server is away, and whoever starts a service tries again
+	var conn driver.Conn
+	err := patiently(ctx, func() (err error) {
 		conn, err = engine.OpenConn(ctx, job.URL, opts)
-	}
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
