@@ -24,11 +24,11 @@ type message struct {
 
 // within bounds a call that the caller did not bound.
 func (c *Conn) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cut := c.online(ctx)
 	ctx, cancel := context.WithTimeout(ctx, c.settings.patience)
+	ctx, cut := c.online(ctx)
 	return ctx, func() {
-		cancel()
 		cut()
+		cancel()
 	}
 }
 
@@ -40,18 +40,22 @@ func (c *Conn) online(ctx context.Context) (context.Context, context.CancelFunc)
 	line := c.line
 	c.mu.Unlock()
 	stop := context.AfterFunc(line, func() { cut(errCut) })
-	return ctx, func() {
+	return call{ctx}, func() {
 		stop()
 		cut(nil)
 	}
 }
 
-// answered is what a call within a context ended with.
-func answered(ctx context.Context, err error) error {
-	if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errCut) {
-		return errCut
+// call is a context that says it when it ended with the connection: nobody has canceled
+// anything then.
+type call struct{ context.Context }
+
+// Err implements [context.Context].
+func (c call) Err() error {
+	if err := context.Cause(c.Context); errors.Is(err, errCut) {
+		return err
 	}
-	return classify(err)
+	return c.Context.Err()
 }
 
 // disconnected ends the calls that wait for an answer.
@@ -105,7 +109,7 @@ func (c *Conn) publishAck(ctx context.Context, m *nats.Msg, opts ...jetstream.Pu
 	ctx, cancel := c.within(ctx)
 	defer cancel()
 	ack, err := c.js.PublishMsg(ctx, m, append(opts, jetstream.WithRetryAttempts(0))...)
-	return ack, answered(ctx, err)
+	return ack, classify(err)
 }
 
 // last returns the last message of a subject.
@@ -144,7 +148,7 @@ func (c *Conn) get(
 		return message{}, errNone
 	}
 	if err != nil {
-		return message{}, answered(ctx, err)
+		return message{}, classify(err)
 	}
 	return message{raw.Subject, raw.Sequence, raw.Header, raw.Data, raw.Time}, nil
 }
