@@ -33,6 +33,10 @@ type Options struct {
 	Durability Class
 	// NoCreate refuses to create topics: publishing to an absent one is an error.
 	NoCreate bool
+	// State is the URL of a second engine, which keeps claims, parked events, dead letters
+	// and records for one that has no place for them, as Kafka: "sqlite:state.db",
+	// "postgres://HOST/DB". Package engine opens it; New takes a connection as it is.
+	State string
 	// Lease is how long a member that went silent keeps its partitions. Zero means
 	// 10 s. It is renewed three times as often.
 	Lease time.Duration

@@ -63,7 +63,8 @@ func (s *Subscription) suits(f driver.Features) error {
 	case !s.listens && !f.Groups:
 		return fmt.Errorf("%s has no groups: %w", f.Engine, errors.ErrUnsupported)
 	case !s.listens && !f.SideLog:
-		return fmt.Errorf("%s keeps no dead letters: %w", f.Engine, errors.ErrUnsupported)
+		return fmt.Errorf("%s keeps no dead letters (name an engine for them beside it by Options.State, or --state: "+
+			"sqlite, postgres or mysql): %w", f.Engine, errors.ErrUnsupported)
 	}
 	return nil
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
+	"github.com/deedgo/deed/engine/deedkafka"
 	"github.com/deedgo/deed/engine/deedmem"
 	"github.com/deedgo/deed/engine/deedmqtt"
 	"github.com/deedgo/deed/engine/deednats"
@@ -32,6 +34,7 @@ type scheme struct {
 // schemes is the one table of the engines there are. It is a table and not a
 // registry, so that reading it answers what a binary can open.
 var schemes = []scheme{
+	{name: "kafka", open: openKafka, examine: deedkafka.Examine},
 	{name: "mem", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.Open(ctx, url, nil)
 	}},
@@ -59,6 +62,10 @@ func openNATS(ctx context.Context, url string, o *deed.Options) (driver.Conn, er
 	return deednats.Open(ctx, url, &deednats.Options{NoCreate: o.NoCreate})
 }
 
+func openKafka(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	return deedkafka.Open(ctx, url, nil)
+}
+
 func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 	return deedredis.Open(ctx, url, nil)
 }
@@ -83,7 +90,7 @@ func Schemes() []string {
 
 // Open returns a bus on the engine that url names: "sqlite:orders.db", "mem:". A
 // nil o means defaults. With o.NoCreate a database that does not exist is an
-// error too.
+// error too. o.State names a second engine, for one that keeps no dead letters.
 func Open(ctx context.Context, url string, o *deed.Options) (*deed.Bus, error) {
 	conn, err := OpenConn(ctx, url, o)
 	if err != nil {
@@ -106,7 +113,26 @@ func OpenConn(ctx context.Context, url string, o *deed.Options) (driver.Conn, er
 	if o == nil {
 		o = &deed.Options{}
 	}
-	return s.open(ctx, url, o)
+	conn, err := s.open(ctx, url, o)
+	if err != nil || o.State == "" {
+		return conn, err
+	}
+	return withState(ctx, conn, o)
+}
+
+// withState adds the engine that Options.State names.
+func withState(ctx context.Context, log driver.Conn, o *deed.Options) (driver.Conn, error) {
+	alone := *o
+	alone.State = ""
+	state, err := OpenConn(ctx, o.State, &alone)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("state: %w", err), log.Close())
+	}
+	both, err := driverkit.WithState(log, state)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("state: %w", err), log.Close(), state.Close())
+	}
+	return both, nil
 }
 
 // Examine looks at the server that url names, also at one that Open refuses, and tells

@@ -5,6 +5,7 @@
 //	go run ./examples/orders
 //	go run ./examples/orders -orders 2000 -dir /tmp/orders
 //	go run ./examples/orders -bus redis://localhost:6379
+//	go run ./examples/orders -bus kafka://localhost:9092 -state sqlite:state.db
 //	go run ./examples/orders service order -bus sqlite:bus.db -listen 127.0.0.1:8080
 package main
 
@@ -34,6 +35,7 @@ func run(args []string) error {
 	flags := flag.NewFlagSet("orders", flag.ExitOnError)
 	flags.IntVar(&o.Orders, "orders", 300, "how many orders customers place")
 	flags.StringVar(&o.Bus, "bus", "", "`URL` of the bus (default one SQLite file in the folder)")
+	flags.StringVar(&o.State, "state", "", "`URL` of a second engine, for a bus that keeps no dead letters")
 	flags.StringVar(&o.Dir, "dir", "", "`folder` that keeps databases and logs (default a temporary one)")
 	if err := flags.Parse(args); err != nil {
 		return err

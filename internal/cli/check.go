@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
 	"github.com/deedgo/deed/engine"
@@ -51,7 +52,8 @@ func (a *app) check(ctx context.Context, out format) error {
 	if url == "mem:" || url == "mem+pubsub:" {
 		url += "check" // members of the suite have to meet in one store
 	}
-	conn, err := engine.OpenConn(ctx, url, nil)
+	o := &deed.Options{State: a.state}
+	conn, err := engine.OpenConn(ctx, url, o)
 	if err != nil {
 		return err
 	}
@@ -69,7 +71,7 @@ func (a *app) check(ctx context.Context, out format) error {
 	if out == asText {
 		a.printCheckTitle(width)
 	}
-	results := drivertest.RunAll(ctx, harnessOf(url, conn), func(r drivertest.Result) {
+	results := drivertest.RunAll(ctx, harnessOf(url, o, conn), func(r drivertest.Result) {
 		if out == asText && ctx.Err() == nil {
 			if err := a.printCheck(r, width); err != nil {
 				stop(err)
@@ -103,10 +105,10 @@ func (a *app) check(ctx context.Context, out format) error {
 
 // harnessOf lets the suite open members, and freeze them where the engine can play
 // that.
-func harnessOf(url string, conn driver.Conn) drivertest.Harness {
+func harnessOf(url string, o *deed.Options, conn driver.Conn) drivertest.Harness {
 	type freezer interface{ Freeze() }
 	h := drivertest.Harness{Open: func(ctx context.Context) (driver.Conn, error) {
-		return engine.OpenConn(ctx, url, nil)
+		return engine.OpenConn(ctx, url, o)
 	}}
 	if _, ok := conn.(freezer); ok {
 		h.Freeze = func(c driver.Conn) { c.(freezer).Freeze() }

@@ -27,12 +27,14 @@ import (
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	url            string
+	url, state     string
 }
 
 const (
 	urlVariable = "DEED_URL"
-	urlDefault  = "sqlite:deed.db"
+	// stateVariable is where the value of --state comes from without one.
+	stateVariable = "DEED_STATE"
+	urlDefault    = "sqlite:deed.db"
 )
 
 // Main runs the process's command line and returns its exit code.
@@ -81,6 +83,8 @@ func newRoot(a *app) *cobra.Command {
 		url = urlDefault
 	}
 	root.PersistentFlags().StringVarP(&a.url, "url", "u", url, "engine `URL`")
+	root.PersistentFlags().StringVar(&a.state, "state", os.Getenv(stateVariable),
+		"`URL` of a second engine, for claims and dead letters of one without a place for them")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err.Error()} })
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
@@ -109,7 +113,7 @@ func (a *app) open(ctx context.Context, mode openMode) (*deed.Bus, error) {
 
 // openWith is open with options of the command's own.
 func (a *app) openWith(ctx context.Context, mode openMode, o deed.Options) (*deed.Bus, error) {
-	o.NoCreate = bool(mode)
+	o.NoCreate, o.State = bool(mode), a.state
 	o.Logger = slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	b, err := engine.Open(ctx, a.url, &o)
 	if err != nil && mode == toRead && errors.Is(err, fs.ErrNotExist) {

@@ -9,8 +9,10 @@ import (
 	"strconv"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 	"github.com/deedgo/deed/drivertest"
 	"github.com/deedgo/deed/engine"
+	"github.com/deedgo/deed/engine/deedkafka"
 	"github.com/deedgo/deed/engine/deedmqtt"
 	"github.com/deedgo/deed/engine/deednats"
 	"github.com/deedgo/deed/engine/deedredis"
@@ -42,12 +44,23 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 			return nil, fmt.Errorf("close %s: %w", e.shown, err)
 		}
 	}
+	kafka := unopened{new(deedkafka.Conn), deedkafka.Promise()}
+	state, err := engine.OpenConn(ctx, "sqlite:"+filepath.Join(dir, "state.db"), nil)
+	if err != nil {
+		return nil, fmt.Errorf("open a state: %w", err)
+	}
+	defer state.Close()
+	both, err := driverkit.WithState(kafka, state)
+	if err != nil {
+		return nil, err
+	}
 	return append(out,
 		ask("postgres://HOST", unopened{new(deedsql.Conn), deedsql.PostgresPromise()}),
 		ask("mysql://HOST", unopened{new(deedsql.Conn), deedsql.MySQLPromise()}),
 		ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
 		ask("nats://HOST", unopened{new(deednats.Conn), deednats.Promise()}),
 		ask("redis+pubsub://HOST", &deedredis.PubSub{}),
+		ask("kafka://HOST", kafka), ask("kafka://HOST --state sqlite:FILE", both),
 		ask("mqtt://HOST", &deedmqtt.Conn{})), nil
 }
 
@@ -213,6 +226,9 @@ const middle = "\n" +
 	"`redis+pubsub://HOST` announces over the channels of a Redis server or cluster, and `mem+pubsub:` within one\n" +
 	"process, for tests: see [Announcements](guides/pubsub.md). `mqtt://HOST` announces through an MQTT 5 broker, and\n" +
 	"what devices publish there is carried into the other engines: see [MQTT](guides/mqtt.md).\n" +
+	"`kafka://HOST` is Apache Kafka. It has no place for dead letters, so handlers need a second engine beside it:\n" +
+	"see [the Kafka guide](guides/kafka.md), also for what a cluster of less than three replicas keeps. Its column is\n" +
+	"checked on kfake, a Kafka in Go, and not yet on a Kafka of the Apache project.\n" +
 	`
 ## How the promises are checked
 

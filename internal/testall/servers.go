@@ -35,6 +35,7 @@ var servers = []server{
 	}},
 	{"pgbouncer", "pgbouncer", []program{{"/usr/sbin/pgbouncer", "pgbouncer", "DEED_TEST_PGBOUNCER"}}},
 	{"NATS", "nats-server", []program{{"nats-server", "nats-server", "DEED_TEST_NATS_SERVER"}}},
+	{"kcat", "kcat", []program{{"kcat", "kcat", ""}}},
 	{"mosquitto", "mosquitto", []program{
 		{"/usr/sbin/mosquitto", "mosquitto", "DEED_TEST_MOSQUITTO"},
 		{"mosquitto_pub", "mosquitto-clients", ""},

@@ -22,6 +22,7 @@ import (
 // Config is what a service is told by who starts it.
 type Config struct {
 	Bus    string        // URL of the bus, "sqlite:/var/lib/shop/bus.db"
+	State  string        // URL of a second engine, for a bus that keeps no dead letters
 	Dir    string        // where the service keeps its own database
 	Listen string        // address of the HTTP API; "" means a free port of this machine
 	Lease  time.Duration // how long the others wait for this service when it went silent; 0 means deed's default
@@ -49,7 +50,7 @@ func Open(ctx context.Context, name string, cfg Config, schema string) (*Service
 	if _, err := sqlDB.ExecContext(ctx, schema); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: create tables: %w", name, err), sqlDB.Close())
 	}
-	bus, err := engine.Open(ctx, cfg.Bus, &deed.Options{Source: "/" + name, Lease: cfg.Lease})
+	bus, err := engine.Open(ctx, cfg.Bus, &deed.Options{Source: "/" + name, Lease: cfg.Lease, State: cfg.State})
 	if err != nil {
 		return nil, errors.Join(err, sqlDB.Close())
 	}

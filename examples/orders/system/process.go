@@ -82,7 +82,7 @@ func (s *services) start(ctx context.Context, name string) error {
 		return err
 	}
 	cmd := exec.Command(exe, "service", name, "-leash",
-		"-bus", s.o.Bus, "-dir", s.o.Dir, "-lease", s.o.Lease.String(), "-mail", s.mailURL)
+		"-bus", s.o.Bus, "-state", s.o.State, "-dir", s.o.Dir, "-lease", s.o.Lease.String(), "-mail", s.mailURL)
 	cmd.Stderr = log
 	leash, err := cmd.StdinPipe()
 	if err != nil {

@@ -60,7 +60,7 @@ func waitQuiet(ctx context.Context, o Options, s *services) (err error) {
 
 // look opens the bus only to look at it, and in silence.
 func look(ctx context.Context, o Options) (*deed.Bus, error) {
-	return engine.Open(ctx, o.Bus, &deed.Options{NoCreate: true, Logger: slog.New(slog.DiscardHandler)})
+	return engine.Open(ctx, o.Bus, &deed.Options{NoCreate: true, State: o.State, Logger: slog.New(slog.DiscardHandler)})
 }
 
 // unused refuses a bus that has served already, as makeDir does a folder.

@@ -30,6 +30,7 @@ func Serve(args []string) error {
 	flags := flag.NewFlagSet("service "+name, flag.ContinueOnError)
 	cfg := service.Config{Ready: os.Stdout}
 	flags.StringVar(&cfg.Bus, "bus", "sqlite:bus.db", "`URL` of the bus")
+	flags.StringVar(&cfg.State, "state", "", "`URL` of a second engine, for a bus that keeps no dead letters")
 	flags.StringVar(&cfg.Dir, "dir", ".", "`folder` of the service's own database")
 	flags.StringVar(&cfg.Listen, "listen", "", "`address` of the HTTP API (default a free port)")
 	flags.DurationVar(&cfg.Lease, "lease", 0, "how long others wait for a silent service")

@@ -16,6 +16,7 @@ import (
 type Options struct {
 	Orders int    // how many are placed; 0 means 300
 	Bus    string // URL of the bus; "" means one SQLite file in Dir
+	State  string // URL of a second engine, for a bus that keeps no dead letters
 	// Dir keeps the databases and logs. Empty means a temporary folder, which is
 	// removed when everything adds up.
 	Dir string

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/deedgo/deed/internal/kafkatest"
 	"github.com/deedgo/deed/internal/mariatest"
 	"github.com/deedgo/deed/internal/natstest"
 	"github.com/deedgo/deed/internal/pgtest"
@@ -49,9 +50,17 @@ func TestBooksAddUpOnPostgres(t *testing.T) { booksAddUp(t, pgtest.Open(t)) }
 // TestBooksAddUpOnMySQL is the same on MariaDB.
 func TestBooksAddUpOnMySQL(t *testing.T) { booksAddUp(t, mariatest.Open(t)) }
 
-func booksAddUp(t *testing.T, bus string) {
+// And on Kafka, which is kfake here, with a second engine for what it has no place for.
+func TestBooksAddUpOnKafka(t *testing.T) {
+	booksAddUpWith(t, Options{Bus: kafkatest.Start(t).URL(), State: "sqlite:" + t.TempDir() + "/state.db"})
+}
+
+func booksAddUp(t *testing.T, bus string) { booksAddUpWith(t, Options{Bus: bus}) }
+
+func booksAddUpWith(t *testing.T, o Options) {
 	var out bytes.Buffer
-	if err := Run(t.Context(), Options{Orders: 60, Bus: bus, Dir: t.TempDir(), Out: &out}); err != nil {
+	o.Orders, o.Dir, o.Out = 60, t.TempDir(), &out
+	if err := Run(t.Context(), o); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
 	for _, want := range []string{

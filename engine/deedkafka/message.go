@@ -1,0 +1,242 @@
+package deedkafka
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// A record is an event in the binary mode of CloudEvents' Kafka binding: its attributes
+// are headers with ce_ before their names, its data is the value. Those that others wrote
+// in the structured mode are read too, and such that are no CloudEvents at all.
+
+const (
+	attrPrefix  = "ce_"
+	contentType = "content-type"
+	attrKey     = "partitionkey"
+	attrVersion = "typeversion"
+	attrContent = "datacontenttype"
+	attrSchema  = "schemaid" // what the Confluent wire format has in front of the data
+	structured  = "application/cloudevents+json"
+
+	// foreignSource, with the topic, is the source of an event that does not say.
+	foreignSource = "/kafka/"
+	// unreadableType is the type of a record of which not even that can be read.
+	unreadableType = "kafka.unreadable"
+)
+
+// record writes a message. It copies the data, which is the caller's again afterwards.
+func (s *settings) record(m *driver.Message, topic string, partition int) *kgo.Record {
+	r := &kgo.Record{Topic: topic, Partition: int32(partition)}
+	h := make([]kgo.RecordHeader, 0, 8+len(m.Attributes))
+	add := func(name, value string) { h = append(h, kgo.RecordHeader{Key: name, Value: []byte(value)}) }
+	add("ce_specversion", "1.0")
+	add("ce_id", m.ID)
+	add("ce_source", m.Source)
+	add("ce_type", m.Type)
+	if m.Version != 1 {
+		add(attrPrefix+attrVersion, strconv.Itoa(m.Version))
+	}
+	if !m.Time.IsZero() {
+		add("ce_time", m.Time.UTC().Format(time.RFC3339Nano))
+	}
+	if m.ContentType != "" {
+		add(contentType, m.ContentType)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
+		add(attrPrefix+name, m.Attributes[name])
+	}
+	r.Headers = h
+	if m.Key != "" {
+		r.Key = []byte(m.Key)
+	}
+	r.Value = make([]byte, 0, len(m.Data)+5) // never nil, which would be a tombstone
+	if s.schema > 0 {
+		r.Value = binary.BigEndian.AppendUint32(append(r.Value, 0), uint32(s.schema))
+	}
+	r.Value = append(r.Value, m.Data...)
+	return r
+}
+
+// delivery reads a record.
+func (s *settings) delivery(r *kgo.Record, topic string) driver.Delivery {
+	d := driver.Delivery{Partition: int(r.Partition), Position: position(r.Offset + 1), Stored: r.Timestamp.UTC()}
+	m := &d.Message
+	m.Version, m.Key = 1, string(r.Key)
+	var damage error
+	for _, h := range r.Headers {
+		if err := setHeader(m, h.Key, string(h.Value)); damage == nil {
+			damage = err
+		}
+	}
+	m.Data = r.Value
+	mode, _, _ := strings.Cut(strings.ToLower(m.ContentType), ";")
+	if m.ID == "" && strings.TrimSpace(mode) == structured {
+		m.ContentType = ""
+		if err := readStructured(m, r.Value); err != nil {
+			m.Data, damage = r.Value, errors.Join(damage, err)
+		}
+	} else {
+		s.readWire(m)
+	}
+	if m.ID == "" {
+		m.ID = fmt.Sprintf("%d-%d", r.Partition, r.Offset)
+	}
+	if m.Source == "" {
+		m.Source = foreignSource + topic
+	}
+	if damage != nil {
+		d.Unreadable = damage.Error()
+		setAttribute(m, "unreadable", d.Unreadable)
+		if m.Type == "" {
+			m.Type = unreadableType
+		}
+	}
+	if m.Type == "" {
+		m.Type = topic
+	}
+	return d
+}
+
+// setHeader sets what a header says. Those that are no attributes are kept as such, when
+// their names could be one.
+func setHeader(m *driver.Message, name, value string) error {
+	if name == contentType {
+		m.ContentType = value
+		return nil
+	}
+	attribute, isCloud := strings.CutPrefix(name, attrPrefix)
+	if !isCloud && !isAttribute(name) {
+		return nil
+	}
+	return setAttribute(m, attribute, value)
+}
+
+// isAttribute reports whether CloudEvents allows an attribute of the name.
+func isAttribute(name string) bool {
+	for _, c := range []byte(name) {
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != "" && !slices.Contains([]string{"id", "source", "type", "time", "data", "specversion"}, name)
+}
+
+// setAttribute sets one attribute.
+func setAttribute(m *driver.Message, name, value string) (err error) {
+	switch name {
+	case "id":
+		m.ID = value
+	case "source":
+		m.Source = value
+	case "type":
+		m.Type = value
+	case attrContent:
+		m.ContentType = value
+	case attrVersion:
+		if m.Version, err = strconv.Atoi(value); err != nil {
+			m.Version, err = 1, fmt.Errorf("its typeversion is %q (want a number)", value)
+		}
+	case "time":
+		if m.Time, err = time.Parse(time.RFC3339Nano, value); err != nil {
+			err = fmt.Errorf("its time is %q (want RFC 3339)", value)
+		}
+	case "specversion":
+	case attrKey:
+		if m.Key == "" {
+			m.Key = value
+			return nil
+		}
+		fallthrough
+	default:
+		if m.Attributes == nil {
+			m.Attributes = make(map[string]string)
+		}
+		m.Attributes[name] = value
+	}
+	return err
+}
+
+// readStructured reads an event of the JSON format.
+func readStructured(m *driver.Message, text []byte) error {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(text, &all); err != nil {
+		return fmt.Errorf("it is no event in the JSON format of CloudEvents: %w", err)
+	}
+	m.Data = nil
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		value := all[name]
+		var s string
+		isText := json.Unmarshal(value, &s) == nil
+		var err error
+		switch {
+		case name == "data_base64":
+			m.Data, err = base64.StdEncoding.DecodeString(s)
+		case name == "data":
+			m.Data = value
+		case isText:
+			err = setAttribute(m, name, s)
+		default:
+			err = setAttribute(m, name, string(value))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	var s string
+	if media := strings.ToLower(m.ContentType); media != "" && !strings.Contains(media, "json") &&
+		json.Unmarshal(m.Data, &s) == nil {
+		m.Data = []byte(s)
+	}
+	return nil
+}
+
+// readWire takes the header of the Confluent wire format, a zero byte and the id of a
+// schema, from data that has it: where this connection writes it, and before JSON, which
+// never begins with a zero byte.
+func (s *settings) readWire(m *driver.Message) {
+	const header = 5
+	if len(m.Data) < header || m.Data[0] != 0 {
+		return
+	}
+	id := binary.BigEndian.Uint32(m.Data[1:header])
+	ours := s.schema > 0 && id == uint32(s.schema)
+	if !ours {
+		if !json.Valid(m.Data[header:]) {
+			return
+		}
+		setAttribute(m, attrSchema, strconv.FormatUint(uint64(id), 10))
+	}
+	m.Data = m.Data[header:]
+}
+
+// position writes the offset that comes next, "" for the beginning.
+func position(next int64) string {
+	if next <= 0 {
+		return ""
+	}
+	return strconv.FormatInt(next, 10)
+}
+
+// parsePosition reads it.
+func parsePosition(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 1 || s[0] == '+' || s[0] == '0' {
+		return 0, fmt.Errorf("%w: position %.40q is not a number from 1", driver.ErrRefused, s)
+	}
+	return n, nil
+}
