@@ -53,7 +53,11 @@ func cases(s *settings) []*benchCase {
 	closed("deed/mem", 64, 1, 200_000)
 	closed("nats", 2, 500, 100_000)
 	closed("nats", 64, 1, 50_000)
+	closed("nats/tcp", 2, 500, 100_000)
 	closed("nats/sync-always", 2, 500, 4_000)
+	closed("deed/nats", 8, 256, 150_000)
+	closed("deed/nats", 64, 1, 30_000)
+	closed("deed/nats/sync-always", 8, 256, 60_000)
 	closed("watermill/gochannel", 8, 256, 150_000)
 	closed("watermill/gochannel", 64, 1, 150_000)
 	for _, mode := range redisModes {
@@ -81,9 +85,10 @@ func cases(s *settings) []*benchCase {
 			seconds = 2
 		}
 		for _, system := range []string{
-			"deed/sqlite", "deed/mem", "nats", "nats/sync-always", "watermill/gochannel",
-			"deed/redis", "deed/redis-packed", "bare/redis", "naive/redis", "watermill/redisstream", "asynq",
-			"deed/postgres", "watermill/sql", "river", "deed/mysql",
+			"deed/sqlite", "deed/mem", "nats", "nats/sync-always", "deed/nats",
+			"watermill/gochannel", "deed/redis", "deed/redis-packed", "bare/redis", "naive/redis",
+			"watermill/redisstream", "asynq", "deed/postgres", "watermill/sql", "river",
+			"deed/mysql",
 		} {
 			all = append(all, &benchCase{
 				Name:    fmt.Sprintf("%s at %d/s", system, rate),

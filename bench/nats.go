@@ -18,31 +18,76 @@ const (
 	natsUnacked = 20000
 )
 
-// natsJetStream is a NATS server in this process, with a stream in files.
-func natsJetStream(name, durability string, always bool) system {
-	return system{name: name, durability: durability,
+// natsUsual is what a server keeps that nobody has set up.
+const natsUsual = "process, synced each 2 min"
+
+// natsSystem is a NATS server in this process, with streams in files.
+type natsSystem struct {
+	name, durability string
+	always           bool // every message is synced
+	tcp              bool // clients come by loopback, as deed's do, instead of a pipe
+}
+
+// raw is JetStream as its users would publish and consume for throughput.
+func (n natsSystem) raw() system {
+	return system{name: n.name, durability: n.durability,
 		start: func(ctx context.Context, dir string, handle func([]byte)) (*started, error) {
-			srv, err := server.NewServer(&server.Options{
-				DontListen: true, JetStream: true, StoreDir: filepath.Join(dir, "nats"), SyncAlways: always,
-				NoSigs: true, NoLog: true,
-			})
+			srv, err := n.server(dir)
 			if err != nil {
 				return nil, err
 			}
-			srv.Start()
-			if !srv.ReadyForConnections(10 * time.Second) {
-				return nil, errors.New("the NATS server did not start within 10 s")
+			way := nats.InProcessServer(srv)
+			if n.tcp {
+				way = func(*nats.Options) error { return nil }
 			}
-			return startNATS(ctx, srv, handle)
+			return startNATS(ctx, srv, way, handle)
 		}}
 }
 
-func startNATS(ctx context.Context, srv *server.Server, handle func([]byte)) (*started, error) {
-	pub, err := nats.Connect("", nats.InProcessServer(srv))
+// deed is deed on the server.
+func (n natsSystem) deed(v *deedVariant) system {
+	return system{name: n.name, durability: n.durability,
+		start: func(ctx context.Context, dir string, handle func([]byte)) (*started, error) {
+			srv, err := n.server(dir)
+			if err != nil {
+				return nil, err
+			}
+			s, err := openDeed(ctx, srv.ClientURL(), v, handle)
+			if err != nil {
+				return nil, err
+			}
+			stop := s.stop
+			s.stop = func() error {
+				err := stop()
+				srv.Shutdown()
+				srv.WaitForShutdown()
+				return err
+			}
+			return s, nil
+		}}
+}
+
+func (n natsSystem) server(dir string) (*server.Server, error) {
+	srv, err := server.NewServer(&server.Options{
+		DontListen: !n.tcp, Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true,
+		StoreDir: filepath.Join(dir, "nats"), SyncAlways: n.always, NoSigs: true, NoLog: true,
+	})
 	if err != nil {
 		return nil, err
 	}
-	sub, err := nats.Connect("", nats.InProcessServer(srv))
+	srv.Start()
+	if !srv.ReadyForConnections(10 * time.Second) {
+		return nil, errors.New("the NATS server did not start within 10 s")
+	}
+	return srv, nil
+}
+
+func startNATS(ctx context.Context, srv *server.Server, way nats.Option, handle func([]byte)) (*started, error) {
+	pub, err := nats.Connect(srv.ClientURL(), way)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := nats.Connect(srv.ClientURL(), way)
 	if err != nil {
 		return nil, err
 	}

@@ -51,8 +51,11 @@ func systems() []system {
 		deedSystem("deed/sqlite/protobuf", "sqlite", "power", &deedVariant{codec: codecProto}),
 		deedSystem("deed/sqlite/window", "sqlite", "power", &deedVariant{window: true}),
 		deedSystem("deed/sqlite/grown", "sqlite", "power", &deedVariant{fromEnd: true}),
-		natsJetStream("nats", "process, synced each 2 min", false),
-		natsJetStream("nats/sync-always", "power", true),
+		natsSystem{"nats", natsUsual, false, false}.raw(),
+		natsSystem{"nats/tcp", natsUsual, false, true}.raw(),
+		natsSystem{"nats/sync-always", "power", true, false}.raw(),
+		natsSystem{"deed/nats", natsUsual, false, true}.deed(nil),
+		natsSystem{"deed/nats/sync-always", "power", true, true}.deed(nil),
 		watermillChannel("watermill/gochannel"),
 	}, slices.Concat(redisSystems(), postgresSystems(), mysqlSystems())...)
 }

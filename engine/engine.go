@@ -16,6 +16,7 @@ import (
 	"github.com/deedgo/deed/engine/deedkafka"
 	"github.com/deedgo/deed/engine/deedmem"
 	"github.com/deedgo/deed/engine/deedmqtt"
+	"github.com/deedgo/deed/engine/deednats"
 	"github.com/deedgo/deed/engine/deedredis"
 	"github.com/deedgo/deed/engine/deedsql"
 )
@@ -43,6 +44,7 @@ var schemes = []scheme{
 	{name: "mqtt", open: openMQTT},
 	{name: "mqtts", open: openMQTT},
 	{name: "mysql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
+	{name: "nats", open: openNATS, examine: deednats.Examine},
 	{name: "postgres", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "postgresql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "redis", open: openRedis, examine: deedredis.Examine},
@@ -54,6 +56,10 @@ var schemes = []scheme{
 
 func openSQL(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
 	return deedsql.Open(ctx, url, &deedsql.Options{NoCreate: o.NoCreate})
+}
+
+func openNATS(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
+	return deednats.Open(ctx, url, &deednats.Options{NoCreate: o.NoCreate})
 }
 
 func openKafka(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {

@@ -31,7 +31,7 @@ func TestOpen(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	for _, url := range []string{"", "orders.db", "nosuch:x", "nats://user:secret@host"} {
+	for _, url := range []string{"", "orders.db", "nosuch:x", "kafka2://user:secret@host"} {
 		b, err := engine.Open(t.Context(), url, nil)
 		if !errors.Is(err, engine.ErrURL) || b != nil {
 			t.Errorf("%q: %v, %v (want ErrURL)", url, b, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/engine/deedkafka"
 	"github.com/deedgo/deed/engine/deedmqtt"
+	"github.com/deedgo/deed/engine/deednats"
 	"github.com/deedgo/deed/engine/deedredis"
 	"github.com/deedgo/deed/engine/deedsql"
 )
@@ -57,6 +58,7 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 		ask("postgres://HOST", unopened{new(deedsql.Conn), deedsql.PostgresPromise()}),
 		ask("mysql://HOST", unopened{new(deedsql.Conn), deedsql.MySQLPromise()}),
 		ask("redis://HOST", unopened{new(deedredis.Conn), deedredis.Promise()}),
+		ask("nats://HOST", unopened{new(deednats.Conn), deednats.Promise()}),
 		ask("redis+pubsub://HOST", &deedredis.PubSub{}),
 		ask("kafka://HOST", kafka), ask("kafka://HOST --state sqlite:FILE", both),
 		ask("mqtt://HOST", &deedmqtt.Conn{})), nil
@@ -219,6 +221,8 @@ const middle = "\n" +
 	"`redis://HOST` is Redis Streams, `rediss://HOST` the same with TLS, on one server, behind sentinels, or on a\n" +
 	"cluster; the column shows a server with `appendfsync always`, and [the Redis guide](guides/redis.md) what less\n" +
 	"means.\n" +
+	"`nats://HOST` is NATS JetStream as a log; the column shows a cluster with `sync_interval: always` and three\n" +
+	"replicas, and [the NATS guide](guides/nats.md) what less means.\n" +
 	"`redis+pubsub://HOST` announces over the channels of a Redis server or cluster, and `mem+pubsub:` within one\n" +
 	"process, for tests: see [Announcements](guides/pubsub.md). `mqtt://HOST` announces through an MQTT 5 broker, and\n" +
 	"what devices publish there is carried into the other engines: see [MQTT](guides/mqtt.md).\n" +

@@ -34,6 +34,7 @@ var servers = []server{
 		{"/usr/lib/postgresql/*/bin/postgres", "postgresql-15", "DEED_TEST_POSTGRES_BIN"},
 	}},
 	{"pgbouncer", "pgbouncer", []program{{"/usr/sbin/pgbouncer", "pgbouncer", "DEED_TEST_PGBOUNCER"}}},
+	{"NATS", "nats-server", []program{{"nats-server", "nats-server", "DEED_TEST_NATS_SERVER"}}},
 	{"kcat", "kcat", []program{{"kcat", "kcat", ""}}},
 	{"mosquitto", "mosquitto", []program{
 		{"/usr/sbin/mosquitto", "mosquitto", "DEED_TEST_MOSQUITTO"},

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/deedgo/deed/internal/mariatest"
+	"github.com/deedgo/deed/internal/natstest"
 	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/redistest"
 )
@@ -46,6 +47,10 @@ var Engines = []Engine{
 		s := redistest.Start(t, settings...)
 		c.onServer(s, s.URL(), "")
 		c.Whole = true // it refuses to start with an end that has a hole
+	}},
+	{"nats", func(t testing.TB, c *Config) {
+		s := natstest.StartIn(t, c.onDisk("nats"), "sync_interval: always")
+		c.onServer(s, s.URL(), "")
 	}},
 }
 

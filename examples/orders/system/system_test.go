@@ -11,6 +11,7 @@ import (
 
 	"github.com/deedgo/deed/internal/kafkatest"
 	"github.com/deedgo/deed/internal/mariatest"
+	"github.com/deedgo/deed/internal/natstest"
 	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/redistest"
 )
@@ -39,6 +40,9 @@ func TestBooksAddUpOnRedis(t *testing.T) {
 		t.Errorf("a second run on it: %v", err)
 	}
 }
+
+// And on NATS.
+func TestBooksAddUpOnNATS(t *testing.T) { booksAddUp(t, natstest.Start(t).URL()) }
 
 // And on Postgres.
 func TestBooksAddUpOnPostgres(t *testing.T) { booksAddUp(t, pgtest.Open(t)) }

@@ -1,0 +1,8 @@
+package torture
+
+import "testing"
+
+func TestNATS(t *testing.T) {
+	t.Parallel() // it mostly waits
+	torturedOn(t, "nats")
+}
