@@ -64,8 +64,8 @@ func TestInAcknowledgesOnlyWhatIsStored(t *testing.T) {
 	bus := openBus(t, "sqlite:"+filepath.Join(dir, "bus.db"))
 	full := deed.NewTopic("full", &deed.TopicOptions{MaxBytes: 1000, Keep: time.Nanosecond})
 	// A group that does not get on holds what it has not handled, and the topic is full.
-	hold, release := make(chan struct{}), sync.OnceFunc(func() {})
-	release = sync.OnceFunc(func() { close(hold) })
+	hold := make(chan struct{})
+	release := sync.OnceFunc(func() { close(hold) })
 	defer release()
 	var mu sync.Mutex
 	var got []string
