@@ -52,7 +52,7 @@ func (d debian) install(ctx context.Context, service string, packages []string) 
 	}
 	err = d.apt(ctx, packages)
 	if !had && d.hasService(service) {
-		err = errors.Join(err, d.run(ctx, "update-rc.d", service, "disable"))
+		err = errors.Join(err, d.disable(ctx, service))
 	}
 	return errors.Join(err, allow())
 }
@@ -77,13 +77,28 @@ func (d debian) denyServices(ctx context.Context, service string) (allow func() 
 	return func() error { return os.Remove(file) }, nil
 }
 
+// disable keeps a service from being started with the machine. One without a script for
+// init is a unit of systemd, which may not be here to be asked: then what starts it is a
+// link.
+func (d debian) disable(ctx context.Context, service string) error {
+	if d.has("etc/init.d/" + service) {
+		return d.run(ctx, "update-rc.d", service, "disable")
+	}
+	links, err := filepath.Glob(filepath.Join(d.root, "etc/systemd/system/*.wants", service+".service"))
+	for _, link := range links {
+		err = errors.Join(err, os.Remove(link))
+	}
+	return err
+}
+
 // hasService reports whether the machine knows a service, running or not.
 func (d debian) hasService(service string) bool {
-	return slices.ContainsFunc([]string{"etc/init.d/" + service, "lib/systemd/system/" + service + ".service"},
-		func(file string) bool {
-			_, err := os.Stat(filepath.Join(d.root, file))
-			return !errors.Is(err, fs.ErrNotExist)
-		})
+	return d.has("etc/init.d/"+service) || d.has("lib/systemd/system/"+service+".service")
+}
+
+func (d debian) has(file string) bool {
+	_, err := os.Stat(filepath.Join(d.root, file))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // apt installs packages. The list of what there is to install is fetched when it is

@@ -36,7 +36,12 @@ func newMachine(t *testing.T, files ...string) *machine {
 
 func (m *machine) write(file, text string) {
 	m.t.Helper()
-	if err := os.WriteFile(filepath.Join(m.root, file), []byte(text), 0o755); err != nil {
+	file = filepath.Join(m.root, file)
+	err := os.MkdirAll(filepath.Dir(file), 0o755)
+	if err == nil {
+		err = os.WriteFile(file, []byte(text), 0o755)
+	}
+	if err != nil {
 		m.t.Fatal(err)
 	}
 }
@@ -71,6 +76,8 @@ func TestInstall(t *testing.T) {
 		install = "apt-get install -y -q --no-install-recommends -o DPkg::Lock::Timeout=300 moon moon-tools"
 		update  = "apt-get update -q"
 		disable = "update-rc.d moond disable"
+		unit    = "lib/systemd/system/moond.service"
+		link    = "etc/systemd/system/multi-user.target.wants/moond.service"
 	)
 	for _, c := range []struct {
 		name   string
@@ -85,6 +92,7 @@ func TestInstall(t *testing.T) {
 		{name: "with an old list", has: []string{list}, brings: []string{service}, fail: install,
 			want: []string{install, update, install, disable}},
 		{name: "a service that was there", has: []string{list, service}, want: []string{install}},
+		{name: "a unit of systemd alone", has: []string{list}, brings: []string{unit, link}, want: []string{install}},
 		{name: "no service", has: []string{list}, want: []string{install}},
 		{name: "no network", fail: update, want: []string{update}, err: "no such luck"},
 	} {
@@ -98,8 +106,10 @@ func TestInstall(t *testing.T) {
 			if !slices.Equal(m.commands, c.want) {
 				t.Errorf("ran %q, want %q", m.commands, c.want)
 			}
-			if _, err := os.Stat(filepath.Join(m.root, policy)); !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("the policy stays: %v", err)
+			for _, file := range []string{policy, link} {
+				if _, err := os.Stat(filepath.Join(m.root, file)); !errors.Is(err, fs.ErrNotExist) {
+					t.Errorf("%s stays: %v", file, err)
+				}
 			}
 		})
 	}
