@@ -103,9 +103,12 @@ func (in *In) carry(ctx context.Context, b *deed.Bus, log *slog.Logger) (connect
 	s, err := deedmqtt.Dial(ctx, in.Broker, deedmqtt.SessionOptions{
 		ClientID: in.Name + "-in", Expiry: expiry, ByHand: true,
 		Hear: func(h deedmqtt.Heard) {
+			if ctx.Err() != nil {
+				return // it comes again, as do all behind it
+			}
 			select {
 			case heard <- h:
-			case <-ctx.Done(): // it comes again
+			case <-ctx.Done():
 			}
 		},
 	})
