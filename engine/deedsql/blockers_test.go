@@ -110,7 +110,7 @@ func TestBlockersAreNamed(t *testing.T) {
 		}
 		var got []driver.Blocker
 		blockers := func() []driver.Blocker {
-			time.Sleep(200 * time.Millisecond) // MariaDB repeats its answer to who asks more often than every 100 ms
+			<-time.After(200 * time.Millisecond) // MariaDB repeats its answer to who asks more often than every 100 ms
 			if got, err = c.Blockers(t.Context()); err != nil {
 				t.Fatal(err)
 			}
