@@ -90,7 +90,7 @@ func (in *In) check(b *deed.Bus) error {
 		return fmt.Errorf("topic %s: %s keeps nothing, so that the bridge would acknowledge what is lost "+
 			"(open an engine that stores events): %w", in.Topic.Name(), b.Features().Engine, errors.ErrUnsupported)
 	}
-	return deed.CheckName("bridge", in.Name)
+	return errors.Join(deed.CheckName("bridge", in.Name), deedmqtt.CheckURL(in.Broker), deedmqtt.CheckFilter(in.Filter))
 }
 
 // carry works until the connection is lost, or ctx ends, and reports whether there was one.

@@ -28,7 +28,7 @@ func open(t *testing.T, url string) *Conn {
 	return c
 }
 
-// hearing collects what a subscription gets.
+// hearings collects what a subscription gets.
 type hearings struct {
 	t      *testing.T
 	sub    driver.Subscription
@@ -259,7 +259,7 @@ func TestFilters(t *testing.T) {
 		"a": true, "#": true, "a/#": true, "+/b/+": true, "/": true, "": false, "a#": false, "a/#/b": false, "a+/b": false,
 		"a\x00": false,
 	} {
-		if err := checkFilter(filter); (err == nil) != good {
+		if err := CheckFilter(filter); (err == nil) != good {
 			t.Errorf("%q: %v", filter, err)
 		}
 	}

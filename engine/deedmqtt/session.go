@@ -62,12 +62,11 @@ const (
 // Session is one connection to a broker. It is over when the connection is lost. Its
 // methods are safe for concurrent use.
 type Session struct {
-	client  *paho.Client
-	state   *state.State
-	conn    *lockedConn
-	limits  limits
-	resumed bool
-	byHand  bool
+	client *paho.Client
+	state  *state.State
+	conn   *lockedConn
+	limits limits
+	byHand bool
 
 	sending sync.Mutex
 	over    chan struct{} // closed when the connection is lost
@@ -146,7 +145,6 @@ func dial(ctx context.Context, to *settings, o SessionOptions) (*Session, error)
 	if err != nil {
 		return nil, explain(err)
 	}
-	s.resumed = answer.SessionPresent
 	s.limits = readLimits(answer)
 	return s, nil
 }
@@ -188,9 +186,6 @@ func (s *Session) hear(p paho.PublishReceived, tell func(Heard)) {
 	h.Damage = readPacket(p.Packet, &h.Message)
 	tell(h)
 }
-
-// Resumed reports whether the broker had kept the session, with its subscriptions.
-func (s *Session) Resumed() bool { return s.resumed }
 
 // Over is closed when the connection is lost; Err then says why.
 func (s *Session) Over() <-chan struct{} { return s.over }
@@ -235,8 +230,8 @@ type Subscription struct {
 
 // Subscribe returns when the broker has confirmed that it passes on what is published.
 func (s *Session) Subscribe(ctx context.Context, sub Subscription) error {
-	if err := checkFilter(sub.Filter); err != nil {
-		return fmt.Errorf("mqtt: subscribe to %q: %w: %w", sub.Filter, err, driver.ErrRefused)
+	if err := CheckFilter(sub.Filter); err != nil {
+		return fmt.Errorf("mqtt: subscribe: %w: %w", err, driver.ErrRefused)
 	}
 	filter := sub.Filter
 	if sub.Share != "" {
@@ -266,18 +261,18 @@ func (s *Session) Subscribe(ctx context.Context, sub Subscription) error {
 	return nil
 }
 
-// checkFilter refuses what brokers would end the connection for.
-func checkFilter(filter string) error {
+// CheckFilter says what is wrong with a filter, for which brokers would end the connection.
+func CheckFilter(filter string) error {
 	levels := strings.Split(filter, "/")
 	for i, level := range levels {
 		switch {
 		case level == "+", level == "#" && i == len(levels)-1:
 		case strings.ContainsAny(level, "+#"):
-			return errors.New("+ and # stand for whole levels, # for the last")
+			return fmt.Errorf("filter %q: + and # stand for whole levels, # for the last", filter)
 		}
 	}
 	if filter == "" || len(filter) > math.MaxUint16 || !fit(filter) {
-		return errors.New("a filter has 1 to 65535 bytes and no control characters")
+		return fmt.Errorf("filter %.100q: want 1 to 65535 bytes and no control characters", filter)
 	}
 	return nil
 }

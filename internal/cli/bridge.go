@@ -55,6 +55,11 @@ func (f bridgeFlags) check(broker string) error {
 	case f.in == "" && (f.topic != "" || f.share != "" || f.retained):
 		return usagef("--topic, --share and --retained belong to --in FILTER")
 	}
+	if f.in != "" {
+		if err := deedmqtt.CheckFilter(f.in); err != nil {
+			return usageError{"--in: " + err.Error()}
+		}
+	}
 	return nil
 }
 

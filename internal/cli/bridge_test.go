@@ -67,6 +67,7 @@ func TestBridgeUsage(t *testing.T) {
 		"":                                     "wrong number of arguments",
 		"http://h --out t":                     "mqtt or mqtts",
 		"mqtt://h":                             "nothing to carry",
+		"mqtt://h --in a#b --topic t":          "whole levels",
 		"mqtt://h --in #":                      "into which topic",
 		"mqtt://h --out t --topic t":           "belong to --in",
 		"mqtt://h --in # --topic t --name a/b": "bridge name",
