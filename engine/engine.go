@@ -29,6 +29,8 @@ type scheme struct {
 	open    func(ctx context.Context, url string, o *deed.Options) (driver.Conn, error)
 	examine func(ctx context.Context, url string) ([]driver.Finding, error) // nil: there is no server to look at
 	tables  func(url string) (string, error)                                // nil: it has none
+
+	ephemeral bool // it stores nothing
 }
 
 // schemes is the one table of the engines there are. It is a table and not a
@@ -38,19 +40,19 @@ var schemes = []scheme{
 	{name: "mem", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.Open(ctx, url, nil)
 	}},
-	{name: "mem+pubsub", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	{name: "mem+pubsub", ephemeral: true, open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.OpenPubSub(ctx, url)
 	}},
-	{name: "mqtt", open: openMQTT},
-	{name: "mqtts", open: openMQTT},
+	{name: "mqtt", ephemeral: true, open: openMQTT},
+	{name: "mqtts", ephemeral: true, open: openMQTT},
 	{name: "mysql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "nats", open: openNATS, examine: deednats.Examine},
 	{name: "postgres", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "postgresql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "redis", open: openRedis, examine: deedredis.Examine},
-	{name: "redis+pubsub", open: openRedisPubSub},
+	{name: "redis+pubsub", ephemeral: true, open: openRedisPubSub},
 	{name: "rediss", open: openRedis, examine: deedredis.Examine},
-	{name: "rediss+pubsub", open: openRedisPubSub},
+	{name: "rediss+pubsub", ephemeral: true, open: openRedisPubSub},
 	{name: "sqlite", open: openSQL, tables: deedsql.Migrations},
 }
 
@@ -86,6 +88,12 @@ func Schemes() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// Ephemeral reports whether a URL names an engine that stores nothing, without opening it.
+func Ephemeral(url string) bool {
+	name, _, _ := strings.Cut(url, ":")
+	return slices.ContainsFunc(schemes, func(s scheme) bool { return s.name == name && s.ephemeral })
 }
 
 // Open returns a bus on the engine that url names: "sqlite:orders.db", "mem:". A

@@ -8,7 +8,10 @@ import (
 	"testing"
 
 	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine"
+	"github.com/deedgo/deed/engine/deedmqtt"
+	"github.com/deedgo/deed/engine/deedredis"
 )
 
 func TestOpen(t *testing.T) {
@@ -56,5 +59,24 @@ func TestNoCreate(t *testing.T) {
 	}
 	if _, err := os.Stat(file); err == nil {
 		t.Error("the file was created")
+	}
+}
+
+// The table says before an engine is opened what the engine says of itself.
+func TestEphemeral(t *testing.T) {
+	for url, conn := range map[string]driver.Conn{
+		"redis+pubsub://h": &deedredis.PubSub{}, "rediss+pubsub://h": &deedredis.PubSub{}, "mqtt://h": &deedmqtt.Conn{},
+		"mqtts://h": &deedmqtt.Conn{}, "mem+pubsub:": nil, "mem:": nil, "sqlite:" + t.TempDir() + "/a.db": nil,
+	} {
+		if conn == nil {
+			var err error
+			if conn, err = engine.OpenConn(t.Context(), url, nil); err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+		}
+		if got, want := engine.Ephemeral(url), conn.Features().Ephemeral; got != want {
+			t.Errorf("%s: %v, its engine says %v", url, got, want)
+		}
 	}
 }

@@ -62,6 +62,36 @@ func TestBridgeCarriesWhatMosquittoPublishes(t *testing.T) {
 	}
 }
 
+// A sub hears what devices publish while it runs, without a group.
+func TestSubHearsDevices(t *testing.T) {
+	broker := mqtttest.Start(t)
+	var stdout, stderr bytes.Buffer
+	ended := make(chan int, 1)
+	go func() {
+		a := &app{stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr}
+		ended <- run(t.Context(), a, []string{"sub", "sensors.*", "-u", broker.URL(), "--count", "3", "--data"})
+	}()
+	tick, late := time.NewTicker(50*time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for {
+		pub := exec.Command("mosquitto_pub", "-h", "127.0.0.1", "-p", strconv.Itoa(broker.Port()), "-q", "1",
+			"-t", "sensors/hall", "-m", "warm")
+		if out, err := pub.CombinedOutput(); err != nil {
+			t.Fatalf("mosquitto_pub: %v %s", err, out)
+		}
+		select {
+		case code := <-ended:
+			if code != exitDone || stdout.String() != "warm\nwarm\nwarm\n" {
+				t.Errorf("exit code %d: %q, %s", code, stdout.String(), stderr.String())
+			}
+			return
+		case <-tick.C:
+		case <-late:
+			t.Fatal("sub hears nothing")
+		}
+	}
+}
+
 func TestBridgeUsage(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                                     "wrong number of arguments",

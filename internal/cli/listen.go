@@ -9,13 +9,6 @@ import (
 	"github.com/deedgo/deed"
 )
 
-// ephemeral reports whether a URL names an engine that stores nothing, which decides
-// what flags mean before it is opened.
-func ephemeral(url string) bool {
-	scheme, _, _ := strings.Cut(url, ":")
-	return strings.HasSuffix(scheme, "+pubsub")
-}
-
 // lacks says what an engine cannot do.
 func lacks(b *deed.Bus, what string) error {
 	f := b.Features()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/engine"
 )
 
 const (
@@ -36,8 +37,8 @@ func newSub(a *app) *cobra.Command {
 		Short: "Write a group's events to stdout, and acknowledge each once it is written",
 		Long: "Write a group's events to stdout, one CloudEvents JSON document a line, and acknowledge each once it\n" +
 			"is written. Several sub processes of one group share the topic.\n\n" +
-			"Where nothing is stored (redis+pubsub://), leave --group out: every sub hears what is published while it\n" +
-			"runs, and TOPIC may be a pattern (sensors.*).\n\n" +
+			"Where nothing is stored (redis+pubsub://, mqtt://), leave --group out: every sub hears what is published while\n" +
+			"it runs, and TOPIC may be a pattern (sensors.*).\n\n" +
 			"It ends after --count events, after --idle without one while no partition waits for a dead member's\n" +
 			"lease, or on Ctrl-C.",
 		Example: "  deed sub orders --group report --idle 5s > orders.ndjson\n" +
@@ -81,7 +82,7 @@ func (f subFlags) check(cmd *cobra.Command, ephemeral bool) (deed.From, error) {
 }
 
 func (a *app) sub(cmd *cobra.Command, topic string, f subFlags) error {
-	from, err := f.check(cmd, ephemeral(a.url))
+	from, err := f.check(cmd, engine.Ephemeral(a.url))
 	if err != nil {
 		return err
 	}
