@@ -40,20 +40,22 @@ var schemes = []scheme{
 	{name: "mem", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.Open(ctx, url, nil)
 	}},
-	{name: "mem+pubsub", ephemeral: true, open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
-		return deedmem.OpenPubSub(ctx, url)
-	}},
-	{name: "mqtt", ephemeral: true, open: openMQTT},
-	{name: "mqtts", ephemeral: true, open: openMQTT},
+	{name: "mem+pubsub", open: openMemPubSub, ephemeral: true},
+	{name: "mqtt", open: openMQTT, ephemeral: true},
+	{name: "mqtts", open: openMQTT, ephemeral: true},
 	{name: "mysql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "nats", open: openNATS, examine: deednats.Examine},
 	{name: "postgres", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "postgresql", open: openSQL, examine: deedsql.Examine, tables: deedsql.Migrations},
 	{name: "redis", open: openRedis, examine: deedredis.Examine},
-	{name: "redis+pubsub", ephemeral: true, open: openRedisPubSub},
+	{name: "redis+pubsub", open: openRedisPubSub, ephemeral: true},
 	{name: "rediss", open: openRedis, examine: deedredis.Examine},
-	{name: "rediss+pubsub", ephemeral: true, open: openRedisPubSub},
+	{name: "rediss+pubsub", open: openRedisPubSub, ephemeral: true},
 	{name: "sqlite", open: openSQL, tables: deedsql.Migrations},
+}
+
+func openMemPubSub(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	return deedmem.OpenPubSub(ctx, url)
 }
 
 func openSQL(ctx context.Context, url string, o *deed.Options) (driver.Conn, error) {
