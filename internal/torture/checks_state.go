@@ -171,8 +171,8 @@ func dlq(h *History) []string {
 					group, op.ID, op.State, op.Err, want[op.ID]))
 			}
 		}
-		if len(h.of(Redrive)) > 0 {
-			continue // some of it was redriven in time
+		if len(h.of(Lenient)) > 0 {
+			continue // some of it was accepted in time
 		}
 		for _, id := range slices.Sorted(maps.Keys(want)) {
 			if got[id] == "" {
@@ -184,10 +184,10 @@ func dlq(h *History) []string {
 }
 
 // fits reports whether a record's state is the one that follows from the topic.
-// While letters are redriven a poisoned event may be dead in its own right, or wait
+// Where handlers are lenient a poisoned event may be dead in its own right, or wait
 // behind another; and what is behind none may wait for its turn.
 func fits(h *History, op Op, want string) bool {
-	if len(h.of(Redrive)) == 0 {
+	if len(h.of(Lenient)) == 0 {
 		return op.State == want
 	}
 	if op.State == "dead" {

@@ -194,6 +194,18 @@ func TestChecksRefuseABadHistory(t *testing.T) {
 		{"a poisoned event is not dead", func(ops []Op) []Op {
 			return without(ops, is(Letter, Plain, "b/2"))
 		}, []string{"dlq"}},
+		{"a poisoned event is accepted where handlers are lenient", func(ops []Op) []Op {
+			s := &script{now: ops[len(ops)-1].Time, ops: without(ops, is(Letter, Plain, "b/2"))}
+			s.add(Op{Do: Lenient})
+			return s.ops
+		}, nil},
+		{"an innocent event is dead where handlers are lenient", func(ops []Op) []Op {
+			s := &script{now: ops[len(ops)-1].Time, ops: ops}
+			f := newFact("a", 3, false)
+			s.add(Op{Do: Letter, Group: Plain, ID: "a/3", Key: "a", KV: 3, Sum: f.sum(), Pos: "3", State: "dead"})
+			s.add(Op{Do: Lenient})
+			return s.ops
+		}, []string{"dlq"}},
 		{"an innocent event is dead", func(ops []Op) []Op {
 			ops = again(ops, is(Letter, Plain, "b/2"))
 			op := &ops[len(ops)-1]

@@ -25,6 +25,7 @@ func (r *run) drain(ctx context.Context) ([]driver.Letter, error) {
 		case err != nil: // the connection is of the time before the server was killed
 			now = last
 		case now.resting():
+			r.config.Say("at rest: %s", now.summary())
 			return now.letters, nil
 		case now.summary() != last.summary():
 			last, moved = now, time.Now()

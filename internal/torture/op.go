@@ -30,6 +30,7 @@ const (
 	Harm    Do = "harm"    // a nemesis starts; Err names it
 	Heal    Do = "heal"    // and ends
 	Redrive Do = "redrive" // dead letters were given to their groups again, N of them
+	Lenient Do = "lenient" // from now on handlers accept poisoned events at times, redriven or not
 	Sweep   Do = "sweep"   // retention removed N events
 	Reset   Do = "reset"   // group Replay was taken back
 	// Rollback is for an event whose transaction will never be committed. Those of others

@@ -83,6 +83,7 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 				t.Parallel()     // they mostly wait
 				if wholeGate() { // the tests of the engines and TestUpkeepUnderFire are such runs, too
 					config := config
+					config.Stuck = 0 // as patient as any run: only a bug stands still for long
 					config.Provide(t, engine)
 					for _, name := range tortured(t, config).Broken() {
 						t.Errorf("check %s found something without the bug", name)

@@ -52,6 +52,7 @@ func (r *run) during(ctx context.Context, fn func(ctx context.Context) error) er
 		})
 	}
 	if r.config.Load.PoisonIn > 0 {
+		r.rec.Record(Op{Do: Lenient})
 		every(100*time.Millisecond, r.redriveSome)
 	}
 	if gap := r.config.Load.Reset; gap > 0 {
