@@ -38,6 +38,9 @@ type Harness struct {
 	// are: they stop renewing without being closed. Checks that need it do not
 	// apply when it is nil.
 	Freeze func(driver.Conn)
+	// Database is a service's own, which the engine lives in. Checks of what the two do in
+	// one transaction do not apply when it is nil.
+	Database *Database
 }
 
 // Check is one promise, and the code that tries to catch the engine breaking it.
@@ -52,7 +55,9 @@ type Check struct {
 	Takes func(driver.Conn) string
 	// Freezes says that the check needs Harness.Freeze.
 	Freezes bool
-	Run     func(T, *Env)
+	// Joint says that the check needs Harness.Database.
+	Joint bool
+	Run   func(T, *Env)
 }
 
 // Checks returns all checks, those of the simplest promises first.
@@ -62,7 +67,7 @@ func Checks() []Check {
 		sequenceChecks, dedupeChecks, membershipChecks, fencingChecks, frozenChecks, sideLogChecks, chainChecks,
 		marksChecks, lettersChecks, editChecks, groupsChecks, lagChecks, browseChecks, delayChecks,
 		resetChecks, replayChecks, retentionChecks, streamsChecks, recordsChecks, closeChecks, ephemeralChecks,
-		patternsChecks,
+		patternsChecks, jointChecks, intakeChecks,
 	)
 }
 
@@ -90,6 +95,9 @@ func (c Check) Test(t T, h Harness) (notPromised string) {
 	notPromised = c.Lacks(e.conn)
 	if notPromised == "" && c.Freezes && h.Freeze == nil {
 		notPromised = "members cannot be frozen here"
+	}
+	if notPromised == "" && c.Joint && h.Database == nil {
+		notPromised = "no service's database is at hand"
 	}
 	if notPromised == "" {
 		c.Run(t, e)

@@ -35,7 +35,7 @@ func run(t *testing.T, prepare func(*liar, *counter), freezes bool) map[string]d
 				c.(*liar).Freeze()
 			}
 		}
-		for _, r := range drivertest.RunAll(t.Context(), h, nil) {
+		for _, r := range drivertest.Run(t.Context(), h, drivertest.Checks(), nil) {
 			results[r.Check.Name] = r
 		}
 	})
@@ -56,6 +56,11 @@ func TestEveryCheckCanFail(t *testing.T) {
 		}
 	}
 	for _, lie := range airLies {
+		for _, name := range strings.Fields(lie.caughtBy) {
+			proven[name] = true
+		}
+	}
+	for _, lie := range jointLies {
 		for _, name := range strings.Fields(lie.caughtBy) {
 			proven[name] = true
 		}
@@ -96,7 +101,11 @@ func TestHonestyIsNotPunished(t *testing.T) {
 			}
 		}
 	}
+	joint := jointOnes()
 	for name := range stores { // what one does not owe is the other's
+		if slices.ContainsFunc(joint, func(c drivertest.Check) bool { return c.Name == name }) {
+			continue // which TestHonestyInADatabaseIsNotPunished wants passed
+		}
 		if stores[name].Status != drivertest.Passed && passes[name].Status != drivertest.Passed {
 			t.Errorf("%s: nobody owes it: %s, %s", name, stores[name].Detail, passes[name].Detail)
 		}

@@ -215,7 +215,7 @@ func runAir(t *testing.T, prepare func(*airLiar, *counter)) map[string]drivertes
 			prepare(l, shared)
 			return l, nil
 		}}
-		for _, r := range drivertest.RunAll(t.Context(), h, nil) {
+		for _, r := range drivertest.Run(t.Context(), h, drivertest.Checks(), nil) {
 			results[r.Check.Name] = r
 		}
 	})

@@ -190,8 +190,15 @@ const (
 // settleIn adds the rows of a claim's events.
 func (c *Conn) settleIn(ctx context.Context, tx *sql.Tx, h *holding) error {
 	group, ok := c.joints.try(h)
-	if !ok {
-		return fenced(h.claim) // a newer claim was met since HandledIn
+	if !ok { // as a rule HandledIn has met the claim
+		at, found, err := c.readHandled(ctx, tx, h.claim)
+		if err != nil {
+			return err
+		}
+		c.joints.add(h.claim, at, found)
+		if group, ok = c.joints.try(h); !ok {
+			return fenced(h.claim) // a newer claim was met
+		}
 	}
 	first := h.events[0]
 	r, err := tx.ExecContext(ctx, c.dialect.sql(settleFirst), first.at, first.run, group, h.claim.Partition, h.claim.Epoch)

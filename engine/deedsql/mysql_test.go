@@ -11,14 +11,19 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
 	"github.com/deedgo/deed/internal/mariatest"
+	"github.com/deedgo/deed/sqldb"
 )
 
 func TestMySQLConformance(t *testing.T) {
 	t.Parallel()
-	url := mariatest.Open(t)
+	s := mariatest.Start(t)
+	name := s.Database(t)
+	url := s.URL(name)
 	drivertest.Test(t, drivertest.Harness{
 		Open:   func(ctx context.Context) (driver.Conn, error) { return Open(ctx, url, nil) },
 		Freeze: func(c driver.Conn) { c.(*Conn).keeper.Close() },
+
+		Database: openService(t, "mysql", s.DSN(name), sqldb.MySQL),
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
 	"github.com/deedgo/deed/internal/pgtest"
+	"github.com/deedgo/deed/sqldb"
 )
 
 func TestPostgresConformance(t *testing.T) {
@@ -15,6 +16,8 @@ func TestPostgresConformance(t *testing.T) {
 	drivertest.Test(t, drivertest.Harness{
 		Open:   func(ctx context.Context) (driver.Conn, error) { return Open(ctx, url, nil) },
 		Freeze: func(c driver.Conn) { c.(*Conn).keeper.Close() },
+
+		Database: openService(t, "pgx", url, sqldb.Postgres),
 	})
 }
 

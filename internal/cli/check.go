@@ -71,7 +71,7 @@ func (a *app) check(ctx context.Context, out format) error {
 	if out == asText {
 		a.printCheckTitle(width)
 	}
-	results := drivertest.RunAll(ctx, harnessOf(url, o, conn), func(r drivertest.Result) {
+	results := drivertest.Run(ctx, harnessOf(url, o, conn), drivertest.Checks(), func(r drivertest.Result) {
 		if out == asText && ctx.Err() == nil {
 			if err := a.printCheck(r, width); err != nil {
 				stop(err)

@@ -33,11 +33,11 @@ type Result struct {
 // bounded by patience.
 const checkTimeout = 2 * time.Minute
 
-// RunAll runs every check in turn, without package testing, and calls progress
-// after each, which may be nil. It stops early when ctx ends.
-func RunAll(ctx context.Context, h Harness, progress func(Result)) []Result {
+// Run runs checks in turn, without package testing, and calls progress after each,
+// which may be nil. It stops early when ctx ends.
+func Run(ctx context.Context, h Harness, checks []Check, progress func(Result)) []Result {
 	var results []Result
-	for _, c := range Checks() {
+	for _, c := range checks {
 		if ctx.Err() != nil {
 			break
 		}
@@ -97,7 +97,7 @@ func afterGrace(ctx context.Context) <-chan struct{} {
 	return late
 }
 
-// recorder is the T of RunAll.
+// recorder is the T of Run.
 type recorder struct {
 	ctx    context.Context
 	cancel context.CancelFunc
