@@ -8,6 +8,7 @@
 package natstest
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,6 +42,7 @@ type Server struct {
 	options []nats.Option // to ask whether it serves
 	lines   []string      // of the configuration, beside those of JetStream
 	store   string        // where JetStream keeps its files
+	given   atomic.Int64  // streams that were given up by lives before
 }
 
 // Start runs a new server and returns when its JetStream answers. Lines are added to its
@@ -135,6 +138,20 @@ func (s *Server) Restart(jetstream ...string) {
 		}
 	}
 	s.Server.Restart()
+	s.given.Store(s.gaveUp())
+}
+
+// Ended reports whether the server has ended by itself, or stores nothing any more: JetStream
+// gives up for good a stream that it has no room for, until the server starts again.
+func (s *Server) Ended() bool { return s.Server.Ended() || s.gaveUp() > s.given.Load() }
+
+// gaveUp counts the streams that were given up, as the log tells.
+func (s *Server) gaveUp() int64 {
+	log, err := os.ReadFile(s.Log())
+	if err != nil {
+		s.TB.Errorf("%s: %v", s.Name(), err)
+	}
+	return int64(bytes.Count(log, []byte("critical write error")))
 }
 
 // URL returns nats://127.0.0.1:port.

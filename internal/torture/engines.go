@@ -50,7 +50,7 @@ var Engines = []Engine{
 	}},
 	{"nats", func(t testing.TB, c *Config) {
 		s := natstest.StartIn(t, c.onDisk("nats"), "sync_interval: always")
-		c.onServer(s, s.URL(), "")
+		c.onServer(s, s.URL()+"?monitor="+s.MonitorURL(), "")
 	}},
 }
 
