@@ -23,12 +23,21 @@ import (
 // What devices publish while the bridge is away, or the broker, is stored too, in order.
 func TestInMissesNothingWhileItIsAway(t *testing.T) {
 	t.Parallel()
+	for _, version := range []string{"5", "3.1.1"} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			testInMissesNothing(t, "?version="+version)
+		})
+	}
+}
+
+func testInMissesNothing(t *testing.T, query string) {
 	broker := mqtttest.Start(t)
 	bus := store(t)
 	k := collect(t, bus, readings)
-	in := &bridge.In{Broker: broker.URL(), Name: "edge", Filter: "sensors/#", Topic: readings}
+	in := &bridge.In{Broker: broker.URL() + query, Name: "edge", Filter: "sensors/#", Topic: readings}
 	stop := run(t, bus, in)
-	device := dial(t, broker, deedmqtt.SessionOptions{})
+	device := dial(t, broker.URL()+query, deedmqtt.SessionOptions{})
 	eventually(t, "nothing arrives", func() bool {
 		announce(t, device, "sensors/hall", "probe") // stored once: the topic has an id window
 		return len(k.all()) >= 1
@@ -42,7 +51,7 @@ func TestInMissesNothingWhileItIsAway(t *testing.T) {
 	announce(t, device, "sensors/hall", numbers(201, 300)...)
 	eventually(t, "it does not get on", func() bool { return len(k.all()) >= 301 })
 	broker.Restart()
-	device = dial(t, broker, deedmqtt.SessionOptions{})
+	device = dial(t, broker.URL()+query, deedmqtt.SessionOptions{})
 	announce(t, device, "sensors/hall", numbers(301, 400)...)
 	want := append([]string{"probe"}, numbers(1, 400)...)
 	eventually(t, "it does not get on after a restart", func() bool { return len(k.all()) >= len(want) })
@@ -82,7 +91,7 @@ func TestInAcknowledgesOnlyWhatIsStored(t *testing.T) {
 	})))
 	in := &bridge.In{Broker: broker.URL(), Name: "edge", Filter: "s", Topic: full, Retained: true}
 	run(t, bus, in)
-	device := dial(t, broker, deedmqtt.SessionOptions{})
+	device := dial(t, broker.URL(), deedmqtt.SessionOptions{})
 	data := []byte(strings.Repeat("x", 100))
 	var as []deedmqtt.Announcement
 	for _, id := range append([]string{"probe"}, numbers(1, 50)...) {
@@ -121,10 +130,7 @@ func TestInTakesEverything(t *testing.T) {
 	run(t, bus, &bridge.In{Broker: broker.URL(), Name: "edge", Filter: "#", Topic: readings, Type: plain})
 	pub := func(args ...string) {
 		t.Helper()
-		args = append([]string{"-h", "127.0.0.1", "-p", strconv.Itoa(broker.Port()), "-q", "1"}, args...)
-		if out, err := exec.Command("mosquitto_pub", args...).CombinedOutput(); err != nil {
-			t.Fatalf("mosquitto_pub %v: %v %s", args, err, out)
-		}
+		broker.Publish(t, append([]string{"-q", "1"}, args...)...)
 	}
 	eventually(t, "the bridge does not subscribe", func() bool {
 		pub("-t", "probe", "-m", "1")
@@ -193,7 +199,7 @@ func TestOutCarriesAndNothingGoesInCircles(t *testing.T) {
 	k := collect(t, bus, commands)
 	var mu sync.Mutex
 	heard := map[string][]string{}
-	device := dial(t, broker, deedmqtt.SessionOptions{Hear: func(h deedmqtt.Heard) {
+	device := dial(t, broker.URL(), deedmqtt.SessionOptions{Hear: func(h deedmqtt.Heard) {
 		mu.Lock()
 		defer mu.Unlock()
 		heard[h.Topic] = append(heard[h.Topic], h.Message.ID)
@@ -270,7 +276,7 @@ func TestTwoBridgesOfOneName(t *testing.T) {
 		}
 	}
 	run(t, bus, in())
-	device := dial(t, broker, deedmqtt.SessionOptions{})
+	device := dial(t, broker.URL(), deedmqtt.SessionOptions{})
 	eventually(t, "the bridge does not subscribe", func() bool {
 		announce(t, device, "t", "probe")
 		return len(k.all()) > 0

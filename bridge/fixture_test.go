@@ -15,7 +15,6 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/engine/deedmqtt"
-	"github.com/deedgo/deed/internal/mqtttest"
 )
 
 var readings = deed.NewTopic("readings", &deed.TopicOptions{Dedupe: time.Hour})
@@ -83,9 +82,9 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func dial(t *testing.T, s *mqtttest.Server, o deedmqtt.SessionOptions) *deedmqtt.Session {
+func dial(t *testing.T, url string, o deedmqtt.SessionOptions) *deedmqtt.Session {
 	t.Helper()
-	c, err := deedmqtt.Dial(t.Context(), s.URL(), o)
+	c, err := deedmqtt.Dial(t.Context(), url, o)
 	if err != nil {
 		t.Fatal(err)
 	}

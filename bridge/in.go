@@ -99,16 +99,18 @@ func (in *In) carry(ctx context.Context, b *deed.Bus, log *slog.Logger) (connect
 	if expiry == 0 {
 		expiry = expiryDefault
 	}
+	carrying, done := context.WithCancel(ctx)
+	defer done()
 	heard := make(chan deedmqtt.Heard, waitingMax)
 	s, err := deedmqtt.Dial(ctx, in.Broker, deedmqtt.SessionOptions{
 		ClientID: in.Name + "-in", Expiry: expiry, ByHand: true,
 		Hear: func(h deedmqtt.Heard) {
-			if ctx.Err() != nil {
+			if carrying.Err() != nil {
 				return // it comes again, as do all behind it
 			}
 			select {
 			case heard <- h:
-			case <-ctx.Done():
+			case <-carrying.Done():
 			}
 		},
 	})

@@ -12,7 +12,7 @@ import (
 func TestConformance(t *testing.T) {
 	t.Parallel()
 	url := mqtttest.Start(t).URL()
-	for name, query := range map[string]string{"bare": "", "prefix": "?prefix=house/1"} {
+	for name, query := range map[string]string{"bare": "", "prefix": "?prefix=house/1", "3.1.1": "?version=3.1.1"} {
 		t.Run(name, func(t *testing.T) {
 			drivertest.Test(t, drivertest.Harness{Open: func(ctx context.Context) (driver.Conn, error) {
 				return Open(ctx, url+query)

@@ -29,7 +29,7 @@ var (
 
 // Open connects to the broker that url names: mqtt://USER:PASSWORD@HOST:PORT, or mqtts://
 // for TLS; see docs/guides/mqtt.md. It fails when the broker cannot be reached or does
-// not speak MQTT 5.
+// not speak the URL's version of MQTT.
 func Open(ctx context.Context, url string) (*Conn, error) {
 	s, err := parseURL(url)
 	if err != nil {

@@ -86,10 +86,24 @@ func publish(c *Conn, topic string, ids ...string) error {
 	return err
 }
 
-func TestAListenerOfABrokerThatWasAwayListensAgainAndSaysSo(t *testing.T) {
+// eachVersion runs a test by either version of the protocol.
+func eachVersion(t *testing.T, test func(t *testing.T, query string)) {
 	t.Parallel()
+	for _, version := range []string{version5, version311} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			test(t, "?version="+version)
+		})
+	}
+}
+
+func TestAListenerOfABrokerThatWasAwayListensAgainAndSaysSo(t *testing.T) {
+	eachVersion(t, testBrokerAway)
+}
+
+func testBrokerAway(t *testing.T, query string) {
 	s := mqtttest.Start(t)
-	c := open(t, s.URL())
+	c := open(t, s.URL()+query)
 	h := listen(t, c, "sensors.*")
 	h.until("the claim", func() bool { return true })
 	if err := publish(c, "sensors.hall", "before"); err != nil {
@@ -113,9 +127,10 @@ func TestAListenerOfABrokerThatWasAwayListensAgainAndSaysSo(t *testing.T) {
 }
 
 // A flow that is larger than what a broker lets be on its way arrives whole, in order.
-func TestManyAtOnce(t *testing.T) {
-	t.Parallel()
-	c := open(t, mqtttest.Start(t, "max_inflight_messages 7").URL())
+func TestManyAtOnce(t *testing.T) { eachVersion(t, testManyAtOnce) }
+
+func testManyAtOnce(t *testing.T, query string) {
+	c := open(t, mqtttest.Start(t, "max_inflight_messages 7").URL()+query)
 	h := listen(t, c, "t")
 	var ids []string
 	for i := range 2000 {
@@ -205,6 +220,7 @@ func TestUsersAndCertificates(t *testing.T) {
 	for url, want := range map[string]string{
 		"mqtts://device:s3cret@" + at:                                                   "not trusted",
 		"mqtts://device:wr0ng@" + at + "?ca=" + files.CAFile:                            "",
+		"mqtts://device:wr0ng@" + at + "?version=3.1.1&ca=" + files.CAFile:              "not authorized",
 		"mqtts://" + at + "?skip_verify=1":                                              "",
 		"mqtt://device:s3cret@" + at:                                                    "",
 		"mqtts://device:s3cret@" + at + "?ca=" + files.CAFile + "&cert=/none&key=/none": "cert and key",
@@ -234,6 +250,7 @@ func TestURLs(t *testing.T) {
 		"mqtt://u:secret@h?ca=/dev/null":  "mqtts",
 		"mqtts://u:secret@h?ca=/dev/null": "no certificate",
 		"mqtts://h?skip_verify=perhaps":   "0 or 1",
+		"mqtt://h?version=4":              "want 5 or 3.1.1",
 	} {
 		if err := CheckURL(url); !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), want) ||
 			strings.Contains(err.Error(), "secret") {

@@ -20,7 +20,7 @@ var reasons = map[byte]struct {
 	0x81: {driver.ErrRefused, "malformed packet"},
 	0x82: {driver.ErrRefused, "protocol error"},
 	0x83: {driver.ErrNotStored, "the broker's own error"},
-	0x84: {driver.ErrRefused, "the broker does not speak MQTT 5"},
+	0x84: {driver.ErrRefused, "the broker does not speak this version of MQTT (an old one may want version=3.1.1)"},
 	0x85: {driver.ErrRefused, "the client id is not valid"},
 	0x86: {driver.ErrRefused, "bad user name or password"},
 	0x87: {driver.ErrRefused, "not authorized"},

@@ -11,9 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/eclipse/paho.golang/paho"
-	"github.com/eclipse/paho.golang/paho/session/state"
-
 	"github.com/deedgo/deed/driver"
 )
 
@@ -24,13 +21,15 @@ type SessionOptions struct {
 	// the one before gets [ErrTaken]. Without one the broker gives a name.
 	ClientID string
 	// Expiry is how long the broker keeps the session, with what is published meanwhile,
-	// after the connection is lost. Zero is not at all.
+	// after the connection is lost. Zero is not at all. By MQTT 3.1.1 the broker alone
+	// decides how long.
 	Expiry time.Duration
 	// Hear is called with each message, one after the other, in the order they come. While
 	// it runs nothing else is heard, acknowledgements neither.
 	Hear func(Heard)
 	// ByHand says that messages are acknowledged by [Heard.Ack]; else they are when Hear
-	// returns. At most 1024 are on their way unacknowledged.
+	// returns. At most 1024 are on their way unacknowledged, or as many as a broker of MQTT
+	// 3.1.1 likes.
 	ByHand bool
 }
 
@@ -41,14 +40,13 @@ type Heard struct {
 	Message  driver.Message
 	Damage   error // it claims to be a CloudEvent and cannot be read; the message is plain data
 
-	client *paho.Client
-	packet *paho.Publish
+	ack func() error
 }
 
 // Ack tells the broker that it may forget the message. A message without it comes again
 // with the next connection of the session. Acknowledgements reach the broker in the order
 // of the messages, so that one which is missing holds back those behind it.
-func (h Heard) Ack() error { return h.client.Ack(h.packet) }
+func (h Heard) Ack() error { return h.ack() }
 
 // ErrTaken means that another program has connected under the session's name.
 var ErrTaken = errors.New("another program has connected under the same client id")
@@ -62,10 +60,7 @@ const (
 // Session is one connection to a broker. It is over when the connection is lost. Its
 // methods are safe for concurrent use.
 type Session struct {
-	client *paho.Client
-	state  *state.State
-	conn   *lockedConn
-	limits limits
+	wire   wire
 	byHand bool
 
 	sending sync.Mutex
@@ -74,17 +69,16 @@ type Session struct {
 	why     error // set before over is closed
 }
 
-// lockedConn is locked by whoever writes a packet, the library included.
-type lockedConn struct {
-	net.Conn
-	sync.Mutex
-}
-
-// limits are what the broker takes.
-type limits struct {
-	packet int // bytes, 0 when it does not say
-	qos    byte
-	shared bool
+// wire is a connection in one version of the protocol. It calls [Session.lose] when it is
+// lost.
+type wire interface {
+	// send puts an event on its way; what it returns waits for the broker's answer. It is
+	// called by one goroutine at a time.
+	send(ctx context.Context, topic string, m *driver.Message) (answer func(context.Context) error, err error)
+	// subscribe returns when the broker has said yes.
+	subscribe(ctx context.Context, filter string, retained bool) error
+	// close ends the connection, which may be gone already.
+	close()
 }
 
 // Dial connects to the broker that url names: mqtt://USER:PASSWORD@HOST:PORT, or mqtts://
@@ -125,66 +119,17 @@ func dial(ctx context.Context, to *settings, o SessionOptions) (*Session, error)
 		}
 		conn = c
 	}
-	s := &Session{
-		state: state.NewInMemory(), conn: &lockedConn{Conn: conn}, byHand: o.ByHand, over: make(chan struct{}),
-	}
-	s.client = paho.NewClient(paho.ClientConfig{
-		Conn: s.conn, Session: s.state, PacketTimeout: replyTimeout,
-		EnableManualAcknowledgment: o.ByHand, SendAcksInterval: ackInterval,
-		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
-			s.hear(p, o.Hear)
-			return true, nil
-		}},
-		OnClientError:      func(err error) { s.lose(explain(err)) },
-		OnServerDisconnect: func(d *paho.Disconnect) { s.lose(dismissed(d)) },
-	})
-	answer, err := s.client.Connect(ctx, to.connect(o))
-	if answer != nil && answer.ReasonCode >= 0x80 {
-		return nil, rejected(answer)
+	s := &Session{byHand: o.ByHand, over: make(chan struct{})}
+	if to.version == version311 {
+		s.wire, err = connect3(ctx, conn, s, to, o)
+	} else {
+		s.wire, err = connect5(ctx, conn, s, to, o)
 	}
 	if err != nil {
-		return nil, explain(err)
+		conn.Close()
+		return nil, err
 	}
-	s.limits = readLimits(answer)
 	return s, nil
-}
-
-// connect makes the packet that begins a session.
-func (s *settings) connect(o SessionOptions) *paho.Connect {
-	expiry, receive := uint32(o.Expiry/time.Second), uint16(inFlight)
-	return &paho.Connect{
-		ClientID: o.ClientID, CleanStart: o.Expiry == 0, KeepAlive: uint16(s.keepAlive / time.Second),
-		Username: s.user, UsernameFlag: s.user != "",
-		Password: []byte(s.password), PasswordFlag: s.password != "",
-		Properties: &paho.ConnectProperties{
-			SessionExpiryInterval: &expiry, ReceiveMaximum: &receive, RequestProblemInfo: true,
-		},
-	}
-}
-
-func readLimits(answer *paho.Connack) limits {
-	l := limits{qos: 2, shared: true}
-	p := answer.Properties
-	if p == nil {
-		return l
-	}
-	if p.MaximumPacketSize != nil {
-		l.packet = int(*p.MaximumPacketSize)
-	}
-	if p.MaximumQoS != nil {
-		l.qos = *p.MaximumQoS
-	}
-	l.shared = p.SharedSubAvailable
-	return l
-}
-
-func (s *Session) hear(p paho.PublishReceived, tell func(Heard)) {
-	if tell == nil {
-		return
-	}
-	h := Heard{Topic: p.Packet.Topic, Retained: p.Packet.Retain, client: p.Client, packet: p.Packet}
-	h.Damage = readPacket(p.Packet, &h.Message)
-	tell(h)
 }
 
 // Over is closed when the connection is lost; Err then says why.
@@ -204,7 +149,6 @@ func (s *Session) Err() error {
 func (s *Session) lose(why error) {
 	s.end.Do(func() {
 		s.why = why
-		s.state.Close() //nolint:errcheck // it is in memory
 		close(s.over)
 	})
 }
@@ -215,7 +159,7 @@ func (s *Session) Close() error {
 		time.Sleep(5 * ackInterval) // acknowledgements leave every ackInterval
 	}
 	s.lose(fmt.Errorf("mqtt: %w", driver.ErrClosed))
-	s.client.Disconnect(&paho.Disconnect{}) //nolint:errcheck // the connection may be gone
+	s.wire.close()
 	return nil
 }
 
@@ -235,27 +179,9 @@ func (s *Session) Subscribe(ctx context.Context, sub Subscription) error {
 	}
 	filter := sub.Filter
 	if sub.Share != "" {
-		if !s.limits.shared {
-			return fmt.Errorf("mqtt: subscribe to %s: the broker has no shared subscriptions (drop Share): %w",
-				sub.Filter, driver.ErrRefused)
-		}
 		filter = "$share/" + sub.Share + "/" + filter
 	}
-	o := paho.SubscribeOptions{Topic: filter, QoS: min(1, s.limits.qos), RetainHandling: 2, RetainAsPublished: true}
-	if sub.Retained {
-		o.RetainHandling = 1
-	}
-	answer, err := s.client.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{o}})
-	if answer != nil && len(answer.Reasons) == 1 && answer.Reasons[0] >= 0x80 {
-		text := ""
-		if answer.Properties != nil {
-			text = answer.Properties.ReasonString
-		}
-		err = reason(answer.Reasons[0], text)
-	} else {
-		err = explain(err)
-	}
-	if err != nil {
+	if err := s.wire.subscribe(ctx, filter, sub.Retained); err != nil {
 		return fmt.Errorf("mqtt: subscribe to %s: %w", filter, err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package deedmqtt
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -23,13 +24,21 @@ type settings struct {
 	tls            *tls.Config // nil without
 	prefix         string      // of MQTT topics, with its slash, or ""
 	keepAlive      time.Duration
+	version        string // of the protocol
 	room           driverkit.Room
 }
 
 // parameters are those of the URL, for errors.
-var parameters = []string{"buffer_bytes", "buffer_events", "ca", "cert", "keep_alive", "key", "prefix", "skip_verify"}
+var parameters = []string{
+	"buffer_bytes", "buffer_events", "ca", "cert", "keep_alive", "key", "prefix", "skip_verify", "version",
+}
 
-const keepAliveDefault = 30 * time.Second
+const (
+	keepAliveDefault = 30 * time.Second
+
+	version5   = "5"
+	version311 = "3.1.1"
+)
 
 // parseURL reads a URL. An error never repeats it, for it may hold a password.
 func parseURL(text string) (settings, error) {
@@ -87,6 +96,9 @@ func readURL(text string) (s settings, err error) {
 		if err != nil || s.keepAlive < time.Second || s.keepAlive > 18*time.Hour {
 			return s, fmt.Errorf("keep_alive is %q (want 1s to 18h)", q.Get("keep_alive"))
 		}
+	}
+	if s.version = cmp.Or(q.Get("version"), version5); s.version != version5 && s.version != version311 {
+		return s, fmt.Errorf("version is %q (want %s or %s)", s.version, version5, version311)
 	}
 	return s, s.readTLS(q)
 }

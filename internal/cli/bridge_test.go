@@ -28,11 +28,7 @@ func TestBridgeCarriesWhatMosquittoPublishes(t *testing.T) {
 	quakes := exec.Command("mosquitto_pub", "-h", "127.0.0.1", "-p", strconv.Itoa(broker.Port()), "-q", "1",
 		"-t", "quakes/all", "-l")
 	quakes.Stdin = strings.NewReader(strings.Repeat(`{"mag":4.5}`+"\n", 100))
-	retained := exec.Command("mosquitto_pub", "-h", "127.0.0.1", "-p", strconv.Itoa(broker.Port()), "-q", "1", "-r",
-		"-t", "quakes/retained", "-m", `{"mag":9}`)
-	if out, err := retained.CombinedOutput(); err != nil {
-		t.Fatalf("mosquitto_pub: %v %s", err, out)
-	}
+	broker.Publish(t, "-q", "1", "-r", "-t", "quakes/retained", "-m", `{"mag":9}`)
 	await := func(what, text string, n int) {
 		t.Helper()
 		tick, late := time.NewTicker(50*time.Millisecond), time.After(time.Minute)
@@ -74,11 +70,7 @@ func TestSubHearsDevices(t *testing.T) {
 	tick, late := time.NewTicker(50*time.Millisecond), time.After(time.Minute)
 	defer tick.Stop()
 	for {
-		pub := exec.Command("mosquitto_pub", "-h", "127.0.0.1", "-p", strconv.Itoa(broker.Port()), "-q", "1",
-			"-t", "sensors/hall", "-m", "warm")
-		if out, err := pub.CombinedOutput(); err != nil {
-			t.Fatalf("mosquitto_pub: %v %s", err, out)
-		}
+		broker.Publish(t, "-q", "1", "-t", "sensors/hall", "-m", "warm")
 		select {
 		case code := <-ended:
 			if code != exitDone || stdout.String() != "warm\nwarm\nwarm\n" {

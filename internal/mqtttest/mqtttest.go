@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -113,3 +114,12 @@ func (s *Server) ready(int) error {
 
 // URL returns deed's URL of the broker: mqtt://127.0.0.1:11000.
 func (s *Server) URL() string { return "mqtt://" + s.Addr() }
+
+// Publish publishes by mosquitto_pub, another program's client. The arguments say what.
+func (s *Server) Publish(t testing.TB, args ...string) {
+	t.Helper()
+	to := []string{"-h", "127.0.0.1", "-p", strconv.Itoa(s.Port())}
+	if out, err := exec.CommandContext(t.Context(), "mosquitto_pub", append(to, args...)...).CombinedOutput(); err != nil {
+		t.Fatalf("mosquitto_pub %v: %v %s", args, err, out)
+	}
+}
