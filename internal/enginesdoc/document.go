@@ -224,7 +224,7 @@ const middle = "\n" +
 	"`nats://HOST` is NATS JetStream as a log; the column shows a cluster with `sync_interval: always` and three\n" +
 	"replicas, and [the NATS guide](guides/nats.md) what less means.\n" +
 	"`redis+pubsub://HOST` announces over the channels of a Redis server or cluster, and `mem+pubsub:` within one\n" +
-	"process, for tests: see [Announcements](guides/pubsub.md). `mqtt://HOST` announces through an MQTT 5 broker, and\n" +
+	"process, for tests: see [Announcements](guides/pubsub.md). `mqtt://HOST` announces through an MQTT broker, and\n" +
 	"what devices publish there is carried into the other engines: see [MQTT](guides/mqtt.md).\n" +
 	"`kafka://HOST` is Apache Kafka. It has no place for dead letters, so handlers need a second engine beside it:\n" +
 	"see [the Kafka guide](guides/kafka.md), also for what a cluster of less than three replicas keeps. Its column is\n" +
