@@ -46,11 +46,14 @@ func TestConformancePubSub(t *testing.T) { drivertest.Test(t, airHarness()) }
 // happens: leases and delays pass in no time, and a goroutine left over is a failure.
 func TestConformanceVirtualTime(t *testing.T) {
 	for _, c := range drivertest.Checks() {
+		if c.Joint {
+			continue // memory is no service's database
+		}
 		t.Run(c.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				stores, passes := c.Test(t, harness()), c.Test(t, airHarness())
 				if stores != "" && passes != "" {
-					t.Errorf("memory promises everything that is checked, but %s and %s", stores, passes)
+					t.Errorf("memory promises everything else that is checked, but %s and %s", stores, passes)
 				}
 			})
 		})
