@@ -125,7 +125,7 @@ func lag(t *testing.T, bus *deed.Bus, group string) (sum driver.PartitionLag) {
 	return sum
 }
 
-func letters(t *testing.T, bus *deed.Bus, states ...driver.State) []driver.Letter {
+func letters(t *testing.T, bus *deed.Bus, states ...driver.LetterState) []driver.Letter {
 	t.Helper()
 	admin, _ := driver.As[driver.Letters](bus.Conn())
 	ls, err := admin.List(t.Context(), driver.LetterFilter{States: states})

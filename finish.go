@@ -175,7 +175,7 @@ func (g *groupRun) kill(it *item, reason string, err error) {
 }
 
 // letterOf describes a failure for the side log.
-func letterOf(it *item, s driver.State, reason string, err error) driver.Letter {
+func letterOf(it *item, s driver.LetterState, reason string, err error) driver.Letter {
 	l := driver.Letter{
 		State: s, Attempts: it.attempts, Crashes: it.crashes, Reason: reason, Error: err.Error(), Failed: time.Now(),
 	}

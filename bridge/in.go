@@ -196,7 +196,7 @@ func (in *In) publish(
 			some /= 2
 			continue
 		}
-		if errors.Is(err, driver.ErrRefused) || errors.Is(err, driver.ErrExists) {
+		if errors.Is(err, driver.ErrRefused) || errors.Is(err, deed.ErrExists) {
 			return drafts, err
 		}
 		log.Warn("deed: storing what came from the broker failed, trying again",

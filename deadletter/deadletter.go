@@ -55,7 +55,7 @@ type Filter struct {
 	Since        time.Time      // failed then or later
 }
 
-func (f Filter) driver(states ...driver.State) driver.LetterFilter {
+func (f Filter) driver(states ...driver.LetterState) driver.LetterFilter {
 	return driver.LetterFilter{
 		IDs: f.IDs, Group: f.Group, Topic: f.Topic, Key: f.Key, Type: f.Type, Since: f.Since, States: states,
 	}
@@ -136,7 +136,7 @@ func Discard(ctx context.Context, b *deed.Bus, f *Filter) (int, error) {
 
 // list pages through the engine's records, so that ten million of them need no
 // more memory than a page.
-func list(ctx context.Context, b *deed.Bus, f *Filter, states ...driver.State) iter.Seq2[driver.Letter, error] {
+func list(ctx context.Context, b *deed.Bus, f *Filter, states ...driver.LetterState) iter.Seq2[driver.Letter, error] {
 	if f == nil {
 		f = &Filter{}
 	}

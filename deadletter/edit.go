@@ -31,9 +31,9 @@ func SetData(ctx context.Context, b *deed.Bus, id int64, data []byte, by, why st
 }
 
 func setData(ctx context.Context, b *deed.Bus, id int64, data []byte, by, why string) error {
-	editor, ok := driver.As[driver.LetterEditor](b.Conn())
-	if !ok {
-		return fmt.Errorf("the engine %s cannot edit dead letters: %w", b.Features().Engine, errors.ErrUnsupported)
+	letters, err := lettersOf(b)
+	if err != nil {
+		return err
 	}
 	if strings.TrimSpace(by) == "" || strings.TrimSpace(why) == "" {
 		return errors.New("who edits it, or why, is missing (both are kept with the letter)")
@@ -51,7 +51,7 @@ func setData(ctx context.Context, b *deed.Bus, id int64, data []byte, by, why st
 	if isJSON(l.Event) && !json.Valid(data) {
 		return fmt.Errorf("the event's data is %s, and the new data is no JSON", l.Event.ContentType)
 	}
-	return editor.Edit(ctx, id, driver.Edit{By: by, Why: why, Data: data})
+	return letters.Edit(ctx, id, driver.Edit{By: by, Why: why, Data: data})
 }
 
 func isJSON(e deed.Event) bool {

@@ -25,7 +25,8 @@ func (c Class) String() string {
 
 // Features is an engine's promise. Package deed checks it when a program asks for
 // something, package drivertest checks that it is true, and docs/engines.md is
-// generated from it. The zero value promises nothing.
+// generated from it. The zero value promises nothing, so that a field which is added does not
+// make an older engine promise it.
 type Features struct {
 	Engine     string // "sqlite", as in the URL scheme
 	Durability Class  // as the server is really configured
@@ -34,8 +35,8 @@ type Features struct {
 	KeyOrder     bool // events of one key are delivered in publish order
 	Groups       bool // consumers share a topic, each event goes to one of them
 	Fenced       bool // a member that lost a partition cannot settle it
-	DensePos     bool // positions of a partition count 1, 2, 3 …
-	Sequence     bool // producer sequences are checked
+	DensePos     bool // positions of a partition count 1, 2, 3 …, as text
+	Sequence     bool // producer sequences are checked; without it what may be stored is not sent again
 	Dedupe       bool // a topic may have an id window
 	SideLog      bool // parked events and dead letters are kept beside the topic
 	Lag          bool // lag is known in events and seconds

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/deedgo/deed/driver"
@@ -156,11 +155,7 @@ func (c *stateful) Discard(ctx context.Context, ids []int64) (int, error) {
 	return c.letters.Discard(ctx, ids)
 }
 
-// Edit implements [driver.LetterEditor].
+// Edit implements [driver.Letters].
 func (c *stateful) Edit(ctx context.Context, id int64, e driver.Edit) error {
-	editor, ok := driver.As[driver.LetterEditor](c.state)
-	if !ok {
-		return fmt.Errorf("%s: edit a dead letter: %w", c.state.Features().Engine, errors.ErrUnsupported)
-	}
-	return editor.Edit(ctx, id, e)
+	return c.letters.Edit(ctx, id, e)
 }

@@ -14,7 +14,6 @@ var editChecks = []Check{
 		Promise: "Edit replaces the data of a dead letter, which tells who did it, when, why, and what was there before.",
 		Why:     "A correction nobody can trace is a forgery.",
 		Needs:   needs(groups, sideLog),
-		Takes:   edits,
 		Run:     checkEdited,
 	},
 	{
@@ -22,7 +21,6 @@ var editChecks = []Check{
 		Promise: "An edited letter that is redriven comes with its new data; the log keeps the old.",
 		Why:     "The repair is of one group's letter, and not of what happened.",
 		Needs:   needs(groups, sideLog),
-		Takes:   edits,
 		Run:     checkEditedRedriven,
 	},
 	{
@@ -30,26 +28,18 @@ var editChecks = []Check{
 		Promise: "Nothing is edited but dead letters: an absent one is ErrNotFound, one that is not dead ErrRefused.",
 		Why:     "What is being tried must not change under its handler.",
 		Needs:   needs(groups, sideLog),
-		Takes:   edits,
 		Run:     checkEditDead,
 	},
-}
-
-func edits(c driver.Conn) string {
-	if _, ok := driver.As[driver.LetterEditor](c); !ok {
-		return "edits no letters"
-	}
-	return ""
 }
 
 func checkEdited(t T, e *Env) {
 	d := e.desk("a")
 	d.park(1, driver.Dead)
-	editor, before := on[driver.LetterEditor](e, e.open()), d.record(1)
+	letters, before := on[driver.Letters](e, e.open()), d.record(1)
 	change := driver.Edit{By: "ann", Why: "the amount had a comma", Data: []byte("first")}
-	e.must("edit", editor.Edit(t.Context(), before.ID, change))
+	e.must("edit", letters.Edit(t.Context(), before.ID, change))
 	change.Data[0] = 'X' // is the caller's again
-	e.must("edit again", editor.Edit(t.Context(), before.ID, driver.Edit{By: "bob", Data: []byte{0, 255}}))
+	e.must("edit again", letters.Edit(t.Context(), before.ID, driver.Edit{By: "bob", Data: []byte{0, 255}}))
 	after := d.record(1)
 	if !bytes.Equal(after.Data, []byte{0, 255}) {
 		t.Errorf("the data is %s, want that of the last edit", brief(after.Data))
@@ -76,8 +66,8 @@ func checkEdited(t T, e *Env) {
 func checkEditedRedriven(t T, e *Env) {
 	d := e.desk("a", "b")
 	d.park(1, driver.Dead)
-	editor, letters := capability[driver.LetterEditor](e), capability[driver.Letters](e)
-	e.must("edit", editor.Edit(t.Context(), d.record(1).ID, driver.Edit{By: "ann", Data: []byte("repaired")}))
+	letters := capability[driver.Letters](e)
+	e.must("edit", letters.Edit(t.Context(), d.record(1).ID, driver.Edit{By: "ann", Data: []byte("repaired")}))
 	if n, err := letters.Redrive(t.Context(), d.letterIDsOf(1)); err != nil || n != 1 {
 		t.Errorf("redrive marks %d, %v, want 1", n, err)
 	}
@@ -103,14 +93,14 @@ func checkEditDead(t T, e *Env) {
 	d.park(2, driver.Behind)
 	d.park(3, driver.Waiting)
 	d.park(4, driver.Dead)
-	if n, err := capability[driver.Letters](e).Redrive(t.Context(), d.letterIDsOf(4)); err != nil || n != 1 {
+	letters := capability[driver.Letters](e)
+	if n, err := letters.Redrive(t.Context(), d.letterIDsOf(4)); err != nil || n != 1 {
 		t.Errorf("redrive marks %d, %v, want 1", n, err)
 	}
-	editor := capability[driver.LetterEditor](e)
-	e.wantErr("an absent letter", editor.Edit(t.Context(), 1<<40, driver.Edit{Data: []byte("x")}), driver.ErrNotFound)
+	e.wantErr("an absent letter", letters.Edit(t.Context(), 1<<40, driver.Edit{Data: []byte("x")}), driver.ErrNotFound)
 	for n := 2; n <= 4; n++ {
 		l := d.record(n)
-		err := editor.Edit(t.Context(), l.ID, driver.Edit{By: "ann", Data: []byte("x")})
+		err := letters.Edit(t.Context(), l.ID, driver.Edit{By: "ann", Data: []byte("x")})
 		e.wantErr(fmt.Sprintf("a letter that is %s", l.State), err, driver.ErrRefused)
 		if l = d.record(n); string(l.Data) != fmt.Sprint("data of ", n) || len(l.Edits) > 0 {
 			t.Errorf("the letter that is %s has data %s and %d edits, want it as it was", l.State, brief(l.Data), len(l.Edits))

@@ -55,7 +55,7 @@ func checkListed(t T, e *Env) {
 		d.ds[i].Type = fmt.Sprintf("type-%d", i%2) // 1, 3, 5 are of type-0
 	}
 	var ps []driver.Parked
-	for i, state := range []driver.State{
+	for i, state := range []driver.LetterState{
 		driver.Dead, driver.Behind, driver.Waiting, driver.Dead, driver.Dead, driver.Behind,
 	} {
 		p := parked(d.ds[i], state)
@@ -80,14 +80,14 @@ func checkListed(t T, e *Env) {
 		{"of another group", driver.LetterFilter{Group: "another"}, nil},
 		{"of a key", driver.LetterFilter{Key: "a"}, []string{"1", "2"}},
 		{"of a type", driver.LetterFilter{Type: "type-0"}, []string{"1", "3", "5"}},
-		{"dead", driver.LetterFilter{States: []driver.State{driver.Dead}}, []string{"1", "4", "5"}},
-		{"dead or waiting", driver.LetterFilter{States: []driver.State{driver.Dead, driver.Waiting}},
+		{"dead", driver.LetterFilter{States: []driver.LetterState{driver.Dead}}, []string{"1", "4", "5"}},
+		{"dead or waiting", driver.LetterFilter{States: []driver.LetterState{driver.Dead, driver.Waiting}},
 			[]string{"1", "3", "4", "5"}},
 		{"by ID", driver.LetterFilter{IDs: []int64{id(2), id(5)}}, []string{"2", "5"}},
 		{"failed since", driver.LetterFilter{
-			Since: d.ds[0].Stored.Add(2*time.Hour + time.Minute), States: []driver.State{driver.Dead},
+			Since: d.ds[0].Stored.Add(2*time.Hour + time.Minute), States: []driver.LetterState{driver.Dead},
 		}, []string{"4", "5"}},
-		{"of a key and a state", driver.LetterFilter{Key: "c", States: []driver.State{driver.Dead}}, []string{"5"}},
+		{"of a key and a state", driver.LetterFilter{Key: "c", States: []driver.LetterState{driver.Dead}}, []string{"5"}},
 		{"at most two", driver.LetterFilter{Limit: 2}, []string{"1", "2"}},
 		{"after the second", driver.LetterFilter{After: all[1].ID}, []string{"3", "4", "5", "6"}},
 		{"two after the second", driver.LetterFilter{After: all[1].ID, Limit: 2}, []string{"3", "4"}},

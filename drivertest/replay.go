@@ -236,7 +236,7 @@ func checkUnparkRun(t T, e *Env) {
 	d.m.take(3)
 	d.claim = d.m.claims[0]
 	var ps []driver.Parked
-	for i, state := range []driver.State{driver.Behind, driver.Waiting, driver.Waiting} {
+	for i, state := range []driver.LetterState{driver.Behind, driver.Waiting, driver.Waiting} {
 		p := parked(d.ds[i], state)
 		p.Run = d.claim.Run
 		ps = append(ps, p)

@@ -94,7 +94,7 @@ func (e *Env) desk(keys ...string) *desk {
 }
 
 // parked makes a record of a delivery.
-func parked(d driver.Delivery, state driver.State) driver.Parked {
+func parked(d driver.Delivery, state driver.LetterState) driver.Parked {
 	p := driver.Parked{Letter: driver.Letter{Delivery: d, State: state}}
 	if state != driver.Behind {
 		p.Reason, p.Error, p.Attempts, p.Failed = "exhausted", "it does not work", 3, d.Stored.Add(time.Second)
@@ -103,7 +103,7 @@ func parked(d driver.Delivery, state driver.State) driver.Parked {
 }
 
 // park parks the n-th event, from 1.
-func (d *desk) park(n int, state driver.State) {
+func (d *desk) park(n int, state driver.LetterState) {
 	d.t.Helper()
 	d.parkAll(parked(d.ds[n-1], state))
 }

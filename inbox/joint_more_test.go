@@ -51,7 +51,7 @@ func testJointRedrive(t *testing.T, k testdb.Kind) {
 	f.publish(payment{"a", 1})
 	admin, _ := driver.As[driver.Letters](f.bus.Conn())
 	eventually(t, func() string {
-		ls, err := admin.List(t.Context(), driver.LetterFilter{States: []driver.State{driver.Dead}})
+		ls, err := admin.List(t.Context(), driver.LetterFilter{States: []driver.LetterState{driver.Dead}})
 		if err != nil || len(ls) == 0 {
 			return fmt.Sprint("no dead letter: ", err)
 		}

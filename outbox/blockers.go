@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/sqldb"
 )
 
 // Blockers returns the transactions of the outbox's database that have published here
@@ -13,7 +13,7 @@ import (
 // the commit, everybody else's do not. MariaDB does not tell who wrote what: there it
 // returns every transaction that has written something, as long as any of them has
 // published. On SQLite it is errors.ErrUnsupported.
-func (o *Outbox) Blockers(ctx context.Context) ([]driver.Blocker, error) {
+func (o *Outbox) Blockers(ctx context.Context) ([]sqldb.Blocker, error) {
 	if err := o.usable(); err != nil {
 		return nil, err
 	}
@@ -21,11 +21,11 @@ func (o *Outbox) Blockers(ctx context.Context) ([]driver.Blocker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox: open transactions: %w", err)
 	}
-	var all []driver.Blocker
+	var all []sqldb.Blocker
 	for _, t := range open {
 		if slices.Contains(t.Tables, "deed_outbox") {
-			all = append(all, driver.Blocker{
-				What: driver.BlockedOutbox, PID: t.PID, Name: t.Name, State: t.State, Age: t.Age, Waiting: t.Waiting,
+			all = append(all, sqldb.Blocker{
+				What: sqldb.BlockedOutbox, PID: t.PID, Name: t.Name, State: t.State, Age: t.Age, Waiting: t.Waiting,
 			})
 		}
 	}

@@ -17,17 +17,16 @@ import (
 )
 
 var (
-	_ driver.Conn         = (*Conn)(nil)
-	_ driver.Topics       = (*Conn)(nil)
-	_ driver.Groups       = (*Conn)(nil)
-	_ driver.Resetter     = (*Conn)(nil)
-	_ driver.Sweeper      = (*Conn)(nil)
-	_ driver.Browser      = (*Conn)(nil)
-	_ driver.SideLog      = (*Conn)(nil)
-	_ driver.Letters      = (*Conn)(nil)
-	_ driver.LetterEditor = (*Conn)(nil)
-	_ driver.Streams      = (*Conn)(nil)
-	_ driver.Records      = (*Conn)(nil)
+	_ driver.Conn     = (*Conn)(nil)
+	_ driver.Topics   = (*Conn)(nil)
+	_ driver.Groups   = (*Conn)(nil)
+	_ driver.Resetter = (*Conn)(nil)
+	_ driver.Sweeper  = (*Conn)(nil)
+	_ driver.Browser  = (*Conn)(nil)
+	_ driver.SideLog  = (*Conn)(nil)
+	_ driver.Letters  = (*Conn)(nil)
+	_ driver.Streams  = (*Conn)(nil)
+	_ driver.Records  = (*Conn)(nil)
 )
 
 // Options configure a Conn. There is nothing to configure yet; nil is fine.

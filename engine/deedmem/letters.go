@@ -54,7 +54,7 @@ func (c *Conn) Discard(ctx context.Context, ids []int64) (int, error) {
 	return c.eachDead(ctx, ids, func(s *sideLog, r *record) { s.remove(r) })
 }
 
-// Edit replaces the data of a dead letter; see driver.LetterEditor.
+// Edit replaces the data of a dead letter; see driver.Letters.
 func (c *Conn) Edit(ctx context.Context, id int64, e driver.Edit) error {
 	if err := c.enter(ctx); err != nil {
 		return err

@@ -10,15 +10,15 @@ import (
 // record is what a journal says of a parked event. The event itself, and why it failed,
 // is in a blob: what is in memory of a side log is this.
 type record struct {
-	Position int64        `json:"p"`
-	Run      int          `json:"r,omitempty"`
-	ID       int64        `json:"id"`
-	Key      string       `json:"k,omitempty"`
-	State    driver.State `json:"s"`
-	Aside    bool         `json:"x,omitempty"`
-	Due      int64        `json:"d,omitempty"` // in microseconds
-	Edited   bool         `json:"e,omitempty"`
-	Blob     []uint64     `json:"b"`
+	Position int64              `json:"p"`
+	Run      int                `json:"r,omitempty"`
+	ID       int64              `json:"id"`
+	Key      string             `json:"k,omitempty"`
+	State    driver.LetterState `json:"s"`
+	Aside    bool               `json:"x,omitempty"`
+	Due      int64              `json:"d,omitempty"` // in microseconds
+	Edited   bool               `json:"e,omitempty"`
+	Blob     []uint64           `json:"b"`
 }
 
 // spot is what a record is known by.

@@ -133,7 +133,7 @@ func (c *Conn) eachDead(ctx context.Context, ids []int64, op string) (n int, err
 	return n, nil
 }
 
-// Edit implements [driver.LetterEditor].
+// Edit implements [driver.Letters].
 func (c *Conn) Edit(ctx context.Context, id int64, e driver.Edit) error {
 	if err := c.usable(); err != nil {
 		return err

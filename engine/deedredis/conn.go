@@ -14,17 +14,16 @@ import (
 )
 
 var (
-	_ driver.Conn         = (*Conn)(nil)
-	_ driver.Topics       = (*Conn)(nil)
-	_ driver.Groups       = (*Conn)(nil)
-	_ driver.Resetter     = (*Conn)(nil)
-	_ driver.Sweeper      = (*Conn)(nil)
-	_ driver.Browser      = (*Conn)(nil)
-	_ driver.SideLog      = (*Conn)(nil)
-	_ driver.Letters      = (*Conn)(nil)
-	_ driver.LetterEditor = (*Conn)(nil)
-	_ driver.Streams      = (*Conn)(nil)
-	_ driver.Records      = (*Conn)(nil)
+	_ driver.Conn     = (*Conn)(nil)
+	_ driver.Topics   = (*Conn)(nil)
+	_ driver.Groups   = (*Conn)(nil)
+	_ driver.Resetter = (*Conn)(nil)
+	_ driver.Sweeper  = (*Conn)(nil)
+	_ driver.Browser  = (*Conn)(nil)
+	_ driver.SideLog  = (*Conn)(nil)
+	_ driver.Letters  = (*Conn)(nil)
+	_ driver.Streams  = (*Conn)(nil)
+	_ driver.Records  = (*Conn)(nil)
 )
 
 // Options configure Open. There is nothing to configure beside the URL yet; nil is

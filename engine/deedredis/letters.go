@@ -159,7 +159,7 @@ func (c *Conn) topicsByNumber(ctx context.Context) (map[int64]*topic, error) {
 	return all, nil
 }
 
-// Edit implements [driver.LetterEditor].
+// Edit implements [driver.Letters].
 func (c *Conn) Edit(ctx context.Context, id int64, e driver.Edit) error {
 	if err := c.usable(); err != nil {
 		return err

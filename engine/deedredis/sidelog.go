@@ -214,7 +214,7 @@ func parseLetter(m *rueidis.RedisMessage, t *topic, group string, partition int)
 		return l, err
 	}
 	l = driver.Letter{
-		Group: group, Topic: t.info.Name, Run: run, State: driver.State(state[0]), Aside: state[1] == "1",
+		Group: group, Topic: t.info.Name, Run: run, State: driver.LetterState(state[0]), Aside: state[1] == "1",
 		Attempts: about.Attempts, Crashes: about.Crashes, Reason: about.Reason, Error: about.Error, Stack: about.Stack,
 		Failed: about.Failed,
 	}

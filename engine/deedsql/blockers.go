@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/sqldb"
 )
 
-// Blockers implements [driver.Blockers].
-func (c *Conn) Blockers(ctx context.Context) ([]driver.Blocker, error) {
+// Blockers returns the transactions of the database's server that have been open for a second
+// or longer, the oldest first, once for each thing that they hold back. An SQLite file has no
+// server to ask: it is errors.ErrUnsupported there. A program finds it from a bus with
+// driver.As[*deedsql.Conn](bus.Conn()).
+func (c *Conn) Blockers(ctx context.Context) ([]sqldb.Blocker, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
@@ -30,7 +32,7 @@ func (c *Conn) Blockers(ctx context.Context) ([]driver.Blocker, error) {
 	if err != nil {
 		return nil, c.fail("blockers", err)
 	}
-	var all []driver.Blocker
+	var all []sqldb.Blocker
 	for _, t := range open {
 		all = append(all, blockersOf(t, names)...)
 	}
@@ -38,10 +40,10 @@ func (c *Conn) Blockers(ctx context.Context) ([]driver.Blocker, error) {
 }
 
 // lockNames returns what a lock of the database holds back, by how it is called there.
-func (c *Conn) lockNames() (map[string]driver.Blocker, error) {
-	names := make(map[string]driver.Blocker)
+func (c *Conn) lockNames() (map[string]sqldb.Blocker, error) {
+	names := make(map[string]sqldb.Blocker)
 	byNumber, _ := c.dialect.(*postgresDialect)
-	add := func(l lock, row string, b driver.Blocker) {
+	add := func(l lock, row string, b sqldb.Blocker) {
 		if byNumber != nil {
 			row = fmt.Sprint(byNumber.number(l))
 		}
@@ -54,10 +56,10 @@ func (c *Conn) lockNames() (map[string]driver.Blocker, error) {
 		if err := rows.Scan(&id, &topic, &partitions); err != nil {
 			return err
 		}
-		add(topicLock(topic), fmt.Sprintf("deed_topic %d", id), driver.Blocker{What: driver.BlockedOther, Topic: topic})
+		add(topicLock(topic), fmt.Sprintf("deed_topic %d", id), sqldb.Blocker{What: sqldb.BlockedOther, Topic: topic})
 		for p := range partitions {
 			add(partitionLock(topic, p), fmt.Sprintf("deed_head %d, %d", id, p),
-				driver.Blocker{What: driver.BlockedPublish, Topic: topic, Partition: p})
+				sqldb.Blocker{What: sqldb.BlockedPublish, Topic: topic, Partition: p})
 		}
 		return nil
 	})
@@ -69,15 +71,15 @@ func (c *Conn) lockNames() (map[string]driver.Blocker, error) {
 			var id int64
 			var topic string
 			err := rows.Scan(&id, &topic)
-			add(groupLock(id), fmt.Sprintf("deed_group %d", id), driver.Blocker{What: driver.BlockedGroup, Topic: topic})
+			add(groupLock(id), fmt.Sprintf("deed_group %d", id), sqldb.Blocker{What: sqldb.BlockedGroup, Topic: topic})
 			return err
 		})
 	return names, err
 }
 
 // blockersOf says what a transaction holds back.
-func blockersOf(t sqldb.OpenTx, names map[string]driver.Blocker) (all []driver.Blocker) {
-	add := func(b driver.Blocker) {
+func blockersOf(t sqldb.OpenTx, names map[string]sqldb.Blocker) (all []sqldb.Blocker) {
+	add := func(b sqldb.Blocker) {
 		b.PID, b.Name, b.State, b.Age, b.Waiting = t.PID, t.Name, t.State, t.Age, t.Waiting
 		all = append(all, b)
 	}
@@ -92,13 +94,13 @@ func blockersOf(t sqldb.OpenTx, names map[string]driver.Blocker) (all []driver.B
 	}
 	foreign := len(t.Locks) > 0 // it may be a lock of others' that is waited for
 	if len(all) == 0 && t.Waiting > 0 && !t.Waits && !foreign {
-		add(driver.Blocker{What: driver.BlockedOther})
+		add(sqldb.Blocker{What: sqldb.BlockedOther})
 	}
 	if slices.Contains(t.Tables, "deed_outbox") {
-		add(driver.Blocker{What: driver.BlockedOutbox})
+		add(sqldb.Blocker{What: sqldb.BlockedOutbox})
 	}
 	if t.Oldest {
-		add(driver.Blocker{What: driver.BlockedVacuum})
+		add(sqldb.Blocker{What: sqldb.BlockedVacuum})
 	}
 	return all
 }

@@ -108,8 +108,8 @@ func TestBlockersAreNamed(t *testing.T) {
 		if err := snapshot.QueryRow("SELECT count(*) FROM deed_topic").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
-		var got []driver.Blocker
-		blockers := func() []driver.Blocker {
+		var got []sqldb.Blocker
+		blockers := func() []sqldb.Blocker {
 			<-time.After(200 * time.Millisecond) // MariaDB repeats its answer to who asks more often than every 100 ms
 			if got, err = c.Blockers(t.Context()); err != nil {
 				t.Fatal(err)
@@ -117,7 +117,7 @@ func TestBlockersAreNamed(t *testing.T) {
 			return got
 		}
 		until(t, "the oldest transaction", func() bool { // MySQL counts in seconds
-			return named(blockers(), map[driver.Blocked]driver.Blocker{driver.BlockedVacuum: {PID: snapshotPID}})
+			return named(blockers(), map[sqldb.Blocked]sqldb.Blocker{sqldb.BlockedVacuum: {PID: snapshotPID}})
 		})
 		publisher, publisherPID := openTx(t, c, sql.LevelReadCommitted)
 		if err := box.Publish(t.Context(), publisher, sent.New(parcel{Key: "uncommitted"})); err != nil {
@@ -140,10 +140,10 @@ func TestBlockersAreNamed(t *testing.T) {
 		publishBothWays(t, bus, db, box, keys)
 		until(t, "all other events", func() bool { return handled.all(keys...) })
 
-		want := map[driver.Blocked]driver.Blocker{
-			driver.BlockedVacuum:  {PID: snapshotPID},
-			driver.BlockedOutbox:  {PID: publisherPID},
-			driver.BlockedPublish: {PID: holderPID, Topic: parcels.Name(), Partition: 2, Waiting: 1},
+		want := map[sqldb.Blocked]sqldb.Blocker{
+			sqldb.BlockedVacuum:  {PID: snapshotPID},
+			sqldb.BlockedOutbox:  {PID: publisherPID},
+			sqldb.BlockedPublish: {PID: holderPID, Topic: parcels.Name(), Partition: 2, Waiting: 1},
 		}
 		until(t, "blockers that name all three", func() bool { return named(blockers(), want) })
 		for _, b := range got {
@@ -152,7 +152,7 @@ func TestBlockersAreNamed(t *testing.T) {
 			}
 		}
 		mine, err := box.Blockers(t.Context())
-		if err != nil || len(mine) != 1 || mine[0].PID != publisherPID || mine[0].What != driver.BlockedOutbox {
+		if err != nil || len(mine) != 1 || mine[0].PID != publisherPID || mine[0].What != sqldb.BlockedOutbox {
 			t.Errorf("the outbox names %+v, %v; want process %d", mine, err, publisherPID)
 		}
 
@@ -195,7 +195,7 @@ func publishBothWays(t *testing.T, bus *deed.Bus, db *sqldb.DB, box *outbox.Outb
 }
 
 // named reports whether all are as wanted, and no more are there.
-func named(got []driver.Blocker, want map[driver.Blocked]driver.Blocker) bool {
+func named(got []sqldb.Blocker, want map[sqldb.Blocked]sqldb.Blocker) bool {
 	for _, b := range got {
 		w := want[b.What]
 		if b.PID != w.PID || b.Topic != w.Topic || b.Partition != w.Partition || b.Waiting != w.Waiting {

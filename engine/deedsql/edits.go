@@ -19,7 +19,7 @@ type edit struct {
 	Data []byte    `json:"data"` // before the edit, in base64
 }
 
-// Edit implements [driver.LetterEditor].
+// Edit implements [driver.Letters].
 func (c *Conn) Edit(ctx context.Context, id int64, e driver.Edit) error {
 	err := c.write(ctx, 0, func(t *tx) error { return t.edit(id, e) })
 	return c.fail(fmt.Sprintf("edit dead letter %d", id), err)
@@ -29,7 +29,7 @@ func (t *tx) edit(id int64, e driver.Edit) error {
 	if most := t.dialect.limits().data; len(e.Data) > most {
 		return fmt.Errorf("%w: %d bytes of data (at most %d)", driver.ErrRefused, len(e.Data), most)
 	}
-	var state driver.State
+	var state driver.LetterState
 	var before []byte
 	var trail string
 	err := t.row("SELECT state, data, edits FROM deed_letter WHERE letter = ?"+forUpdate,

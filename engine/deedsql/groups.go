@@ -227,7 +227,7 @@ func (c *Conn) lag(cl claim, end int64) (driver.PartitionLag, error) {
 	c.owner(&l, cl)
 	err := c.read.each("SELECT state, count(*) FROM deed_letter WHERE group_id = ? AND partition = ? GROUP BY state",
 		[]any{cl.groupID, cl.partition}, func(rows *sql.Rows) error {
-			var state driver.State
+			var state driver.LetterState
 			var n int64
 			err := rows.Scan(&state, &n)
 			if state == driver.Dead {

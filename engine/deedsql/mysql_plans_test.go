@@ -35,7 +35,7 @@ func TestMySQLPlans(t *testing.T) {
 	note(c.Marks(t.Context(), cl))
 	note(c.Unpark(t.Context(), cl, []string{"1"}))
 	note(c.Lag(t.Context(), "g", "orders"))
-	note(c.List(t.Context(), driver.LetterFilter{Group: "g", Topic: "orders", States: []driver.State{driver.Dead}}))
+	note(c.List(t.Context(), driver.LetterFilter{Group: "g", Topic: "orders", States: []driver.LetterState{driver.Dead}}))
 	note(c.Redrive(t.Context(), []int64{1}))
 	note(c.Discard(t.Context(), []int64{1}))
 	note(c.Browse(t.Context(), driver.Page{Topic: "orders", Limit: 1}))

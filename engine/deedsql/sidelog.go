@@ -183,7 +183,7 @@ func (c *Conn) Unpark(ctx context.Context, cl driver.Claim, positions []string) 
 // removed. It reports whether there is any.
 func (t *tx) promote(group int64, partition int, key string) (left bool, err error) {
 	var letter int64
-	var state driver.State
+	var state driver.LetterState
 	err = t.row("SELECT letter, state FROM deed_letter WHERE group_id = ? AND partition = ? AND key = ? AND aside = 0 "+
 		"ORDER BY run, position LIMIT 1", []any{group, partition, key}, &letter, &state)
 	if errors.Is(err, sql.ErrNoRows) {

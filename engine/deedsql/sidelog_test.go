@@ -103,7 +103,7 @@ func TestPlans(t *testing.T) {
 // sorts nothing, or going through 100,000 letters would sort them 500 times.
 func TestPlansOfLists(t *testing.T) {
 	c := open(t, filepath.Join(t.TempDir(), "a.db"))
-	dead := []driver.State{driver.Dead}
+	dead := []driver.LetterState{driver.Dead}
 	for name, f := range map[string]driver.LetterFilter{
 		"all":     {},
 		"group":   {Group: "g", States: dead},
@@ -183,7 +183,7 @@ func TestUnparkTakesTheEarlierRun(t *testing.T) {
 	c := open(t, filepath.Join(t.TempDir(), "a.db"))
 	topicOf(t, c, "orders", driver.TopicSettings{Partitions: 1})
 	cl := receive(t, subscribe(t, c, "orders", "g", time.Hour)).Granted[0]
-	park := func(run int, position string, state driver.State) {
+	park := func(run int, position string, state driver.LetterState) {
 		t.Helper()
 		p := driver.Parked{}
 		p.Run, p.Position, p.State, p.Key = run, position, state, "k"

@@ -368,7 +368,7 @@ func (w *writer) notStored(err error) error {
 // that failed to.
 func refused(err error) bool {
 	for _, s := range [...]error{
-		driver.ErrClosed, driver.ErrNotFound, driver.ErrExists, driver.ErrFenced, driver.ErrGap, driver.ErrRefused,
+		driver.ErrClosed, driver.ErrNotFound, driver.ErrFenced, driver.ErrGap, driver.ErrRefused,
 		driver.ErrNotStored, driver.ErrBusy, driver.ErrFull, driver.ErrConflict,
 	} {
 		if errors.Is(err, s) {

@@ -7,12 +7,14 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/engine/deedsql"
+	"github.com/deedgo/deed/sqldb"
 )
 
 // blockersOf returns the transactions that hold something back, nil where the engine
 // has no server that tells.
-func blockersOf(ctx context.Context, b *deed.Bus) ([]driver.Blocker, error) {
-	engine, ok := driver.As[driver.Blockers](b.Conn())
+func blockersOf(ctx context.Context, b *deed.Bus) ([]sqldb.Blocker, error) {
+	engine, ok := driver.As[*deedsql.Conn](b.Conn())
 	if !ok {
 		return nil, nil
 	}
@@ -21,13 +23,13 @@ func blockersOf(ctx context.Context, b *deed.Bus) ([]driver.Blocker, error) {
 	case errors.Is(err, errors.ErrUnsupported):
 		return nil, nil
 	case err == nil && all == nil:
-		all = []driver.Blocker{}
+		all = []sqldb.Blocker{}
 	}
 	return all, err
 }
 
 // printBlockers prints nothing when nothing is held back.
-func (a *app) printBlockers(all []driver.Blocker) error {
+func (a *app) printBlockers(all []sqldb.Blocker) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -37,7 +39,7 @@ func (a *app) printBlockers(all []driver.Blocker) error {
 		if b.Topic != "" {
 			topic = b.Topic
 		}
-		if b.What == driver.BlockedPublish {
+		if b.What == sqldb.BlockedPublish {
 			partition = strconv.Itoa(b.Partition)
 		}
 		t.add(string(b.What), topic, partition, strconv.FormatInt(b.PID, 10), span(b.Age),
@@ -58,14 +60,14 @@ type blockerDoc struct {
 	State     string  `json:"state"`
 }
 
-func blockerDocs(all []driver.Blocker) []blockerDoc {
+func blockerDocs(all []sqldb.Blocker) []blockerDoc {
 	docs := make([]blockerDoc, len(all))
 	for i, b := range all {
 		docs[i] = blockerDoc{
 			What: string(b.What), Topic: b.Topic, PID: b.PID, Seconds: b.Age.Seconds(), Waiting: b.Waiting,
 			Name: b.Name, State: b.State,
 		}
-		if b.What == driver.BlockedPublish {
+		if b.What == sqldb.BlockedPublish {
 			docs[i].Partition = &all[i].Partition
 		}
 	}

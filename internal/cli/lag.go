@@ -12,6 +12,7 @@ import (
 
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/sqldb"
 )
 
 type lagFlags struct {
@@ -241,7 +242,7 @@ func lagDocOf(s standing) lagDoc {
 	return d
 }
 
-func (a *app) printLagJSON(lags []driver.PartitionLag, groups []standing, blockers []driver.Blocker) error {
+func (a *app) printLagJSON(lags []driver.PartitionLag, groups []standing, blockers []sqldb.Blocker) error {
 	partitions := make([]lagDoc, len(lags))
 	for i, l := range lags {
 		partitions[i] = lagDocOf(standing{l})

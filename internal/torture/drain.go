@@ -153,7 +153,7 @@ func (s standing) summary() string {
 		events += l.Events
 		positions += " " + l.Position
 	}
-	states := map[driver.State]int{}
+	states := map[driver.LetterState]int{}
 	attempts := 0
 	for _, l := range s.letters {
 		states[l.State]++

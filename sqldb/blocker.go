@@ -1,12 +1,9 @@
-package driver
+package sqldb
 
-import (
-	"context"
-	"time"
-)
+import "time"
 
-// Blocker is an open transaction of a database server that holds something back. Other
-// events flow all the same.
+// Blocker is an open transaction of a database server that holds back something of deed's.
+// Other events flow all the same.
 type Blocker struct {
 	What      Blocked
 	Topic     string // of BlockedPublish, and of BlockedGroup where it is known
@@ -29,11 +26,3 @@ const (
 	BlockedVacuum  Blocked = "vacuum"  // nothing but removed rows, which stay on the disk
 	BlockedOther   Blocked = "other"   // some transaction of deed, at a lock of another kind
 )
-
-// Blockers is implemented by engines whose server tells who holds something back.
-type Blockers interface {
-	// Blockers returns transactions that have been open for a second or longer, the
-	// oldest first, once for each thing that they hold back. Where the database is a
-	// file, with no server to ask, it is errors.ErrUnsupported.
-	Blockers(ctx context.Context) ([]Blocker, error)
-}
