@@ -144,7 +144,7 @@ func (f *flight) try(ctx context.Context, runs []*run, last bool) (again []*run)
 			}
 		}
 		if receipt.Err != nil {
-			if !surelyNotStored(receipt.Err) {
+			if !driver.NothingStored(receipt.Err) {
 				r.doubt = receipt.Err
 			}
 			if failed == nil {
@@ -183,7 +183,7 @@ func (f *flight) settle(ctx context.Context, r *run, receipt driver.Receipt) {
 	at := r.at()
 	r.settled = true
 	receipt.Err = f.bus.gone(ctx, r.batch.Topic, r.batch.Generation, receipt.Err)
-	if r.doubt != nil && surelyNotStored(receipt.Err) && !errors.Is(receipt.Err, driver.ErrNotFound) {
+	if r.doubt != nil && driver.NothingStored(receipt.Err) && !errors.Is(receipt.Err, driver.ErrNotFound) {
 		// The last try stored nothing, but one before it may have. Were its numbers given to
 		// other events, these would pass for stored already, and be lost.
 		receipt.Err = fmt.Errorf("%w (and then: %v)", r.doubt, receipt.Err)
@@ -198,7 +198,7 @@ func (f *flight) settle(ctx context.Context, r *run, receipt driver.Receipt) {
 		f.bus.log.Error("deed: the engine lost events that it had acknowledged",
 			"topic", r.batch.Topic, "partition", r.batch.Partition, "producer", r.batch.Producer, "seq", r.batch.Seq)
 		f.renew()
-	case !surelyNotStored(receipt.Err):
+	case !driver.NothingStored(receipt.Err):
 		f.renew() // the outcome is unknown, so the sequence cannot go on
 	}
 	for part := r.first; part != nil; part = part.next {

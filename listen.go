@@ -52,7 +52,11 @@ func (s *Subscription) kind() string {
 
 // suits refuses engines that cannot keep what the subscription is for.
 func (s *Subscription) suits(f driver.Features) error {
+	i := slices.IndexFunc(s.handlers, func(h Handler) bool { return h.keyed })
 	switch {
+	case i >= 0 && !f.KeyOrder:
+		return fmt.Errorf("%s: %s keeps no order, and events of type %s have keys (declare it without a key function, "+
+			"or open an engine that keeps order): %w", s.topicNames(), f.Engine, s.handlers[i].typeName, errors.ErrUnsupported)
 	case s.listens && !f.Ephemeral:
 		return fmt.Errorf("%s: %s stores events for groups (use deed.Subscribe): %w",
 			s.topicNames(), f.Engine, errors.ErrUnsupported)

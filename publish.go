@@ -85,6 +85,10 @@ func (b *Bus) admit(e *Event, notBefore time.Time) error {
 		return fmt.Errorf("event %s has %d bytes of data, more than %d (raise Options.MaxEventBytes, or send a link): %w",
 			e.ID, len(e.Data), b.opts.MaxEventBytes, driver.ErrRefused)
 	}
+	if e.Key != "" && !b.features.KeyOrder {
+		return fmt.Errorf("event %s has key %q, and %s keeps no order per key (publish it without one, or open an engine "+
+			"that does): %w", e.ID, e.Key, b.features.Engine, errors.ErrUnsupported)
+	}
 	if !notBefore.IsZero() && !b.features.Delay {
 		return fmt.Errorf("%s cannot delay events (unset NotBefore): %w", b.features.Engine, errors.ErrUnsupported)
 	}

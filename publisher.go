@@ -2,7 +2,6 @@ package deed
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,22 +130,11 @@ func (p *publisher) outcome(r *request, sum *Receipt) error {
 	for i, k := range r.place {
 		switch err := r.parts[k].receipt.Err; {
 		case err == nil:
-		case surelyNotStored(err):
+		case driver.NothingStored(err):
 			failed.NotStored = append(failed.NotStored, i)
 		default:
 			failed.Unknown = append(failed.Unknown, i)
 		}
 	}
 	return failed
-}
-
-func surelyNotStored(err error) bool {
-	for _, s := range [...]error{
-		driver.ErrNotStored, driver.ErrRefused, driver.ErrGap, driver.ErrClosed, driver.ErrNotFound, driver.ErrFull,
-	} {
-		if errors.Is(err, s) {
-			return true
-		}
-	}
-	return false
 }

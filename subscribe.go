@@ -75,6 +75,7 @@ type Handler struct {
 	batch    func(ctx context.Context, events []Received[[]byte]) error
 	maxBatch int
 
+	keyed      bool // its events have an order
 	replaySafe bool
 	rehearsed  bool
 }
@@ -104,7 +105,7 @@ func On[T any](t *Type[T], handle func(ctx context.Context, e Received[T]) error
 		}
 		return handle(ctx, Received[T]{Event: r.Event, Data: v, Delivery: r.Delivery})
 	}
-	return Handler{topic: t.topic, typeName: t.name, version: t.version, one: one}
+	return Handler{topic: t.topic, typeName: t.name, version: t.version, keyed: t.key != nil, one: one}
 }
 
 // OnBatch handles up to limit events of one type at once, from any keys, each
@@ -112,7 +113,7 @@ func On[T any](t *Type[T], handle func(ctx context.Context, e Received[T]) error
 // fails some; on any other error the events are handled again one by one.
 // Middleware is not called for batches.
 func OnBatch[T any](t *Type[T], limit int, handle func(ctx context.Context, events []Received[T]) error) Handler {
-	return Handler{topic: t.topic, typeName: t.name, version: t.version, maxBatch: limit,
+	return Handler{topic: t.topic, typeName: t.name, version: t.version, keyed: t.key != nil, maxBatch: limit,
 		batch: func(ctx context.Context, rs []Received[[]byte]) error {
 			return decodeBatch(ctx, t, rs, handle)
 		}}

@@ -155,6 +155,7 @@ func (b *Bus) canKeep(t *Topic) error {
 		{o.MaxBytes > 0, f.Retention, "does not bound topics", "MaxBytes"},
 		{o.Keep > 0, f.Retention, "keeps no events for a time", "Keep"},
 		{o.Hold > 0, f.Retention, "holds no events for groups", "Hold"},
+		{o.PartitionBy == ByType, f.KeyOrder, "keeps no order per type", "PartitionBy"},
 		{o.Partitions > 0, !f.Ephemeral, "has no partitions to share", "Partitions"},
 	} {
 		if x.asked && !x.kept {
@@ -190,9 +191,12 @@ func (t *Topic) compare(info *driver.TopicInfo) error {
 	return nil
 }
 
+// ErrExists means that a topic exists with other settings than the program declares.
+var ErrExists = errors.New("exists with other settings")
+
 func (t *Topic) differs(setting string, declared, has any) error {
 	return fmt.Errorf("topic %s: %w: %s is %v, this program declares %v (change one of them; see `deed topics set`)",
-		t.name, driver.ErrExists, setting, has, declared)
+		t.name, ErrExists, setting, has, declared)
 }
 
 // partitionFor returns where e belongs. Events without order are spread, by the given

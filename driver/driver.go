@@ -41,10 +41,9 @@
 // An engine wraps one of the sentinels below where one fits, and returns its SDK's error
 // otherwise. Package deed takes any other error for one that passes, and tries again.
 //
-// A failed Publish is sure to have stored nothing when its error wraps ErrNotStored,
-// ErrRefused, ErrGap, ErrFull, ErrNotFound or ErrClosed. With any other error the outcome is
-// unknown, also when the context ended: an engine that has sent nothing yet says ErrNotStored
-// as well. The same is true of AppendStream, with ErrConflict, and of PutRecord.
+// [NothingStored] says after which errors a write is sure to have stored nothing. With any
+// other the outcome is unknown, also when the context ended: an engine that has sent nothing
+// yet says ErrNotStored as well.
 //
 // All other calls may be repeated when their outcome is unknown: a Settle, Park or Unpark
 // that is done twice does what one would have done.
@@ -98,6 +97,19 @@ var (
 	ErrBusy = errors.New("the group has running members")
 )
 
+// NothingStored reports whether a Publish, AppendStream or PutRecord that failed with err is
+// sure to have stored nothing.
+func NothingStored(err error) bool {
+	for _, s := range [...]error{
+		ErrNotStored, ErrRefused, ErrGap, ErrFull, ErrConflict, ErrNotFound, ErrClosed,
+	} {
+		if errors.Is(err, s) {
+			return true
+		}
+	}
+	return false
+}
+
 // Message is an event as an engine stores it. An engine preserves every field: Time to the
 // nanosecond, though not its zone, and no difference between nil and empty.
 type Message struct {
@@ -117,7 +129,9 @@ type Message struct {
 	NotBefore  time.Time // zero means now; needs Features.Delay
 }
 
-// Batch is what one producer appends to one partition: all of it or nothing.
+// Batch is what one producer appends to one partition: all of it or nothing. Where an engine
+// takes several steps for it, as Kafka does for a large one, a part may be stored when the
+// outcome is unknown, and then only.
 type Batch struct {
 	Topic      string
 	Generation int // the one that the partition was chosen for; of another topic life it is ErrRefused, 0 is not checked

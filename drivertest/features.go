@@ -32,9 +32,11 @@ func checkFeatures(t T, e *Env) {
 	if f.Durability < driver.Memory || f.Durability > driver.Quorum {
 		t.Errorf("Features.Durability is %v, want memory, process, power or quorum", f.Durability)
 	}
-	if f.MaxEventBytes < 0 {
-		t.Errorf("Features.MaxEventBytes is %d, want 0 or more", f.MaxEventBytes)
+	if f.MaxEventBytes < 0 || f.MaxTopicBytes < 0 || f.Flights < 0 {
+		t.Errorf("Features has MaxEventBytes %d, MaxTopicBytes %d, Flights %d, want 0 or more",
+			f.MaxEventBytes, f.MaxTopicBytes, f.Flights)
 	}
+	_, hasTopics := driver.As[driver.Topics](e.conn)
 	_, hasGroups := driver.As[driver.Groups](e.conn)
 	_, hasBrowser := driver.As[driver.Browser](e.conn)
 	_, hasSideLog := driver.As[driver.SideLog](e.conn)
@@ -66,6 +68,12 @@ func checkFeatures(t T, e *Env) {
 		{"Ephemeral", f.Ephemeral, "giving up dead letters", !f.SideLog},
 		{"Ephemeral", f.Ephemeral, "giving up reading again", !f.Browse},
 		{"Ephemeral", f.Ephemeral, "giving up durability", f.Durability == driver.Memory},
+		{"Ephemeral", f.Ephemeral, "giving up resets", !f.Reset},
+		{"Ephemeral", f.Ephemeral, "giving up retention", !f.Retention},
+		{"Retention", f.Retention, "driver.Topics", hasTopics},
+		{"Dedupe", f.Dedupe, "driver.Topics", hasTopics},
+		{"Pack", f.Pack, "driver.Topics", hasTopics},
+		{"Streams", f.Streams, "driver.Topics", hasTopics},
 	} {
 		if x.made && !x.has {
 			t.Errorf("Features.%s is promised without %s", x.promise, x.takes)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,6 +42,20 @@ var lies = []lie{
 			}
 			return rs, err
 		}
+	}},
+	{"has positions with commas", "positions-are-text", func(l *liar, _ *counter) {
+		l.answered(func(r *driver.Received) {
+			for i := range r.Deliveries {
+				r.Deliveries[i].Position += ",0"
+			}
+		})
+	}},
+	{"has positions of each group", "positions-are-text", func(l *liar, n *counter) {
+		l.answered(func(r *driver.Received) {
+			for i := range r.Deliveries {
+				r.Deliveries[i].Position += strconv.Itoa(n.next())
+			}
+		})
 	}},
 	{"refuses all for one bad batch", "batches-fail-alone", func(l *liar, _ *counter) {
 		l.publish = func(ctx context.Context, bs []driver.Batch) ([]driver.Receipt, error) {

@@ -145,6 +145,9 @@ func (m *member) checkDelivery(d *driver.Delivery) {
 	if m.wanted[d.Partition] {
 		t.Errorf("event %s was fetched from partition %d after that was wanted", d.ID, d.Partition)
 	}
+	if flaw := flawOf(d.Position); flaw != "" {
+		t.Errorf("event %s has position %q: %s", d.ID, d.Position, flaw)
+	}
 	if d.Position == "" || d.Position == m.at[d.Partition] {
 		t.Errorf("event %s has position %q after %q", d.ID, d.Position, m.at[d.Partition])
 	}

@@ -10,6 +10,13 @@ import (
 
 var orderChecks = []Check{
 	{
+		Name:    "positions-are-text",
+		Promise: "A position is short, printable text without space and comma, and the same for every group.",
+		Why:     "Cursors have commas between positions, and people paste them from logs into commands.",
+		Needs:   needs(groups),
+		Run:     checkPositions,
+	},
+	{
 		Name:    "order-of-a-key",
 		Promise: "Events of one key come in the order in which they were published.",
 		Why:     "\"Cancelled\" before \"created\" is a wrong answer for ever.",
@@ -51,6 +58,44 @@ var orderChecks = []Check{
 			e.wantAscending(m.got, 3)
 		},
 	},
+}
+
+// maxPosition is how long a position may be, in bytes.
+const maxPosition = 64
+
+// flawOf returns why a position cannot be a part of a cursor, or "".
+func flawOf(position string) string {
+	for _, c := range []byte(position) {
+		if c <= ' ' || c > '~' || c == ',' {
+			return "want printable ASCII without space and comma"
+		}
+	}
+	if len(position) > maxPosition {
+		return fmt.Sprintf("want at most %d bytes", maxPosition)
+	}
+	return ""
+}
+
+func checkPositions(t T, e *Env) {
+	info := e.topic(driver.TopicSettings{Partitions: 1})
+	var last []string
+	for i := range 5 {
+		last = append(last, e.publish(e.conn, batch(info, 0, numbered(i*2, 2)...))[0].Last)
+	}
+	var at [2][]string // by group; that each can be read, member.receive checks
+	for i, group := range []string{"one", "another"} {
+		for _, d := range e.join(e.conn, info.Name, group).take(10) {
+			at[i] = append(at[i], d.Position)
+		}
+	}
+	if !slices.Equal(at[0], at[1]) {
+		t.Errorf("one group gets positions %q, another %q", at[0], at[1])
+	}
+	for i, p := range last {
+		if want := at[0][2*i+1]; p != "" && p != want {
+			t.Errorf("the receipt of batch %d ends at %q, its last event is at %q", i, p, want)
+		}
+	}
 }
 
 func checkOrderOfKey(t T, e *Env) {

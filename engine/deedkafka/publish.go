@@ -76,9 +76,8 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 // outcome is the error of a batch of which not all was stored.
 func (c *Conn) outcome(b *driver.Batch, r *driver.Receipt) error {
 	err := c.fail("publish to "+b.Topic, r.Err)
-	if r.Stored > 0 && (errors.Is(err, driver.ErrRefused) || errors.Is(err, driver.ErrNotStored) ||
-		errors.Is(err, driver.ErrClosed)) {
-		// Those say that nothing is stored.
+	// A batch that Close met on its way may be stored, and that says that it is not.
+	if r.Stored > 0 && driver.NothingStored(err) || errors.Is(err, driver.ErrClosed) {
 		return fmt.Errorf("deedkafka: publish to %s: %d of %d events were stored, then: %v",
 			b.Topic, r.Stored, len(b.Messages), err)
 	}

@@ -122,15 +122,3 @@ func (c *Conn) fail(what string, err error) error {
 	}
 	return fmt.Errorf("deednats: %s: %w", what, explain(err))
 }
-
-// surely marks an error that came before anything was sent.
-func surely(err error) error {
-	for _, known := range []error{
-		driver.ErrRefused, driver.ErrNotFound, driver.ErrClosed, driver.ErrFull, driver.ErrNotStored,
-	} {
-		if errors.Is(err, known) {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: %w", driver.ErrNotStored, err)
-}

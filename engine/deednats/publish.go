@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // Publish implements [driver.Conn]. Partitions are appended to beside each other, the
@@ -54,7 +55,7 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 func (c *Conn) append(ctx context.Context, b *driver.Batch) (r driver.Receipt) {
 	t, err := c.publishing(ctx, b)
 	if err != nil {
-		err = surely(explain(err))
+		err = driverkit.Unsent(explain(err))
 	} else {
 		r, err = t.parts[b.Partition].append(ctx, t, b)
 	}
@@ -106,7 +107,7 @@ func (p *partition) append(ctx context.Context, t *topic, b *driver.Batch) (driv
 	for turn := 0; ; turn++ {
 		if !fresh && (!p.loaded || len(b.Messages) == 0) {
 			if err := p.refresh(ctx); err != nil {
-				return r, p.reread(ctx, b, surely(err))
+				return r, p.reread(ctx, b, driverkit.Unsent(err))
 			}
 			fresh = true
 		}
@@ -119,7 +120,7 @@ func (p *partition) append(ctx context.Context, t *topic, b *driver.Batch) (driv
 			return r, err
 		}
 		if err := p.conn.room(ctx, t, b); err != nil {
-			return r, surely(err)
+			return r, driverkit.Unsent(err)
 		}
 		rest := *b
 		rest.Seq, rest.Messages = b.Seq+int64(known), b.Messages[known:]
@@ -137,7 +138,7 @@ func (p *partition) append(ctx context.Context, t *topic, b *driver.Batch) (driv
 			return r, p.reread(ctx, b, err)
 		}
 		if err := pause(ctx, turn); err != nil {
-			return r, surely(err)
+			return r, driverkit.Unsent(err)
 		}
 	}
 }
@@ -150,7 +151,7 @@ func (p *partition) reread(ctx context.Context, b *driver.Batch, err error) erro
 	t, missing := p.conn.lookup(ctx, b.Topic)
 	switch {
 	case missing != nil:
-		return surely(missing)
+		return driverkit.Unsent(missing)
 	case t.life != p.life:
 		return fmt.Errorf("%w: the topic was made anew (describe it again)", driver.ErrRefused)
 	}
@@ -179,7 +180,7 @@ func (p *partition) write(
 	}
 	if int64(len(data)) > p.conn.nc.MaxPayload()-overhead {
 		if s.large, err = p.conn.writeBlob(ctx, p.conn.names.large(p.life, p.number), data); err != nil {
-			return surely(err)
+			return driverkit.Unsent(err)
 		}
 		data = nil
 	}

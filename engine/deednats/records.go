@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // A record is the last message under its subject, and its version the message's sequence
@@ -127,7 +128,7 @@ func (c *Conn) changeRecord(ctx context.Context, name string, version int64, m *
 		}
 		r, last, err := c.readRecord(ctx, name)
 		if err != nil && !errors.Is(err, driver.ErrNotFound) {
-			return 0, surely(err)
+			return 0, driverkit.Unsent(err)
 		}
 		if r.Version != version || turn > 10 {
 			return 0, conflict(version, r.Version)

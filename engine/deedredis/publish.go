@@ -10,6 +10,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // Publish implements [driver.Conn]: scripts that append several batches each, all in one
@@ -35,7 +36,7 @@ func (c *Conn) publish(ctx context.Context, batches []driver.Batch) []driver.Rec
 	all := newAppending(c)
 	for i := range batches {
 		if err := all.add(ctx, i, &batches[i]); err != nil {
-			receipts[i].Err = surely(err)
+			receipts[i].Err = driverkit.Unsent(err)
 		}
 	}
 	results, short := c.appendAll(ctx, all.calls)
@@ -56,16 +57,6 @@ func (c *Conn) publish(ctx context.Context, batches []driver.Batch) []driver.Rec
 		}
 	}
 	return receipts
-}
-
-// surely marks an error that came before anything was sent.
-func surely(err error) error {
-	for _, known := range []error{driver.ErrRefused, driver.ErrNotFound, driver.ErrClosed, driver.ErrFull} {
-		if errors.Is(err, known) {
-			return err
-		}
-	}
-	return fmt.Errorf("%w: %w", driver.ErrNotStored, err)
 }
 
 func (c *Conn) failBatch(b *driver.Batch, err error) error {

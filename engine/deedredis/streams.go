@@ -37,13 +37,13 @@ func (c *Conn) appendStream(ctx context.Context, b *driver.StreamBatch) (last st
 	for range 2 {
 		t, err := c.streamsOf(ctx, b.Topic)
 		if err != nil {
-			return "", surely(err)
+			return "", driverkit.Unsent(err)
 		}
 		of := driver.Batch{Topic: b.Topic, Generation: t.info.Generation, Messages: b.Messages,
 			Partition: driver.PartitionOf(b.Key, t.info.Partitions)}
 		full, err := c.full(ctx, t, &of)
 		if err != nil {
-			return "", surely(err)
+			return "", driverkit.Unsent(err)
 		}
 		keys := c.keys.stream(b.Topic, of.Partition, b.Key)
 		results, short := c.appendAll(ctx, []call{{streamScript, keys, streamArgs(t, b, full)}})
@@ -63,7 +63,7 @@ func (c *Conn) appendStream(ctx context.Context, b *driver.StreamBatch) (last st
 			return "", fmt.Errorf("it was thought to be at version %d: %w", b.Version, &driver.ConflictError{Version: version})
 		case "generation": // the next turn sees the new one
 			if _, err := c.lookup(ctx, b.Topic); err != nil {
-				return "", surely(err)
+				return "", driverkit.Unsent(err)
 			}
 		default:
 			m, err := results[0].ToMessage()
