@@ -50,7 +50,7 @@ func (b *Bus) Reset(ctx context.Context, group, topic string, to From, o ResetOp
 
 func (b *Bus) reset(ctx context.Context, group, topic string, to From, o ResetOptions) error {
 	resetter, ok := driver.As[driver.Resetter](b.conn)
-	if !ok {
+	if !ok || !b.features.Reset {
 		return fmt.Errorf("%s cannot reset groups: %w", b.features.Engine, errors.ErrUnsupported)
 	}
 	if o.Effects && o.Quiet {

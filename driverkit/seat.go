@@ -133,6 +133,31 @@ func (s *Seat) Forget(p int, epoch int64) {
 	s.keeper.Nudge()
 }
 
+// Settling is Releasing for the claims that a Settle releases. Settled must follow.
+func (s *Seat) Settling(settlements []driver.Settlement) {
+	for _, x := range settlements {
+		if x.Release {
+			s.Releasing(x.Partition, x.Epoch)
+		}
+	}
+}
+
+// Settled says what became of a Settle that is stored as a whole or not at all: which claims
+// a newer epoch has taken, or why nothing was stored.
+func (s *Seat) Settled(settlements []driver.Settlement, lost []int, err error) {
+	for _, x := range settlements {
+		switch {
+		case err != nil && x.Release:
+			s.Kept(x.Partition, x.Epoch)
+		case err != nil:
+		case slices.Contains(lost, x.Partition):
+			s.Forget(x.Partition, x.Epoch)
+		case x.Release:
+			s.Released(x.Partition, x.Epoch)
+		}
+	}
+}
+
 func (s *Seat) holdings() map[int]holding {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -37,21 +37,23 @@ func WithState(log, state driver.Conn) (driver.Conn, error) {
 	if s.Durability < l.Durability {
 		c.features.Durability, c.features.Setting = s.Durability, s.Setting
 	}
-	var has [9]bool
+	var has [8]bool
 	c.topicStore, has[0] = driver.As[driver.Topics](log)
 	c.groupStore, has[1] = driver.As[driver.Groups](log)
-	c.resetter, has[2] = driver.As[driver.Resetter](log)
-	c.recordStore, has[3] = driver.As[driver.Records](state)
-	c.shadows, has[4] = driver.As[driver.Topics](state)
-	c.groups, has[5] = driver.As[driver.Groups](state)
-	c.side, has[6] = driver.As[driver.SideLog](state)
-	c.letters, has[7] = driver.As[driver.Letters](state)
-	c.fence, has[8] = driver.As[driver.Resetter](state)
+	c.recordStore, has[2] = driver.As[driver.Records](state)
+	c.shadows, has[3] = driver.As[driver.Topics](state)
+	c.groups, has[4] = driver.As[driver.Groups](state)
+	c.side, has[5] = driver.As[driver.SideLog](state)
+	c.letters, has[6] = driver.As[driver.Letters](state)
+	c.fence, has[7] = driver.As[driver.Resetter](state)
 	for i, ok := range has {
 		if !ok {
 			return nil, fmt.Errorf("%w: %s and %s do not go together: interface %d is missing",
 				driver.ErrRefused, l.Engine, s.Engine, i)
 		}
+	}
+	if c.resetter, has[0] = driver.As[driver.Resetter](log); l.Reset && !has[0] {
+		return nil, fmt.Errorf("%w: %s promises resets and does none", driver.ErrRefused, l.Engine)
 	}
 	return c, nil
 }
@@ -68,7 +70,7 @@ type stateful struct {
 	driver.Conn // the log's, as are the next three
 	topicStore
 	groupStore
-	resetter driver.Resetter
+	resetter driver.Resetter // nil where it does not reset
 
 	state driver.Conn // and its
 	recordStore
@@ -155,6 +157,9 @@ func (c *stateful) DeleteGroup(ctx context.Context, group, topic string) error {
 // ResetGroup implements [driver.Resetter]. The log has the positions; in the state the
 // reset takes the claims away.
 func (c *stateful) ResetGroup(ctx context.Context, group, topic string, r driver.Reset) error {
+	if c.resetter == nil {
+		return fmt.Errorf("%s resets no groups: %w", c.features.Engine, errors.ErrUnsupported)
+	}
 	info, err := c.Topic(ctx, topic)
 	if err != nil {
 		return err

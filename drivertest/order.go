@@ -78,13 +78,14 @@ func flawOf(position string) string {
 
 func checkPositions(t T, e *Env) {
 	info := e.topic(driver.TopicSettings{Partitions: 1})
+	groups := []*member{e.join(e.conn, info.Name, "one"), e.join(e.conn, info.Name, "another")}
 	var last []string
 	for i := range 5 {
 		last = append(last, e.publish(e.conn, batch(info, 0, numbered(i*2, 2)...))[0].Last)
 	}
 	var at [2][]string // by group; that each can be read, member.receive checks
-	for i, group := range []string{"one", "another"} {
-		for _, d := range e.join(e.conn, info.Name, group).take(10) {
+	for i, m := range groups {
+		for _, d := range m.take(10) {
 			at[i] = append(at[i], d.Position)
 		}
 	}

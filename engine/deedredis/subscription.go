@@ -304,11 +304,7 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 			strconv.FormatFloat(st.Rate, 'g', -1, 64), st.Status, flag(st.Release), s.spec.Group,
 			s.storedBefore(st.Partition, st.Epoch)}}
 	}
-	for _, st := range settlements {
-		if st.Release {
-			s.seat.Releasing(st.Partition, st.Epoch)
-		}
-	}
+	s.seat.Settling(settlements)
 	released := false
 	for i, r := range s.c.runAll(ctx, calls) {
 		word, e := r.ToString()

@@ -154,10 +154,8 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 		if ats[i], err = parsePosition(st.Position); err != nil {
 			return nil, s.fail("settle", err)
 		}
-		if st.Release {
-			s.seat.Releasing(st.Partition, st.Epoch)
-		}
 	}
+	s.seat.Settling(settlements)
 	var locks []lock
 	if slices.ContainsFunc(settlements, func(st driver.Settlement) bool { return st.Release }) {
 		locks = []lock{groupLock(s.group)}
@@ -194,23 +192,8 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 			s.c.joints.settle(jointKey{s.spec.Group, s.spec.Topic, st.Partition}, st.Epoch, ats[i])
 		}
 	}
-	s.settled(settlements, lost, err)
+	s.seat.Settled(settlements, lost, err)
 	return lost, s.fail("settle", err)
-}
-
-// settled tells the seat what became of its claims.
-func (s *subscription) settled(settlements []driver.Settlement, lost []int, err error) {
-	for _, st := range settlements {
-		switch {
-		case err != nil && st.Release:
-			s.seat.Kept(st.Partition, st.Epoch)
-		case err != nil:
-		case slices.Contains(lost, st.Partition):
-			s.seat.Forget(st.Partition, st.Epoch)
-		case st.Release:
-			s.seat.Released(st.Partition, st.Epoch)
-		}
-	}
 }
 
 // settle stores the progress of one claim and reports whether it still holds.
