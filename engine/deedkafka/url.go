@@ -2,13 +2,10 @@ package deedkafka
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // settings are what a URL says.
@@ -57,7 +55,7 @@ func readURL(text string) (s settings, err error) {
 	if err != nil {
 		return s, errors.New("its parameters cannot be read (want ?NAME=VALUE&NAME=VALUE, special characters as %XX)")
 	}
-	if err := checkNames(q); err != nil {
+	if err := driverkit.CheckParameters(q, parameters, "broker"); err != nil {
 		return s, err
 	}
 	seeds := []string{withPort(u.Host)}
@@ -87,75 +85,26 @@ func withPort(host string) string {
 	return host
 }
 
-// checkNames refuses parameters that are unknown or given twice.
-func checkNames(q url.Values) error {
-	for name, values := range q {
-		switch {
-		case !slices.Contains(parameters, name):
-			return fmt.Errorf("unknown parameter %q (want %s)", name, strings.Join(parameters, ", "))
-		case len(values) > 1 && name != "broker":
-			return fmt.Errorf("%s is given %d times (want once)", name, len(values))
-		}
-	}
-	if q.Has("cert") != q.Has("key") {
-		return errors.New("cert and key mean nothing without each other")
-	}
-	return nil
-}
-
 // readDial sets how connections are made.
 func (s *settings) readDial(_ *url.URL, q url.Values) error {
 	timeout := defaultDial
-	if q.Has("dial_timeout") {
-		d, err := time.ParseDuration(q.Get("dial_timeout"))
-		if err != nil || d < time.Millisecond {
-			return fmt.Errorf("dial_timeout is %q (want a time such as 2s)", q.Get("dial_timeout"))
-		}
-		timeout = d
+	if err := driverkit.ReadTimes(q, map[string]*time.Duration{"dial_timeout": &timeout}); err != nil {
+		return err
 	}
 	s.options = append(s.options, kgo.DialTimeout(timeout))
-	on, err := flag(q, "tls")
+	on, err := driverkit.ReadFlag(q, "tls")
 	if err != nil {
 		return err
 	}
-	skip, err := flag(q, "skip_verify")
-	if err != nil {
-		return err
-	}
-	if !on && !skip && !q.Has("ca") && !q.Has("cert") && !q.Has("server_name") {
+	if !on && driverkit.WantsTLS(q) == "" && !q.Has("server_name") {
 		return nil
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: skip, ServerName: q.Get("server_name")}
-	if file := q.Get("ca"); file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("ca: %w", err)
-		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("ca: %s holds no certificate", file)
-		}
-	}
-	if q.Has("cert") {
-		pair, err := tls.LoadX509KeyPair(q.Get("cert"), q.Get("key"))
-		if err != nil {
-			return fmt.Errorf("cert and key: %w", err)
-		}
-		config.Certificates = []tls.Certificate{pair}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: q.Get("server_name")}
+	if err := driverkit.ReadTLS(config, q); err != nil {
+		return err
 	}
 	s.options = append(s.options, kgo.DialTLSConfig(config))
 	return nil
-}
-
-func flag(q url.Values, name string) (bool, error) {
-	if !q.Has(name) {
-		return false, nil
-	}
-	on, err := strconv.ParseBool(q.Get(name))
-	if err != nil {
-		return false, fmt.Errorf("%s is %q (want true or false)", name, q.Get(name))
-	}
-	return on, nil
 }
 
 // readSASL sets how the client says who it is.

@@ -249,7 +249,7 @@ func TestURLs(t *testing.T) {
 		"mqtt://h?keep_alive=5ms":         "1s to 18h",
 		"mqtt://u:secret@h?ca=/dev/null":  "mqtts",
 		"mqtts://u:secret@h?ca=/dev/null": "no certificate",
-		"mqtts://h?skip_verify=perhaps":   "0 or 1",
+		"mqtts://h?skip_verify=perhaps":   "true or false",
 		"mqtt://h?version=4":              "want 5 or 3.1.1",
 	} {
 		if err := CheckURL(url); !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), want) ||

@@ -3,13 +3,9 @@ package deedmqtt
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -76,10 +72,8 @@ func readURL(text string) (s settings, err error) {
 	s.user = u.User.Username()
 	s.password, _ = u.User.Password()
 	q := u.Query()
-	for name := range q {
-		if !slices.Contains(parameters, name) {
-			return s, fmt.Errorf("unknown parameter %q (want %s)", name, strings.Join(parameters, ", "))
-		}
+	if err := driverkit.CheckParameters(q, parameters); err != nil {
+		return s, err
 	}
 	if s.prefix = strings.Trim(q.Get("prefix"), "/"); s.prefix != "" {
 		if strings.ContainsAny(s.prefix, "+#\x00") || strings.HasPrefix(s.prefix, "$") {
@@ -87,7 +81,8 @@ func readURL(text string) (s settings, err error) {
 		}
 		s.prefix += "/"
 	}
-	if s.room, err = readRoom(q); err != nil {
+	s.room = driverkit.Room{Events: 4096, Bytes: 16 << 20}
+	if err := s.room.Read(q); err != nil {
 		return s, err
 	}
 	s.keepAlive = keepAliveDefault
@@ -100,56 +95,13 @@ func readURL(text string) (s settings, err error) {
 	if s.version = cmp.Or(q.Get("version"), version5); s.version != version5 && s.version != version311 {
 		return s, fmt.Errorf("version is %q (want %s or %s)", s.version, version5, version311)
 	}
-	return s, s.readTLS(q)
-}
-
-func readRoom(q url.Values) (driverkit.Room, error) {
-	room := driverkit.Room{Events: 4096, Bytes: 16 << 20}
-	for name, to := range map[string]*int{"buffer_events": &room.Events, "buffer_bytes": &room.Bytes} {
-		if !q.Has(name) {
-			continue
-		}
-		n, err := strconv.Atoi(q.Get(name))
-		if err != nil || n < 1 {
-			return room, fmt.Errorf("%s is %q (want a number from 1)", name, q.Get(name))
-		}
-		*to = n
+	if name := driverkit.WantsTLS(q); s.tls == nil && name != "" {
+		return s, fmt.Errorf("%s wants TLS (mqtts://)", name)
 	}
-	return room, nil
-}
-
-// readTLS reads the files of ca, cert and key.
-func (s *settings) readTLS(q url.Values) error {
-	for _, name := range []string{"ca", "cert", "key", "skip_verify"} {
-		if q.Has(name) && s.tls == nil {
-			return fmt.Errorf("%s wants TLS (mqtts://)", name)
-		}
+	if s.tls != nil {
+		err = driverkit.ReadTLS(s.tls, q)
 	}
-	if q.Has("ca") {
-		pem, err := os.ReadFile(q.Get("ca"))
-		if err != nil {
-			return fmt.Errorf("ca: %w", err)
-		}
-		s.tls.RootCAs = x509.NewCertPool()
-		if !s.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("ca: %s holds no certificate", q.Get("ca"))
-		}
-	}
-	if q.Has("cert") || q.Has("key") {
-		pair, err := tls.LoadX509KeyPair(q.Get("cert"), q.Get("key"))
-		if err != nil {
-			return fmt.Errorf("cert and key: %w", err)
-		}
-		s.tls.Certificates = []tls.Certificate{pair}
-	}
-	if q.Has("skip_verify") {
-		skip, err := strconv.ParseBool(q.Get("skip_verify"))
-		if err != nil {
-			return fmt.Errorf("skip_verify is %q (want 0 or 1)", q.Get("skip_verify"))
-		}
-		s.tls.InsecureSkipVerify = skip
-	}
-	return nil
+	return s, err
 }
 
 // topic returns the MQTT topic of a topic.

@@ -2,12 +2,10 @@ package deednats
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // settings are what a URL says.
@@ -57,13 +56,8 @@ func readURL(text string) (s settings, err error) {
 	if err != nil {
 		return s, errors.New("its parameters cannot be read (want ?NAME=VALUE&NAME=VALUE, special characters as %XX)")
 	}
-	for name, values := range q {
-		switch {
-		case !slices.Contains(parameters, name):
-			return s, fmt.Errorf("unknown parameter %q (want %s)", name, strings.Join(parameters, ", "))
-		case len(values) > 1 && name != "addr":
-			return s, fmt.Errorf("%s is given %d times (want once)", name, len(values))
-		}
+	if err := driverkit.CheckParameters(q, parameters, "addr"); err != nil {
+		return s, err
 	}
 	s.prefix = strings.Trim(u.Path, "/")
 	if q.Has("prefix") {
@@ -91,15 +85,9 @@ func readURL(text string) (s settings, err error) {
 func (s *settings) readNumbers(_ *url.URL, q url.Values) error {
 	s.patience, s.replicas = defaultPatience, 1
 	dial := defaultDial
-	for name, to := range map[string]*time.Duration{"dial_timeout": &dial, "timeout": &s.patience} {
-		if !q.Has(name) {
-			continue
-		}
-		d, err := time.ParseDuration(q.Get(name))
-		if err != nil || d < time.Millisecond {
-			return fmt.Errorf("%s is %q (want a time such as 2s)", name, q.Get(name))
-		}
-		*to = d
+	times := map[string]*time.Duration{"dial_timeout": &dial, "timeout": &s.patience}
+	if err := driverkit.ReadTimes(q, times); err != nil {
+		return err
 	}
 	if q.Has("replicas") {
 		n, err := strconv.Atoi(q.Get("replicas"))
@@ -137,36 +125,21 @@ func (s *settings) readUser(u *url.URL, q url.Values) error {
 	return nil
 }
 
-// readTLS reads the files of ca, cert and key.
+// readTLS sets up TLS when a parameter asks for it.
 func (s *settings) readTLS(_ *url.URL, q url.Values) error {
-	wanted := q.Get("tls") == "1" || q.Has("ca") || q.Has("cert") || q.Has("skip_verify")
+	on, err := driverkit.ReadFlag(q, "tls")
+	name := driverkit.WantsTLS(q)
 	switch {
-	case q.Has("tls") && q.Get("tls") != "0" && q.Get("tls") != "1":
-		return fmt.Errorf("tls is %q (want 0 or 1)", q.Get("tls"))
-	case q.Get("tls") == "0" && wanted:
-		return errors.New("tls is 0, and ca, cert and skip_verify want it")
-	case q.Has("cert") != q.Has("key"):
-		return errors.New("cert and key mean nothing without each other")
-	case !wanted:
+	case err != nil:
+		return err
+	case q.Has("tls") && !on && name != "":
+		return fmt.Errorf("tls is 0, and %s wants it", name)
+	case !on && name == "":
 		return nil
 	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: q.Get("skip_verify") == "1"}
-	if q.Has("ca") {
-		pem, err := os.ReadFile(q.Get("ca"))
-		if err != nil {
-			return fmt.Errorf("ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("ca: %s holds no certificate", q.Get("ca"))
-		}
-	}
-	if q.Has("cert") {
-		pair, err := tls.LoadX509KeyPair(q.Get("cert"), q.Get("key"))
-		if err != nil {
-			return fmt.Errorf("cert: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	c := &tls.Config{MinVersion: tls.VersionTLS12}
+	if err := driverkit.ReadTLS(c, q); err != nil {
+		return err
 	}
 	s.options = append(s.options, nats.Secure(c))
 	return nil

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/deedgo/deed/driver"
@@ -58,17 +57,12 @@ func parsePubSubURL(text string) (s pubSubSettings, err error) {
 			s.prefix += ":topic:"
 		}
 	}
-	if s.sharded, err = truth(q, "sharded"); err != nil {
+	if s.sharded, err = driverkit.ReadFlag(q, "sharded"); err != nil {
 		return refuse("%v", err)
 	}
 	s.room = driverkit.Room{Events: 4096, Bytes: 16 << 20}
-	for name, to := range map[string]*int{"buffer_events": &s.room.Events, "buffer_bytes": &s.room.Bytes} {
-		if !q.Has(name) {
-			continue
-		}
-		if *to, err = strconv.Atoi(q.Get(name)); err != nil || *to < 1 {
-			return refuse("%s is %q (want a number from 1)", name, q.Get(name))
-		}
+	if err := s.room.Read(q); err != nil {
+		return refuse("%v", err)
 	}
 	for _, name := range pubSubParameters {
 		q.Del(name)
@@ -78,17 +72,6 @@ func parsePubSubURL(text string) (s pubSubSettings, err error) {
 		return pubSubSettings{}, err
 	}
 	return s, nil
-}
-
-func truth(q url.Values, name string) (bool, error) {
-	if !q.Has(name) {
-		return false, nil
-	}
-	yes, err := strconv.ParseBool(q.Get(name))
-	if err != nil {
-		return false, fmt.Errorf("%s is %q (want 0 or 1)", name, q.Get(name))
-	}
-	return yes, nil
 }
 
 // channel returns the channel of a topic.

@@ -2,40 +2,20 @@ package deedredis
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
+
+	"github.com/deedgo/deed/driverkit"
 )
 
 // readTLS reads the files of ca, cert and key.
 func (s *settings) readTLS(q url.Values) error {
-	c := s.client.TLSConfig
-	if c == nil {
-		for _, name := range []string{"ca", "cert", "skip_verify"} {
-			if q.Has(name) {
-				return fmt.Errorf("%s wants TLS (rediss://)", name)
-			}
-		}
-		return nil
+	if c := s.client.TLSConfig; c != nil {
+		return driverkit.ReadTLS(c, q)
 	}
-	if q.Has("ca") {
-		pem, err := os.ReadFile(q.Get("ca"))
-		if err != nil {
-			return fmt.Errorf("ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("ca: %s holds no certificate", q.Get("ca"))
-		}
-	}
-	if q.Has("cert") {
-		pair, err := tls.LoadX509KeyPair(q.Get("cert"), q.Get("key"))
-		if err != nil {
-			return fmt.Errorf("cert: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	if name := driverkit.WantsTLS(q); name != "" {
+		return fmt.Errorf("%s wants TLS (rediss://)", name)
 	}
 	return nil
 }

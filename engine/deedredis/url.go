@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/redis/rueidis"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // settings are what a URL says.
@@ -93,13 +93,8 @@ func readURL(text string) (s settings, err error) {
 // checkNames refuses parameters that are unknown, given twice, or alone where they want
 // another.
 func checkNames(q url.Values) error {
-	for name, values := range q {
-		switch {
-		case !slices.Contains(parameters, name):
-			return fmt.Errorf("unknown parameter %q (want %s)", name, strings.Join(parameters, ", "))
-		case len(values) > 1 && name != "addr":
-			return fmt.Errorf("%s is given %d times (want once)", name, len(values))
-		}
+	if err := driverkit.CheckParameters(q, parameters, "addr"); err != nil {
+		return err
 	}
 	for _, w := range wants {
 		if q.Has(w.name) && !q.Has(w.other) {
@@ -117,19 +112,9 @@ func checkNames(q url.Values) error {
 // readTimes sets what the client has taken as it was.
 func (s *settings) readTimes(q url.Values) error {
 	s.client.Dialer.Timeout, s.client.ConnWriteTimeout, s.patience = defaultDial, defaultWrite, defaultPatience
-	for name, to := range map[string]*time.Duration{
+	return driverkit.ReadTimes(q, map[string]*time.Duration{
 		"dial_timeout": &s.client.Dialer.Timeout, "write_timeout": &s.client.ConnWriteTimeout, "wait_timeout": &s.patience,
-	} {
-		if !q.Has(name) {
-			continue
-		}
-		d, err := time.ParseDuration(q.Get(name))
-		if err != nil || d < time.Millisecond {
-			return fmt.Errorf("%s is %q (want a time such as 2s)", name, q.Get(name))
-		}
-		*to = d
-	}
-	return nil
+	})
 }
 
 func (s *settings) readWaits(q url.Values) error {

@@ -2,12 +2,10 @@ package deedsql
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +14,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // mysqlSettings are what a URL says.
@@ -152,18 +151,9 @@ func (s *mysqlSettings) readTLS(q url.Values) error {
 	if !slices.Contains([]string{"", "true", "false", "preferred"}, want) {
 		return fmt.Errorf("tls is %q (want true, false or preferred)", want)
 	}
-	skip := q.Get("skip_verify")
-	if !slices.Contains([]string{"", "true", "false"}, skip) {
-		return fmt.Errorf("skip_verify is %q (want true or false)", skip)
-	}
-	if q.Has("cert") != q.Has("key") {
-		return errors.New("cert and key mean nothing without each other")
-	}
 	if want == "" || want == "false" || want == "preferred" {
-		for _, name := range []string{"skip_verify", "ca", "cert"} {
-			if q.Has(name) {
-				return fmt.Errorf("%s means nothing without tls=true", name)
-			}
+		if name := driverkit.WantsTLS(q); name != "" {
+			return fmt.Errorf("%s means nothing without tls=true", name)
 		}
 		if want == "preferred" {
 			s.config.TLSConfig = want
@@ -174,23 +164,9 @@ func (s *mysqlSettings) readTLS(q url.Values) error {
 	if err != nil {
 		return errors.New("tls=true means nothing on a socket")
 	}
-	c := &tls.Config{ServerName: host, InsecureSkipVerify: skip == "true"} //nolint:gosec // the user asked for it
-	if file := q.Get("ca"); file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("ca: %s holds no certificate (want PEM)", file)
-		}
-	}
-	if q.Has("cert") {
-		pair, err := tls.LoadX509KeyPair(q.Get("cert"), q.Get("key"))
-		if err != nil {
-			return fmt.Errorf("cert: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
+	c := &tls.Config{ServerName: host}
+	if err := driverkit.ReadTLS(c, q); err != nil {
+		return err
 	}
 	s.config.TLS = c
 	return nil
