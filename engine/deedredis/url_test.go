@@ -91,7 +91,7 @@ func TestURLMistakes(t *testing.T) {
 		{tlsHost + "?ca=" + empty, "ca: " + empty + " holds no certificate"},
 		{tlsHost + "?cert=a.crt", "cert means nothing without key"},
 		{tlsHost + "?key=a.key", "key means nothing without cert"},
-		{tlsHost + "?cert=" + empty + "&key=" + empty, "cert: "},
+		{tlsHost + "?cert=" + empty + "&key=" + empty, "cert and key: "},
 		{host + "?socket=redis.sock", `socket is "redis.sock" (want a path that begins with /)`},
 		{tlsHost + "?socket=/run/redis.sock", "socket is for one server without TLS"},
 		{host + "?socket=/run/redis.sock&master_set=m", "socket is for one server without TLS"},
