@@ -51,8 +51,9 @@ func (c claims) Renew(ctx context.Context, lease time.Duration, seats []string) 
 }
 
 // View implements [driverkit.Store].
-func (c claims) View(ctx context.Context, seats []string) (views map[string]driverkit.View, lapse time.Duration, err error) {
-	views, err = do(ctx, c.Conn, "view", func(l *Log) (map[string]driverkit.View, error) {
+func (c claims) View(ctx context.Context, seats []string) (map[string]driverkit.View, time.Duration, error) {
+	lapse := time.Duration(0)
+	views, err := do(ctx, c.Conn, "view", func(l *Log) (map[string]driverkit.View, error) {
 		views := make(map[string]driverkit.View)
 		for _, name := range seats {
 			s := l.seats[name]

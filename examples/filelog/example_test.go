@@ -60,5 +60,5 @@ func Example() {
 	}
 	bus.Close()
 	files.Close()
-	// Output: buy milk at 10-1
+	// Output: buy milk at 6-1
 }
