@@ -211,7 +211,7 @@ func TestPubSubURLs(t *testing.T) {
 		"redis+pubsub://h?db=3":                   "prefix=NAME",
 		"redis+pubsub://h?wait=1":                 "nothing is stored",
 		"redis+pubsub://h?shard=1":                `"shard" (want addr, buffer_bytes, buffer_events, ca,`,
-		"redis+pubsub://h?sharded=perhaps":        "0 or 1",
+		"redis+pubsub://h?sharded=perhaps":        "true or false",
 		"redis+pubsub://h?buffer_events=0":        "from 1",
 		"redis+pubsub://h?buffer_bytes=x":         "number",
 		"redis+pubsub://u:secret@h?ca=/dev/null":  "rediss",
