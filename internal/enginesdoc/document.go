@@ -158,12 +158,8 @@ func size(n int64) string {
 	}
 }
 
-// document writes the page. dir is for the files of engines.
-func document(ctx context.Context, dir string) ([]byte, error) {
-	engines, err := open(ctx, dir)
-	if err != nil {
-		return nil, err
-	}
+// document writes docs/engines.md.
+func document(engines []opened) []byte {
 	var b bytes.Buffer
 	fmt.Fprint(&b, opening)
 	head(&b, "Promise", engines)
@@ -176,7 +172,7 @@ func document(ctx context.Context, dir string) ([]byte, error) {
 		text := fmt.Sprintf("`%s` | %s | %s", c.Name, c.Promise, c.Why)
 		row(&b, text, engines, func(e opened) string { return cmp.Or(e.lacks[c.Name], "runs") })
 	}
-	return b.Bytes(), nil
+	return b.Bytes()
 }
 
 func head(b *bytes.Buffer, first string, engines []opened) {

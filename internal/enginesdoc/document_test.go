@@ -12,21 +12,19 @@ import (
 	"github.com/deedgo/deed/engine"
 )
 
-func TestFileIsUpToDate(t *testing.T) {
-	path, err := target()
+func TestFilesAreUpToDate(t *testing.T) {
+	want, err := pages(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	have, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := document(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(have, want) {
-		t.Errorf("docs/engines.md is out of date (run: go run ./internal/enginesdoc)")
+	for path, page := range want {
+		have, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(have, page) {
+			t.Errorf("%s is out of date (run: go run ./internal/enginesdoc)", path)
+		}
 	}
 }
 
