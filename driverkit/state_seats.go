@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/deedgo/deed/driver"
 )
@@ -23,23 +23,10 @@ type statefulSub struct {
 	stop context.CancelFunc
 
 	mu    sync.Mutex
-	seats map[int]*stateSeat
+	seats map[int]*stateSeat // of all that the log has granted
 
-	receiving sync.Mutex // held by Receive
-	// What the log told and the caller has not heard yet. Receive alone uses these.
-	told    driver.Received
-	granted []driver.Claim      // by the log, not yet claimed in the state
-	joining driver.Subscription // for the first of these
-}
-
-// stateSeat is a partition's seat in the state.
-type stateSeat struct {
-	log   driver.Claim // as the log granted it
-	claim driver.Claim // as the caller knows it
-	sub   driver.Subscription
-	stop  context.CancelFunc
-	done  sync.WaitGroup
-	over  bool // the state gave the claim to somebody else
+	receiving sync.Mutex      // held by Receive
+	told      driver.Received // what the log told and the caller has not heard yet; Receive's alone
 }
 
 // Subscribe implements [driver.Conn].
@@ -59,7 +46,7 @@ func (s *statefulSub) Receive(ctx context.Context, f driver.Fetch) (driver.Recei
 	defer s.receiving.Unlock()
 	for {
 		wake := s.ready.Wait()
-		if err := s.claim(ctx); err != nil {
+		if err := s.over(); err != nil {
 			return driver.Received{}, err
 		}
 		if err := s.giveUp(ctx); err != nil {
@@ -72,6 +59,22 @@ func (s *statefulSub) Receive(ctx context.Context, f driver.Fetch) (driver.Recei
 			return driver.Received{}, err
 		}
 	}
+}
+
+// over is ErrClosed after Close, or why a seat is not taken, each time once.
+func (s *statefulSub) over() error {
+	if s.ctx.Err() != nil {
+		return fmt.Errorf("group %s on %s: %w", s.spec.Group, s.spec.Topic, driver.ErrClosed)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, seat := range s.seats {
+		if err := seat.trouble; err != nil {
+			seat.trouble = nil
+			return fmt.Errorf("state of %s: %w", s.spec.Topic, err)
+		}
+	}
+	return nil
 }
 
 // listen waits for news of the log or the state, and keeps what the log tells.
@@ -87,6 +90,7 @@ func (s *statefulSub) listen(ctx context.Context, f driver.Fetch, wake <-chan st
 	})
 	defer done.Wait()
 	defer cancel()
+	f.Full = append(f.Full[:len(f.Full):len(f.Full)], s.waiting()...)
 	got, err := s.inner.Receive(inner, f)
 	if err != nil {
 		if ctx.Err() == nil && inner.Err() != nil && errors.Is(err, context.Canceled) {
@@ -95,189 +99,100 @@ func (s *statefulSub) listen(ctx context.Context, f driver.Fetch, wake <-chan st
 		return err
 	}
 	for _, p := range got.Lost {
-		s.leave(p)
-		is := func(c driver.Claim) bool { return c.Partition == p }
-		if slices.ContainsFunc(s.told.Granted, is) { // the caller never heard of it
-			s.told.Granted = slices.DeleteFunc(s.told.Granted, is)
-		} else if slices.ContainsFunc(s.granted, is) {
-			if is(s.granted[0]) {
-				s.stand()
-			}
-			s.granted = slices.DeleteFunc(s.granted, is)
-		} else if !slices.Contains(s.told.Lost, p) {
-			s.told.Lost = append(s.told.Lost, p)
-		}
-		s.told.Wanted = slices.DeleteFunc(s.told.Wanted, func(w int) bool { return w == p })
-		s.told.Deliveries = slices.DeleteFunc(s.told.Deliveries, func(d driver.Delivery) bool { return d.Partition == p })
+		s.lost(p)
 	}
-	s.granted = append(s.granted, got.Granted...)
+	for _, cl := range got.Granted {
+		s.occupy(cl)
+	}
 	s.told.Deliveries = append(s.told.Deliveries, got.Deliveries...)
 	s.told.Wanted = append(s.told.Wanted, got.Wanted...)
 	s.told.Stopped = append(s.told.Stopped, got.Stopped...)
 	return nil
 }
 
-// claim claims in the state what the log granted. A claim that is still another member's
-// there, who has died, is waited for.
-func (s *statefulSub) claim(ctx context.Context) error {
-	for len(s.granted) > 0 {
-		seat, err := s.sit(ctx, s.granted[0])
-		if err != nil {
-			return err
-		}
-		s.mu.Lock()
-		s.seats[seat.claim.Partition] = seat
-		s.mu.Unlock()
-		s.told.Granted = append(s.told.Granted, seat.claim)
-		s.granted = s.granted[1:]
+// lost forgets a partition, and tells the caller if it knows of it.
+func (s *statefulSub) lost(p int) {
+	if s.leave(p) && !slices.Contains(s.told.Lost, p) {
+		s.told.Lost = append(s.told.Lost, p)
 	}
-	return nil
+	s.told.Wanted = slices.DeleteFunc(s.told.Wanted, func(w int) bool { return w == p })
+	s.told.Stopped = slices.DeleteFunc(s.told.Stopped, func(x driver.Stopped) bool { return x.Partition == p })
+	s.told.Deliveries = slices.DeleteFunc(s.told.Deliveries, func(d driver.Delivery) bool { return d.Partition == p })
 }
 
-// sit waits for the claim in the state.
-func (s *statefulSub) sit(ctx context.Context, log driver.Claim) (*stateSeat, error) {
-	if s.joining == nil {
-		if err := s.join(ctx, log); err != nil {
-			return nil, fmt.Errorf("state of %s: %w", log.Topic, err)
+// waiting lists the partitions whose seats are not taken yet: of these nothing is fetched
+// beside what came with the grant.
+func (s *statefulSub) waiting() (ps []int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for p, seat := range s.seats {
+		if !seat.taken {
+			ps = append(ps, p)
 		}
 	}
-	for {
-		either, cancel := context.WithCancel(ctx)
-		stop := context.AfterFunc(s.ctx, cancel)
-		got, err := s.joining.Receive(either, driver.Fetch{Events: 1, Bytes: 1})
-		stop()
-		cancel()
-		switch {
-		case err != nil && s.ctx.Err() != nil:
-			return nil, fmt.Errorf("group %s on %s: %w", log.Group, log.Topic, driver.ErrClosed)
-		case err != nil && ctx.Err() == nil: // deleted, perhaps
-			s.stand()
-			return nil, err
-		case err != nil:
-			return nil, err
-		}
-		if len(got.Granted) == 0 {
-			continue
-		}
-		seat := &stateSeat{log: log, claim: log, sub: s.joining}
-		s.joining = nil
-		seat.claim.Epoch = got.Granted[0].Epoch
-		s.c.marked.Store(markedBy(s.c.inState(seat.claim)), true) // by owners before, perhaps
-		watch, end := context.WithCancel(context.Background())
-		seat.stop = end
-		seat.done.Go(func() { s.watch(watch, seat) })
-		return seat, nil
-	}
+	return ps
 }
 
-// join joins the group in the state. A ctx that ends early does not end that, or a slow
-// machine would never come further.
-func (s *statefulSub) join(ctx context.Context, log driver.Claim) (err error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.spec.Lease+5*time.Second)
-	defer cancel()
-	shadow := s.c.shadow(log.Topic, log.Partition)
-	spec := driver.SubscribeSpec{Topic: shadow, Group: log.Group, Lease: s.spec.Lease}
-	s.joining, err = s.c.state.Subscribe(ctx, spec)
-	if errors.Is(err, driver.ErrNotFound) {
-		if _, err = s.c.shadows.CreateTopic(ctx, shadow, driver.TopicSettings{Partitions: 1}); err == nil {
-			s.joining, err = s.c.state.Subscribe(ctx, spec)
-		}
-	}
-	if err != nil {
-		s.joining = nil
-	}
-	return err
-}
-
-// stand gives up joining.
-func (s *statefulSub) stand() {
-	if s.joining != nil {
-		_ = s.joining.Close()
-		s.joining = nil
-	}
-}
-
-// watch waits for the state to take a claim back.
-func (s *statefulSub) watch(ctx context.Context, seat *stateSeat) {
-	for ctx.Err() == nil {
-		got, err := seat.sub.Receive(ctx, driver.Fetch{Events: 1, Bytes: 1})
-		if len(got.Lost) > 0 || err != nil && ctx.Err() == nil && (errors.Is(err, driver.ErrNotFound) ||
-			errors.Is(err, driver.ErrClosed)) {
-			s.mu.Lock()
-			seat.over = true
-			s.mu.Unlock()
-			s.ready.Notify()
-			return
-		}
-		if err != nil && ctx.Err() == nil {
-			select {
-			case <-time.After(s.spec.Lease / 10):
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
-// giveUp releases in the log what the state has taken back, so that it is claimed anew.
+// giveUp releases in the log what the state has taken back, so that it is claimed anew,
+// and what others want before the state has given it: nothing has begun there.
 func (s *statefulSub) giveUp(ctx context.Context) error {
 	s.mu.Lock()
-	var over []*stateSeat
-	for _, seat := range s.seats {
-		if seat.over {
-			over = append(over, seat)
+	over := make(map[int]int64)
+	for p, seat := range s.seats {
+		if seat.over || !seat.taken && slices.Contains(s.told.Wanted, p) {
+			over[p] = seat.log.Epoch
 		}
 	}
 	s.mu.Unlock()
-	for _, seat := range over {
-		p := seat.claim.Partition
-		_, err := s.inner.Settle(ctx, []driver.Settlement{{Partition: p, Epoch: seat.log.Epoch, Release: true}})
+	for p, epoch := range over {
+		_, err := s.inner.Settle(ctx, []driver.Settlement{{Partition: p, Epoch: epoch, Release: true}})
 		if err != nil {
 			return err
 		}
-		s.leave(p)
-		is := func(c driver.Claim) bool { return c.Partition == p }
-		if slices.ContainsFunc(s.told.Granted, is) { // the caller never heard of it
-			s.told.Granted = slices.DeleteFunc(s.told.Granted, is)
-		} else {
-			s.told.Lost = append(s.told.Lost, p)
-		}
-		s.told.Deliveries = slices.DeleteFunc(s.told.Deliveries, func(d driver.Delivery) bool { return d.Partition == p })
-		s.told.Wanted = slices.DeleteFunc(s.told.Wanted, func(w int) bool { return w == p })
+		s.lost(p)
 	}
 	return nil
-}
-
-// leave ends the seat of a partition.
-func (s *statefulSub) leave(p int) {
-	s.mu.Lock()
-	seat := s.seats[p]
-	delete(s.seats, p)
-	s.mu.Unlock()
-	if seat != nil {
-		s.c.marked.Delete(markedBy(s.c.inState(seat.claim)))
-		seat.stop()
-		seat.done.Wait()
-		_ = seat.sub.Close() // else its lease runs out
-	}
 }
 
 // take returns what the caller may hear, within the bounds of a fetch.
 func (s *statefulSub) take(f driver.Fetch) (driver.Received, bool) {
-	out := s.told
-	out.Deliveries, s.told = nil, driver.Received{Deliveries: s.told.Deliveries}
-	bytes, kept := 0, s.told.Deliveries[:0:0]
-	full := slices.Clone(f.Full)
+	out := driver.Received{Lost: s.told.Lost}
+	kept := driver.Received{}
+	s.mu.Lock()
+	for _, p := range slices.Sorted(maps.Keys(s.seats)) {
+		if seat := s.seats[p]; seat.taken && !seat.told {
+			seat.told = true
+			out.Granted = append(out.Granted, seat.claim)
+		}
+	}
+	known := func(p int) bool { return s.seats[p] == nil || s.seats[p].told }
+	for _, p := range s.told.Wanted {
+		if known(p) {
+			out.Wanted = append(out.Wanted, p)
+		} else {
+			kept.Wanted = append(kept.Wanted, p)
+		}
+	}
+	for _, x := range s.told.Stopped {
+		if known(x.Partition) {
+			out.Stopped = append(out.Stopped, x)
+		} else {
+			kept.Stopped = append(kept.Stopped, x)
+		}
+	}
+	bytes, full := 0, slices.Clone(f.Full)
 	for _, d := range s.told.Deliveries {
 		fits := len(out.Deliveries) < f.Events && (bytes+len(d.Data) <= f.Bytes || len(out.Deliveries) == 0)
-		if !fits || slices.Contains(full, d.Partition) {
+		if !fits || !known(d.Partition) || slices.Contains(full, d.Partition) {
 			full = append(full, d.Partition) // keeps the order of the partition
-			kept = append(kept, d)
+			kept.Deliveries = append(kept.Deliveries, d)
 			continue
 		}
 		bytes += len(d.Data)
 		out.Deliveries = append(out.Deliveries, d)
 	}
-	s.told.Deliveries = kept
+	s.mu.Unlock()
+	s.told = kept
 	return out, len(out.Lost)+len(out.Granted)+len(out.Wanted)+len(out.Stopped)+len(out.Deliveries) > 0
 }
 
@@ -335,17 +250,13 @@ func (s *statefulSub) settled(ctx context.Context, seat *stateSeat, x driver.Set
 func (s *statefulSub) Close() error {
 	s.stop()
 	err := s.inner.Close()
+	s.receiving.Lock() // no Receive runs any more that could take a seat
+	defer s.receiving.Unlock()
 	s.mu.Lock()
-	var ps []int
-	for p := range s.seats {
-		ps = append(ps, p)
-	}
+	ps := slices.Collect(maps.Keys(s.seats))
 	s.mu.Unlock()
 	for _, p := range ps {
 		s.leave(p)
 	}
-	s.receiving.Lock() // no Receive runs any more
-	defer s.receiving.Unlock()
-	s.stand()
 	return err
 }

@@ -1,6 +1,7 @@
 package deedkafka
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ type settings struct {
 // The parameters that a URL may have; docs/guides/kafka.md explains them.
 var parameters = []string{
 	"broker", "client_id", "dial_timeout", "tls", "skip_verify", "ca", "cert", "key", "server_name", "sasl",
-	"replicas", "schema_id",
+	"replicas", "schema_id", "tunnel",
 }
 
 const (
@@ -86,25 +87,54 @@ func withPort(host string) string {
 }
 
 // readDial sets how connections are made.
-func (s *settings) readDial(_ *url.URL, q url.Values) error {
+func (s *settings) readDial(u *url.URL, q url.Values) error {
 	timeout := defaultDial
 	if err := driverkit.ReadTimes(q, map[string]*time.Duration{"dial_timeout": &timeout}); err != nil {
 		return err
 	}
-	s.options = append(s.options, kgo.DialTimeout(timeout))
-	on, err := driverkit.ReadFlag(q, "tls")
+	config, err := readTLS(q)
 	if err != nil {
 		return err
 	}
+	tunnel, err := driverkit.ReadFlag(q, "tunnel")
+	switch {
+	case err != nil:
+		return err
+	case tunnel && q.Has("broker"):
+		return errors.New("a tunnel leads to one address, so that broker means nothing beside it")
+	case tunnel:
+		s.options = append(s.options, through(withPort(u.Host), timeout, config))
+	case config != nil:
+		s.options = append(s.options, kgo.DialTLSConfig(config), kgo.DialTimeout(timeout))
+	default:
+		s.options = append(s.options, kgo.DialTimeout(timeout))
+	}
+	return nil
+}
+
+// through dials one address, whatever a broker says is its own: that of a single broker
+// behind a tunnel.
+func through(address string, timeout time.Duration, config *tls.Config) kgo.Opt {
+	plain := &net.Dialer{Timeout: timeout}
+	return kgo.Dialer(func(ctx context.Context, network, _ string) (net.Conn, error) {
+		if config == nil {
+			return plain.DialContext(ctx, network, address)
+		}
+		return (&tls.Dialer{NetDialer: plain, Config: config}).DialContext(ctx, network, address)
+	})
+}
+
+// readTLS returns nil where nothing asks for TLS.
+func readTLS(q url.Values) (*tls.Config, error) {
+	on, err := driverkit.ReadFlag(q, "tls")
+	if err != nil {
+		return nil, err
+	}
 	if !on && driverkit.WantsTLS(q) == "" && !q.Has("server_name") {
-		return nil
+		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: q.Get("server_name")}
-	if err := driverkit.ReadTLS(config, q); err != nil {
-		return err
-	}
-	s.options = append(s.options, kgo.DialTLSConfig(config))
-	return nil
+	return config, driverkit.ReadTLS(config, q)
 }
 
 // readSASL sets how the client says who it is.

@@ -24,6 +24,8 @@ func TestURLRefused(t *testing.T) {
 		"kafka://h?schema_id=0":                   "schema_id is",
 		"kafka://h?dial_timeout=soon":             "dial_timeout is",
 		"kafka://h?skip_verify=perhaps":           "skip_verify is",
+		"kafka://h?tunnel=dark":                   "tunnel is",
+		"kafka://h?tunnel=true&broker=other":      "a tunnel leads to one address",
 		"kafka://user:secret@h?ca=/no/such/file":  "ca:",
 		"kafka://user:secret@h?bad=%zz&other=bad": "its parameters cannot be read",
 	} {

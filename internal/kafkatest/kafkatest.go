@@ -24,10 +24,11 @@ import (
 // Server is a kfake of a test. Its methods may be called concurrently.
 type Server struct {
 	*testserver.Server
+	args []string // for kfaked
 }
 
-// Start runs a server and returns when it answers.
-func Start(t testing.TB) *Server {
+// Start runs a server and returns when it answers. It may be given arguments of kfaked.
+func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "kfaked")
@@ -39,14 +40,26 @@ func Start(t testing.TB) *Server {
 	if err := os.Mkdir(data, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s := &Server{}
+	s := &Server{args: args}
 	s.Server = testserver.New(t, testserver.Config{
 		Kind: "kafka", Dir: dir,
-		Command: func() []string { return []string{program, "-port", strconv.Itoa(s.Port()), "-dir", data} },
-		Ready:   func(int) error { return s.ready() },
+		Command: func() []string {
+			return append([]string{program, "-port", strconv.Itoa(s.Port()), "-dir", data}, s.args...)
+		},
+		Ready: func(int) error { return s.ready() },
 	})
 	s.Launch()
 	return s
+}
+
+// Restart starts the server, which may run or be down, with what it has stored. Arguments
+// take the place of those that it had.
+func (s *Server) Restart(args ...string) {
+	s.TB.Helper()
+	if len(args) > 0 {
+		s.args = args
+	}
+	s.Server.Restart()
 }
 
 // ready asks the server for its metadata.

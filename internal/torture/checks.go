@@ -84,6 +84,9 @@ func ghosts(h *History) []string {
 }
 
 func dupStored(h *History) []string {
+	if h.Again {
+		return nil
+	}
 	return duplicates(h.of(Stored), func(op Op) string { return op.Pos })
 }
 
@@ -125,6 +128,9 @@ func storedOutOfOrder(h *History) []string {
 	var found []string
 	last := map[string]Op{}
 	for _, op := range h.of(Stored) {
+		if h.Again && h.stored[op.ID].Pos != op.Pos {
+			continue
+		}
 		if before := last[op.Key]; op.KV < before.KV {
 			found = append(found, fmt.Sprintf("%s is stored at %s, behind %s", op.ID, op.Pos, before.ID))
 			continue

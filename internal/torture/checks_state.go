@@ -146,41 +146,62 @@ func regress(h *History) []string {
 // dlq compares each group's side log with what follows from the topic: a poisoned
 // event is dead, and all later events of its key wait behind it.
 func dlq(h *History) []string {
-	want := map[string]string{} // id → state
-	for _, events := range h.keys {
-		state := ""
-		for _, op := range events {
-			switch {
-			case state != "":
-				state = "behind"
-			case h.invoked[op.ID].State == poisoned:
-				state = "dead"
-			}
-			if state != "" {
-				want[op.ID] = state
-			}
-		}
-	}
+	want := wantedLetters(h)
 	var found []string
 	for _, group := range []string{Effects, Plain} {
-		got := map[string]string{}
+		got := map[place]bool{}
 		for _, op := range h.in(group, Letter) {
-			got[op.ID] = op.State
-			if !fits(h, op, want[op.ID]) {
-				found = append(found, fmt.Sprintf("group %s: %s is %s (%s), want %q",
-					group, op.ID, op.State, op.Err, want[op.ID]))
+			n, _ := ordinal(op.Pos)
+			at := place{op.Part, n}
+			got[at] = true
+			if state := want[at].State; !fits(h, op, state) {
+				found = append(found, fmt.Sprintf("group %s: %s at %s is %s (%s), want %q",
+					group, op.ID, op.Pos, op.State, op.Err, state))
 			}
 		}
 		if len(h.of(Lenient)) > 0 {
 			continue // some of it was accepted in time
 		}
-		for _, id := range slices.Sorted(maps.Keys(want)) {
-			if got[id] == "" {
-				found = append(found, fmt.Sprintf("group %s: %s is not in the side log, want %s", group, id, want[id]))
+		for at, op := range want {
+			if !got[at] {
+				found = append(found, fmt.Sprintf("group %s: %s at %s is not in the side log, want %s",
+					group, op.ID, op.Pos, op.State))
 			}
 		}
 	}
+	slices.Sort(found)
 	return found
+}
+
+// wantedLetters returns the stored events that belong into the side log of each group, with
+// the state that they belong there in.
+func wantedLetters(h *History) map[place]Op {
+	type at struct {
+		place
+		Op
+	}
+	keys := map[string][]at{}
+	for _, op := range h.of(Stored) {
+		n, _ := ordinal(op.Pos)
+		keys[op.Key] = append(keys[op.Key], at{place{op.Part, n}, op})
+	}
+	want := map[place]Op{}
+	for _, events := range keys {
+		slices.SortFunc(events, func(a, b at) int { return cmp.Or(cmp.Compare(a.part, b.part), cmp.Compare(a.n, b.n)) })
+		state := ""
+		for _, e := range events {
+			switch {
+			case state != "":
+				state = "behind"
+			case h.invoked[e.ID].State == poisoned:
+				state = "dead"
+			}
+			if e.State = state; state != "" {
+				want[e.place] = e.Op
+			}
+		}
+	}
+	return want
 }
 
 // fits reports whether a record's state is the one that follows from the topic.

@@ -85,6 +85,30 @@ func TestChecksAcceptAGoodHistory(t *testing.T) {
 	}
 }
 
+// Where an engine stores again what is published again, the first time counts, and the
+// second waits behind what it waits behind.
+func TestChecksAcceptWhatIsStoredAgain(t *testing.T) {
+	s := &script{ops: goodHistory()}
+	s.now = s.ops[len(s.ops)-1].Time
+	a, b := newFact("a", 2, false).op(Stored), newFact("b", 2, true)
+	dead := b.op(Stored)
+	a.Pos, dead.Pos = "0-8", "0-9"
+	s.add(a, dead)
+	for _, group := range []string{Effects, Plain} {
+		s.letter(group, b, 8, "behind")
+	}
+	h := NewHistory(s.ops)
+	for _, again := range []bool{true, false} {
+		h.Again = again
+		for _, c := range Checks {
+			found := c.Find(h)
+			if want := !again && (c.Name == "dup_stored" || c.Name == "order"); want != (len(found) > 0) {
+				t.Errorf("again %v: check %s found %q", again, c.Name, found)
+			}
+		}
+	}
+}
+
 // violations runs all checks and returns how much each found, if anything.
 func violations(ops []Op) map[string]int {
 	h := NewHistory(ops)

@@ -41,15 +41,16 @@ func consumer(ctx context.Context, job Job) error {
 		MaxCrashes: 20,
 		Middleware: []deed.Middleware{c.record},
 	}
-	effects := []deed.Handler{inbox.On(db, factType, c.effect)}
-	plain := []deed.Handler{deed.On(factType, c.plain)}
+	facts := factTypeOn(bus)
+	effects := []deed.Handler{inbox.On(db, facts, c.effect)}
+	plain := []deed.Handler{deed.On(facts, c.plain)}
 	if job.Load.Writers > 0 {
 		effects = append(effects, inbox.On(db, accountType, c.effect))
 		plain = append(plain, deed.On(accountType, c.plain))
 	}
 	groups := []deed.Runner{deed.Subscribe(Effects, opts, effects...), deed.Subscribe(Plain, opts, plain...)}
 	if job.Load.Reset > 0 {
-		groups = append(groups, deed.Subscribe(Replay, opts, inbox.On(db, factType, c.replayed)))
+		groups = append(groups, deed.Subscribe(Replay, opts, inbox.On(db, facts, c.replayed)))
 	}
 	if job.Load.Keep > 0 {
 		groups = append(groups, sweeping{job})

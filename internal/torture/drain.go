@@ -232,6 +232,7 @@ func (r *run) history(ctx context.Context) (*History, error) {
 		}
 	}
 	h := NewHistory(slices.Concat(ops, removed(ops, topicOps), topicOps))
-	h.Dense = r.bus.Features().DensePos
+	f := r.bus.Features()
+	h.Dense, h.Again = f.DensePos, !f.Dedupe || !f.Sequence
 	return h, nil
 }

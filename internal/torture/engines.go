@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/deedgo/deed/internal/kafkatest"
 	"github.com/deedgo/deed/internal/mariatest"
 	"github.com/deedgo/deed/internal/natstest"
 	"github.com/deedgo/deed/internal/pgtest"
@@ -17,6 +18,8 @@ import (
 // Engine is what a run can be on.
 type Engine struct {
 	Name string
+	// Frail says that it promises nothing of power cuts, so that it has no data on Config.Disk.
+	Frail bool
 	// Provide gives a run what it is on: it sets Config.URL, and on servers Config.Server
 	// and Network. A server is private, keeps on its disk what it has acknowledged, and ends
 	// with t; its databases are on Config.Disk if that is set.
@@ -25,18 +28,18 @@ type Engine struct {
 
 // Engines are those that the command and the tests know.
 var Engines = []Engine{
-	{"sqlite", func(testing.TB, *Config) {}}, // what a run is on by itself
-	{"postgres", func(t testing.TB, c *Config) {
+	{Name: "sqlite", Provide: func(testing.TB, *Config) {}}, // what a run is on by itself
+	{Name: "postgres", Provide: func(t testing.TB, c *Config) {
 		s := pgtest.StartIn(t, c.onDisk("postgres"), pgtest.Durable)
 		bus, effects := c.databases(func() string { return s.Database(t) })
 		c.onServer(s, s.URL(bus), s.URL(effects))
 	}},
-	{"mysql", func(t testing.TB, c *Config) {
+	{Name: "mysql", Provide: func(t testing.TB, c *Config) {
 		s := mariatest.StartIn(t, c.onDisk("mariadb"), mariatest.Durable)
 		bus, effects := c.databases(func() string { return s.Database(t) })
 		c.onServer(s, s.URL(bus), "mysql:"+s.DSN(effects))
 	}},
-	{"redis", func(t testing.TB, c *Config) {
+	{Name: "redis", Provide: func(t testing.TB, c *Config) {
 		settings := []string{"appendonly yes", "appendfsync always"}
 		if dir := c.onDisk("redis"); dir != "" {
 			settings = append(settings, fmt.Sprintf("dir %q", dir))
@@ -48,9 +51,15 @@ var Engines = []Engine{
 		c.onServer(s, s.URL(), "")
 		c.Whole = true // it refuses to start with an end that has a hole
 	}},
-	{"nats", func(t testing.TB, c *Config) {
+	{Name: "nats", Provide: func(t testing.TB, c *Config) {
 		s := natstest.StartIn(t, c.onDisk("nats"), "sync_interval: always")
 		c.onServer(s, s.URL()+"?monitor="+s.MonitorURL(), "")
+	}},
+	{Name: "kafka", Frail: true, Provide: func(t testing.TB, c *Config) {
+		s, state := kafkatest.Start(t), pgtest.Start(t, pgtest.Durable)
+		bus, effects := c.databases(func() string { return state.Database(t) })
+		c.onServer(s, s.URL()+"?tunnel=true", state.URL(effects)) // through the proxies of the run
+		c.State, c.StateServer = state.URL(bus), state
 	}},
 }
 
@@ -61,13 +70,23 @@ func (c *Config) Provide(t testing.TB, engine string) {
 	if i < 0 {
 		t.Fatalf("there is no engine %q (want one of %s)", engine, strings.Join(EngineNames(), ", "))
 	}
+	if c.Disk != nil && Engines[i].Frail {
+		t.Fatalf("%s promises nothing of power cuts", engine)
+	}
 	Engines[i].Provide(t, c)
 }
 
 // EngineNames lists the names of Engines.
-func EngineNames() (names []string) {
+func EngineNames() []string { return names(func(Engine) bool { return true }) }
+
+// SturdyNames lists those that promise to survive power cuts.
+func SturdyNames() []string { return names(func(e Engine) bool { return !e.Frail }) }
+
+func names(of func(Engine) bool) (names []string) {
 	for _, e := range Engines {
-		names = append(names, e.Name)
+		if of(e) {
+			names = append(names, e.Name)
+		}
 	}
 	return names
 }

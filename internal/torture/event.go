@@ -34,6 +34,18 @@ var accountType = deed.NewType(accountTopic, "torture.account", 1, func(f Fact) 
 
 var factType = deed.NewType(topic, "torture.fact", 1, func(f Fact) string { return f.Key })
 
+// windowless is factType on an engine that has no id windows.
+var windowless = deed.NewType(deed.NewTopic(topic.Name(), &deed.TopicOptions{Partitions: 8}),
+	factType.Name(), factType.Version(), func(f Fact) string { return f.Key })
+
+// factTypeOn is factType, or windowless where a bus wants that.
+func factTypeOn(bus *deed.Bus) *deed.Type[Fact] {
+	if bus.Features().Dedupe {
+		return factType
+	}
+	return windowless
+}
+
 // newFact makes event kv of a key: 200 bytes, and now and then 8 KB.
 func newFact(key string, kv int64, poison bool) Fact {
 	r := rand.New(rand.NewPCG(hash(key), uint64(kv)))

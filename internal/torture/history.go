@@ -22,6 +22,9 @@ type History struct {
 	Ops []Op // in order of Time
 	// Dense says that the engine's positions count 1, 2, 3 …, so that none is left out.
 	Dense bool
+	// Again says that the engine stores again what is published again, as after an outcome
+	// that nobody knows. What counts is then the first time.
+	Again bool
 
 	invoked map[string]Op   // first Invoke by id
 	acked   map[string]bool // OK by id

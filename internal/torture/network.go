@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -12,30 +13,38 @@ import (
 	"github.com/deedgo/deed/internal/fault"
 )
 
-// network is the way of each worker to the server: a proxy for each, so that one is
+// network is the way of each worker to the servers: proxies of its own, so that one is
 // harmed while others are not.
-type network map[string]*fault.Proxy
+type network map[string][]*fault.Proxy
 
-// connect puts a proxy between a worker and the server of the bus, which the consumers'
-// database may be on too: their addresses in the job lead through it then.
+// connect puts proxies between a worker and the servers of the bus and its state, which the
+// consumers' database may be on too: their addresses in the job lead through these then.
 func (n network) connect(job *Job) error {
-	u, err := url.Parse(job.URL)
-	if err != nil || u.Host == "" {
-		return fmt.Errorf("a network to %q: want the URL of a server", job.URL)
+	for _, at := range []string{job.URL, job.State} {
+		if at == "" {
+			continue
+		}
+		u, err := url.Parse(at)
+		if err != nil || u.Host == "" {
+			return fmt.Errorf("a network to %q: want the URL of a server", at)
+		}
+		p, err := fault.Listen(u.Host)
+		if err != nil {
+			return err
+		}
+		n[job.Name] = append(n[job.Name], p)
+		for _, to := range []*string{&job.URL, &job.State, &job.Effects} {
+			*to = strings.Replace(*to, u.Host, p.Addr(), 1)
+		}
 	}
-	p, err := fault.Listen(u.Host)
-	if err != nil {
-		return err
-	}
-	n[job.Name] = p
-	job.URL = strings.Replace(job.URL, u.Host, p.Addr(), 1)
-	job.Effects = strings.Replace(job.Effects, u.Host, p.Addr(), 1)
 	return nil
 }
 
 func (n network) close() {
-	for _, p := range n {
-		p.Close()
+	for _, proxies := range n {
+		for _, p := range proxies {
+			p.Close()
+		}
 	}
 }
 
@@ -49,11 +58,18 @@ type wire struct {
 func (w wire) Describe() string { return w.what }
 
 func (w wire) Start(target string) error {
-	w.harm(w.network[target])
+	for _, p := range w.network[target] {
+		w.harm(p)
+	}
 	return nil
 }
 
-func (w wire) Stop(target string) error { return w.network[target].Heal() }
+func (w wire) Stop(target string) (err error) {
+	for _, p := range w.network[target] {
+		err = errors.Join(err, p.Heal())
+	}
+	return err
+}
 
 // NetworkFaults harm the connections of all workers. Without a network, see [Config],
 // there are none.
@@ -106,8 +122,13 @@ func (o outage) Stop(string) error {
 }
 
 // ServerFault kills the server and starts it again within a lease and a half.
-func (c *Cluster) ServerFault(s Server, weight int) Fault {
+func (c *Cluster) ServerFault(s Server, weight int) Fault { return c.outageFault("server", s, weight) }
+
+// StateFault is ServerFault of the one that the bus's state is on.
+func (c *Cluster) StateFault(s Server, weight int) Fault { return c.outageFault("state", s, weight) }
+
+func (c *Cluster) outageFault(name string, s Server, weight int) Fault {
 	return Fault{
-		Name: "server", Nemesis: outage{s}, Targets: []string{"server"}, Weight: weight, Max: 3 * c.config.Lease / 2,
+		Name: name, Nemesis: outage{s}, Targets: []string{name}, Weight: weight, Max: 3 * c.config.Lease / 2,
 	}
 }

@@ -37,7 +37,7 @@ func newDisk(t testing.TB, command []string) *lossfs.Disk {
 func TestPowerCuts(t *testing.T) {
 	engines := []string{"sqlite", "postgres"}
 	if wholeGate() {
-		engines = EngineNames()
+		engines = SturdyNames()
 	}
 	for _, engine := range engines {
 		t.Run(engine, func(t *testing.T) {

@@ -24,6 +24,8 @@ type Job struct {
 	Life int    // how often the process was started, from 1
 	Dir  string // where it records
 	URL  string // the bus
+	// State is the bus's second engine, as Config has it.
+	State string
 	// Effects is the consumers' database, as Config has it.
 	Effects string
 

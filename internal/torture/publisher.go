@@ -212,9 +212,9 @@ func (p *publishing) publish(ctx context.Context, c call) error {
 func (p *publishing) try(ctx context.Context, timeout time.Duration, c call) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	drafts := make([]deed.Draft, len(c.facts))
+	facts, drafts := factTypeOn(p.bus), make([]deed.Draft, len(c.facts))
 	for i, f := range c.facts {
-		drafts[i] = factType.New(f)
+		drafts[i] = facts.New(f)
 		drafts[i].ID = f.id()
 	}
 	return p.bus.Publish(ctx, drafts...)

@@ -18,6 +18,7 @@ type Result struct {
 	Acked       int            `json:"acked"`
 	Info        int            `json:"info"`       // unknown outcomes, tried again
 	Stored      int            `json:"stored"`     // in the topics at the end
+	Again       int            `json:"again"`      // stored again, where that is not promised to be kept out
 	RolledBack  int            `json:"rolledback"` // events whose transaction was, on purpose
 	Faults      map[string]int `json:"faults"`
 	Upkeep      map[Do]int     `json:"upkeep,omitempty"` // letters redriven, events removed, resets
@@ -56,7 +57,11 @@ func newResult(config Config, r *run, h *History) *Result {
 			res.Failures++
 		}
 	}
-	res.Redelivered = max(res.Deliveries-res.Failures-len(delivered), 0)
+	if h.Again {
+		res.Again = len(h.of(Stored)) - len(h.stored)
+	}
+	const groups = 2 // each is delivered what was stored again
+	res.Redelivered = max(res.Deliveries-res.Failures-len(delivered)-groups*res.Again, 0)
 	const enough = 5
 	for _, c := range Checks {
 		found := c.Find(h)
@@ -80,7 +85,7 @@ func (r *Result) Broken() []string {
 }
 
 // Kills is how many processes were killed, workers and servers.
-func (r *Result) Kills() int { return r.Faults["kill"] + r.Faults["server"] }
+func (r *Result) Kills() int { return r.Faults["kill"] + r.Faults["server"] + r.Faults["state"] }
 
 // Weak says why the run proves little, or is empty: consumers that are killed
 // have to be handed some events twice, or the faults missed.
@@ -101,9 +106,9 @@ func (r *Result) String() string {
 		faults = append(faults, fmt.Sprintf("%s=%d", name, r.Faults[name]))
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "engine=%s seed=%d events=%d acked=%d stored=%d info=%d rolledback=%d faults{%s} "+
+	fmt.Fprintf(&b, "engine=%s seed=%d events=%d acked=%d stored=%d again=%d info=%d rolledback=%d faults{%s} "+
 		"deliveries=%d failures=%d redelivered=%d",
-		r.Engine, r.Seed, r.Events, r.Acked, r.Stored, r.Info, r.RolledBack, strings.Join(faults, ","),
+		r.Engine, r.Seed, r.Events, r.Acked, r.Stored, r.Again, r.Info, r.RolledBack, strings.Join(faults, ","),
 		r.Deliveries, r.Failures, r.Redelivered)
 	for _, do := range slices.Sorted(maps.Keys(r.Upkeep)) {
 		fmt.Fprintf(&b, " %s=%d", do, r.Upkeep[do])

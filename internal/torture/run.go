@@ -19,6 +19,8 @@ import (
 // is its default.
 type Config struct {
 	URL string // the bus; empty means a SQLite file on Disk, or in Dir
+	// State is a second engine, for a bus that keeps no state; it is on a server.
+	State string
 	// Effects is the consumers' database: the URL of a Postgres database, "mysql:" and what
 	// MySQL's driver calls one, or a SQLite file, which is on Disk or in Dir by default.
 	Effects string
@@ -30,7 +32,9 @@ type Config struct {
 	// Server is the private server that the bus is on, which comes to harm too. Nil: there
 	// is none, or it is to be left alone.
 	Server Server
-	Dir    string // for the processes' records and databases; must exist and be empty
+	// StateServer is the same for State.
+	StateServer Server
+	Dir         string // for the processes' records and databases; must exist and be empty
 	// Disk has the databases instead of Dir, if it is set, and may harm them.
 	Disk *lossfs.Disk
 	// Whole says that a power cut keeps all of what was written since the last sync of a
@@ -118,6 +122,9 @@ func AllFaults(c *Cluster) []Fault {
 	if s := c.config.Server; s != nil {
 		faults = append(faults, c.ServerFault(s, 2))
 	}
+	if s := c.config.StateServer; s != nil {
+		faults = append(faults, c.StateFault(s, 1))
+	}
 	return faults
 }
 
@@ -181,7 +188,7 @@ func newCluster(config Config) (*Cluster, error) {
 		for slot := range n {
 			job := Job{
 				Role: role, Name: fmt.Sprintf("%s-%d", role, slot), Slot: slot,
-				Dir: config.Dir, URL: config.URL, Effects: config.Effects,
+				Dir: config.Dir, URL: config.URL, State: config.State, Effects: config.Effects,
 				Lease: config.Lease, Seed: config.Seed, Load: config.Load,
 			}
 			if config.Network {
@@ -276,7 +283,7 @@ func (r *run) prepare(ctx context.Context) error {
 }
 
 func (r *run) open(ctx context.Context) (err error) {
-	r.bus, err = engine.Open(ctx, r.config.URL, &deed.Options{Source: "/torture"})
+	r.bus, err = engine.Open(ctx, r.config.URL, &deed.Options{Source: "/torture", State: r.config.State})
 	return err
 }
 

@@ -58,7 +58,7 @@ func (s *scene) publish(n int, keys ...string) []Fact {
 	for some := range slices.Chunk(facts, 100) {
 		drafts := make([]deed.Draft, len(some))
 		for i, f := range some {
-			drafts[i] = factType.New(f)
+			drafts[i] = factTypeOn(s.bus).New(f)
 			drafts[i].ID = f.id()
 		}
 		if err := s.bus.Publish(s.t.Context(), drafts...); err != nil {
@@ -197,5 +197,5 @@ func member(
 	defer bus.Close()
 	c := &consuming{job: job, rec: rec}
 	opts.Middleware = append(opts.Middleware, c.record)
-	return bus.Run(ctx, deed.Subscribe(Plain, &opts, deed.On(factType, handle)))
+	return bus.Run(ctx, deed.Subscribe(Plain, &opts, deed.On(factTypeOn(bus), handle)))
 }

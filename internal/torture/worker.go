@@ -79,7 +79,7 @@ func holdLeash() {
 func openBus(ctx context.Context, job Job, rec *Recorder) (*deed.Bus, error) {
 	ctx = context.WithoutCancel(ctx)
 	opts := &deed.Options{
-		Source: "/torture/" + job.Name, Lease: job.Lease, Drain: 10 * time.Second,
+		Source: "/torture/" + job.Name, State: job.State, Lease: job.Lease, Drain: 10 * time.Second,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	var conn driver.Conn

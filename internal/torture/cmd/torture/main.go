@@ -67,7 +67,10 @@ func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args.
 // runAll runs one engine after the other, also when one fails.
 func (o options) runAll(ctx context.Context) error {
 	engines := strings.Split(o.engine, ",")
-	if o.engine == "all" {
+	switch {
+	case o.engine == "all" && o.power:
+		engines = torture.SturdyNames()
+	case o.engine == "all":
 		engines = torture.EngineNames()
 	}
 	if o.url != "" {
