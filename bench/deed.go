@@ -19,6 +19,9 @@ type deedVariant struct {
 	window  bool // the topic has an id window
 	fromEnd bool // the group starts at the end of what is there
 	pack    bool // a batch is stored as one entry
+
+	state       string // URL of a second engine
+	publishOnly bool   // nobody reads: an event counts as handled when it is accepted
 }
 
 // plain is what deed's cases publish without a codec.
@@ -55,11 +58,14 @@ func openDeed(ctx context.Context, url string, v *deedVariant, handle func([]byt
 	if v == nil {
 		v = &deedVariant{}
 	}
-	bus, err := openBus(ctx, url)
+	bus, err := openBus(ctx, url, v.state)
 	if err != nil {
 		return nil, err
 	}
-	topicOpts := deed.TopicOptions{Pack: v.pack, MaxBytes: deed.NoBound}
+	topicOpts := deed.TopicOptions{Pack: v.pack}
+	if bus.Features().Retention {
+		topicOpts.MaxBytes = deed.NoBound
+	}
 	if v.window {
 		topicOpts.Dedupe = time.Hour
 	}
@@ -69,14 +75,37 @@ func openDeed(ctx context.Context, url string, v *deedVariant, handle func([]byt
 		opts.From = deed.FromEnd()
 	}
 	draft, on := v.codec.ends(topic, handle)
+	if v.publishOnly {
+		return publishDeed(bus, draft, handle), nil
+	}
 	sub := deed.Subscribe("bench", opts, on)
 	return startDeed(ctx, bus, sub, draft)
 }
 
 // openBus opens a bus that logs nothing: thousands of dead letters would fill the
 // screen.
-func openBus(ctx context.Context, url string) (*deed.Bus, error) {
-	return engine.Open(ctx, url, &deed.Options{Source: "/bench", Logger: slog.New(slog.DiscardHandler)})
+func openBus(ctx context.Context, url, state string) (*deed.Bus, error) {
+	return engine.Open(ctx, url, &deed.Options{Source: "/bench", State: state, Logger: slog.New(slog.DiscardHandler)})
+}
+
+// publishDeed publishes, and that is all.
+func publishDeed(bus *deed.Bus, draft func(event) deed.Draft, handle func([]byte)) *started {
+	return &started{
+		publish: func(ctx context.Context, events []event) error {
+			drafts := make([]deed.Draft, len(events))
+			for i := range events {
+				drafts[i] = draft(events[i])
+			}
+			if err := bus.Publish(ctx, drafts...); err != nil {
+				return err
+			}
+			for i := range events {
+				handle(events[i].data)
+			}
+			return nil
+		},
+		stop: bus.Close,
+	}
 }
 
 func startDeed(

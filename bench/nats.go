@@ -30,30 +30,61 @@ type natsSystem struct {
 
 // raw is JetStream as its users would publish and consume for throughput.
 func (n natsSystem) raw() system {
-	return system{name: n.name, durability: n.durability,
-		start: func(ctx context.Context, dir string, handle func([]byte)) (*started, error) {
-			srv, err := n.server(dir)
-			if err != nil {
-				return nil, err
-			}
-			way := nats.InProcessServer(srv)
-			if n.tcp {
-				way = func(*nats.Options) error { return nil }
-			}
-			return startNATS(ctx, srv, way, handle)
-		}}
+	return n.on(func(ctx context.Context, srv *server.Server, handle func([]byte)) (*started, error) {
+		var way []nats.Option
+		if !n.tcp {
+			way = append(way, nats.InProcessServer(srv))
+		}
+		return startNATS(ctx, srv.ClientURL(), handle, way...)
+	})
+}
+
+// publish is JetStream without anybody who reads: an event counts as handled when the
+// server has answered.
+func (n natsSystem) publish() system {
+	return n.on(func(ctx context.Context, srv *server.Server, handle func([]byte)) (*started, error) {
+		nc, js, err := natsStream(ctx, srv.ClientURL())
+		if err != nil {
+			return nil, err
+		}
+		return &started{
+			publish: func(ctx context.Context, events []event) error {
+				if err := publishNATS(ctx, js, events); err != nil {
+					return err
+				}
+				for i := range events {
+					handle(events[i].data)
+				}
+				return nil
+			},
+			stop: func() error {
+				nc.Close()
+				return nil
+			},
+		}, nil
+	})
 }
 
 // deed is deed on the server.
 func (n natsSystem) deed(v *deedVariant) system {
+	return n.on(func(ctx context.Context, srv *server.Server, handle func([]byte)) (*started, error) {
+		return openDeed(ctx, srv.ClientURL(), v, handle)
+	})
+}
+
+// on makes a system of one that needs the server.
+func (n natsSystem) on(
+	start func(ctx context.Context, srv *server.Server, handle func([]byte)) (*started, error),
+) system {
 	return system{name: n.name, durability: n.durability,
 		start: func(ctx context.Context, dir string, handle func([]byte)) (*started, error) {
 			srv, err := n.server(dir)
 			if err != nil {
 				return nil, err
 			}
-			s, err := openDeed(ctx, srv.ClientURL(), v, handle)
+			s, err := start(ctx, srv, handle)
 			if err != nil {
+				srv.Shutdown()
 				return nil, err
 			}
 			stop := s.stop
@@ -82,22 +113,28 @@ func (n natsSystem) server(dir string) (*server.Server, error) {
 	return srv, nil
 }
 
-func startNATS(ctx context.Context, srv *server.Server, way nats.Option, handle func([]byte)) (*started, error) {
-	pub, err := nats.Connect(srv.ClientURL(), way)
+// natsStream connects and makes the stream.
+func natsStream(ctx context.Context, url string, way ...nats.Option) (*nats.Conn, jetstream.JetStream, error) {
+	nc, err := nats.Connect(url, way...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	sub, err := nats.Connect(srv.ClientURL(), way)
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(natsPending))
 	if err != nil {
-		return nil, err
-	}
-	js, err := jetstream.New(pub, jetstream.WithPublishAsyncMaxPending(natsPending))
-	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	_, err = js.CreateStream(ctx, jetstream.StreamConfig{
 		Name: "orders", Subjects: []string{"orders"}, Storage: jetstream.FileStorage,
 	})
+	return nc, js, err
+}
+
+func startNATS(ctx context.Context, url string, handle func([]byte), way ...nats.Option) (*started, error) {
+	pub, js, err := natsStream(ctx, url, way...)
+	if err != nil {
+		return nil, err
+	}
+	sub, err := nats.Connect(url, way...)
 	if err != nil {
 		return nil, err
 	}
@@ -125,8 +162,6 @@ func startNATS(ctx context.Context, srv *server.Server, way nats.Option, handle 
 			err := sub.Flush() // the acknowledgements
 			pub.Close()
 			sub.Close()
-			srv.Shutdown()
-			srv.WaitForShutdown()
 			return err
 		},
 	}, nil

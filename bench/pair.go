@@ -68,8 +68,8 @@ func startContender(ctx context.Context, mysql bool, dir string) (c *contender, 
 			return nil, errors.Join(err, c.stop())
 		}
 	}
-	if c.bus, err = openBus(ctx, c.url); err == nil {
-		c.reader, err = openBus(ctx, c.url)
+	if c.bus, err = openBus(ctx, c.url, ""); err == nil {
+		c.reader, err = openBus(ctx, c.url, "")
 	}
 	if err != nil {
 		return nil, errors.Join(err, c.stop())

@@ -107,6 +107,14 @@ func rawOf(system string) string {
 		return rawPostgresCase
 	case strings.Contains(system, "mysql"):
 		return rawMySQLCase
+	case strings.HasSuffix(system, "kafka/publish"):
+		return rawKafkaPublishCase
+	case strings.Contains(system, "kafka"):
+		return rawKafkaCase
+	case strings.HasSuffix(system, "nats/publish"):
+		return rawNATSPublishCase
+	case strings.HasSuffix(system, "nats") || system == "nats/tcp":
+		return rawNATSCase
 	}
 	if !strings.Contains(system, "redis") && system != "asynq" {
 		return rawCase

@@ -54,10 +54,13 @@ func systems() []system {
 		natsSystem{"nats", natsUsual, false, false}.raw(),
 		natsSystem{"nats/tcp", natsUsual, false, true}.raw(),
 		natsSystem{"nats/sync-always", "power", true, false}.raw(),
+		natsSystem{"nats/publish", natsUsual, false, true}.publish(),
 		natsSystem{"deed/nats", natsUsual, false, true}.deed(nil),
+		natsSystem{"deed/nats/publish", natsUsual, false, true}.deed(&deedVariant{publishOnly: true}),
+		natsSystem{"watermill/nats", natsUsual, false, true}.on(watermillNATS),
 		natsSystem{"deed/nats/sync-always", "power", true, true}.deed(nil),
 		watermillChannel("watermill/gochannel"),
-	}, slices.Concat(redisSystems(), postgresSystems(), mysqlSystems())...)
+	}, slices.Concat(redisSystems(), postgresSystems(), mysqlSystems(), kafkaSystems())...)
 }
 
 func systemNamed(name string) *system {

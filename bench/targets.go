@@ -14,6 +14,14 @@ const (
 	rawMySQLCase    = "raw/mysql 4x1000"
 )
 
+// The raw clients of brokers: end to end, and publishing alone.
+const (
+	rawNATSCase         = "nats/tcp 2x500"
+	rawNATSPublishCase  = "nats/publish 2x500"
+	rawKafkaCase        = "raw/kafka 8x256"
+	rawKafkaPublishCase = "raw/kafka/publish 8x256"
+)
+
 // rawRedisLoad is how the raw client on Redis is driven.
 const rawRedisLoad = " 8x256"
 
@@ -51,6 +59,11 @@ func targetsOf() []target {
 		{what: "deed/postgres end to end, of watermill on Postgres", want: 3,
 			got: ratio("deed/postgres 8x256", "watermill/sql 8x100")},
 		{what: "deed/postgres end to end, of River", want: 3, got: ratio("deed/postgres 8x256", "river 2x500")},
+		{what: "deed/nats end to end, of nats.go", want: 0.6, got: ratio("deed/nats 8x256", rawNATSCase)},
+		{what: "deed/nats publishing, of nats.go", want: 0.6, got: ratio("deed/nats/publish 8x256", rawNATSPublishCase)},
+		{what: "deed/kafka end to end, of franz-go", want: 0.6, got: ratio("deed/kafka 8x256", rawKafkaCase)},
+		{what: "deed/kafka publishing, of franz-go", want: 0.6,
+			got: ratio("deed/kafka/publish 8x256", rawKafkaPublishCase)},
 		{what: "deed/redis end to end, of raw pipelined XADD", want: 0.8,
 			got: ratio("deed/redis 8x256", "raw/redis"+rawRedisLoad)},
 		{what: "deed/redis-packed end to end, of raw pipelined XADD", want: 1.7,

@@ -24,7 +24,7 @@ const (
 
 // doTask takes a step on the database in r.Dir.
 func doTask(ctx context.Context, r request) (sample, error) {
-	bus, err := openBus(ctx, "sqlite:"+filepath.Join(r.Dir, "deed.db"))
+	bus, err := openBus(ctx, "sqlite:"+filepath.Join(r.Dir, "deed.db"), "")
 	if err != nil {
 		return sample{}, err
 	}
