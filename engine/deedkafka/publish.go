@@ -23,43 +23,16 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 		return nil, err
 	}
 	receipts := make([]driver.Receipt, len(batches))
-	var done sync.WaitGroup
-	var mu sync.Mutex // of receipts
-	type part struct {
-		topic     string
-		partition int
-	}
-	sent := make(map[part]int) // bytes on their way
+	w := writing{c: c, broken: make(map[place]error), sent: make(map[place]int)}
 	for i := range batches {
 		b, r := &batches[i], &receipts[i]
 		if r.Err = c.accepts(ctx, b); r.Err != nil {
 			r.Err = c.fail("publish to "+b.Topic, r.Err)
 			continue
 		}
-		for j := range b.Messages {
-			to := part{b.Topic, b.Partition}
-			if sent[to] += len(b.Messages[j].Data) + headerBytes; sent[to] > chunk {
-				done.Wait()
-				sent = map[part]int{to: len(b.Messages[j].Data) + headerBytes}
-			}
-			done.Add(1)
-			// Sent in the background of ctx: a record that is on its way cannot be called
-			// back, and the outcome of half a batch helps nobody. patience bounds it.
-			c.client.Produce(c.ctx, c.settings.record(&b.Messages[j], b.Topic, b.Partition),
-				func(rec *kgo.Record, err error) {
-					defer done.Done()
-					mu.Lock()
-					defer mu.Unlock()
-					if err != nil {
-						r.Err = errors.Join(r.Err, err)
-						return
-					}
-					r.Stored++
-					r.Last = position(rec.Offset + 1)
-				})
-		}
+		w.write(b, r)
 	}
-	done.Wait()
+	w.done.Wait()
 	for i := range receipts {
 		r := &receipts[i]
 		if r.Err == nil || len(batches[i].Messages) == 0 {
@@ -71,6 +44,57 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 		r.Err = c.outcome(&batches[i], r)
 	}
 	return receipts, nil
+}
+
+// place is a partition.
+type place struct {
+	topic     string
+	partition int
+}
+
+// writing is a Publish call in progress.
+type writing struct {
+	c    *Conn
+	sent map[place]int // bytes on their way
+	done sync.WaitGroup
+
+	mu     sync.Mutex // of receipts, too
+	broken map[place]error
+}
+
+// write sends a batch. Where something before it on its partition has failed it stops: the
+// rest would overtake that.
+func (w *writing) write(b *driver.Batch, r *driver.Receipt) {
+	to := place{b.Topic, b.Partition}
+	for j := range b.Messages {
+		size := len(b.Messages[j].Data) + headerBytes
+		if w.sent[to] += size; w.sent[to] > chunk {
+			w.done.Wait()
+			w.sent = map[place]int{to: size}
+		}
+		w.mu.Lock()
+		if err := w.broken[to]; err != nil {
+			r.Err = errors.Join(r.Err, err)
+			w.mu.Unlock()
+			return
+		}
+		w.mu.Unlock()
+		w.done.Add(1)
+		// Sent in the background of ctx: a record that is on its way cannot be called
+		// back, and the outcome of half a batch helps nobody. patience bounds it.
+		w.c.client.Produce(w.c.ctx, w.c.settings.record(&b.Messages[j], b.Topic, b.Partition),
+			func(rec *kgo.Record, err error) {
+				defer w.done.Done()
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				if err != nil {
+					r.Err, w.broken[to] = errors.Join(r.Err, err), err
+					return
+				}
+				r.Stored++
+				r.Last = position(rec.Offset + 1)
+			})
+	}
 }
 
 // outcome is the error of a batch of which not all was stored.

@@ -5,15 +5,18 @@ import (
 	"context"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/deedgo/deed/examples/data"
 	"github.com/deedgo/deed/internal/mqtttest"
 )
 
-// What another program publishes on a broker arrives in a topic, by the command alone.
+// What another program publishes on a broker, a week of earthquakes, arrives in a topic, by
+// the command alone.
 func TestBridgeCarriesWhatMosquittoPublishes(t *testing.T) {
 	broker := mqtttest.Start(t)
 	url := "sqlite:" + filepath.Join(t.TempDir(), "bus.db")
@@ -27,7 +30,7 @@ func TestBridgeCarriesWhatMosquittoPublishes(t *testing.T) {
 	}()
 	quakes := exec.Command("mosquitto_pub", "-h", "127.0.0.1", "-p", strconv.Itoa(broker.Port()), "-q", "1",
 		"-t", "quakes/all", "-l")
-	quakes.Stdin = strings.NewReader(strings.Repeat(`{"mag":4.5}`+"\n", 100))
+	quakes.Stdin = bytes.NewReader(data.Earthquakes())
 	broker.Publish(t, "-q", "1", "-r", "-t", "quakes/retained", "-m", `{"mag":9}`)
 	await := func(what, text string, n int) {
 		t.Helper()
@@ -51,7 +54,19 @@ func TestBridgeCarriesWhatMosquittoPublishes(t *testing.T) {
 	if out, err := quakes.CombinedOutput(); err != nil {
 		t.Fatalf("mosquitto_pub: %v %s", err, out)
 	}
-	await("all messages", `{"mag":4.5}`, 100)
+	week := strings.Split(strings.TrimSuffix(string(data.Earthquakes()), "\n"), "\n")
+	await("all messages", `"type":"Feature"`, len(week))
+	var out bytes.Buffer
+	code := run(t.Context(), &app{stdin: strings.NewReader(""), stdout: &out, stderr: &stderr}, []string{
+		"sub", "quakes", "--group", "report", "-u", url, "--data", "--count", strconv.Itoa(len(week) + 1),
+	})
+	got := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
+	want := append(week, `{"mag":9}`)
+	slices.Sort(got)
+	slices.Sort(want)
+	if code != exitDone || !slices.Equal(got, want) {
+		t.Errorf("sub ends with %d and prints %d lines, which are not the %d that were published", code, len(got), len(want))
+	}
 	cancel()
 	if code := <-ended; code != exitDone || stdout.Len() > 0 || stderr.Len() > 0 {
 		t.Errorf("exit code %d, it says %s%s", code, stdout.String(), stderr.String())

@@ -21,9 +21,11 @@ import (
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine"
 	"github.com/deedgo/deed/examples/data"
+	"github.com/deedgo/deed/internal/kafkatest"
 	"github.com/deedgo/deed/internal/mariatest"
 	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/redistest"
+	"github.com/deedgo/deed/internal/testenv"
 )
 
 // TestMain builds deed as users get it, for scripts and tests to run: what the race
@@ -75,16 +77,38 @@ func TestScriptsOnMySQL(t *testing.T) {
 	runScripts(t, "mysql", func(string) string { return s.URL(s.Database(t)) })
 }
 
-// runScripts runs them on an engine, whose URL for a script url returns.
+// TestScriptsOfKafka runs testdata/kafka/*.txtar, which use kcat beside deed. $BROKER is the
+// broker's address.
+func TestScriptsOfKafka(t *testing.T) {
+	_, err := exec.LookPath("kcat")
+	testenv.Require(t, "kcat", err)
+	s := kafkatest.Start(t)
+	p := scripts("kafka")
+	p.Dir = "testdata/kafka"
+	p.Setup = func(e *testscript.Env) error {
+		e.Setenv("DEED_URL", s.URL())
+		e.Setenv("DEED_STATE", "sqlite:"+filepath.Join(e.WorkDir, "state.db"))
+		e.Setenv("BROKER", s.Addr())
+		return nil
+	}
+	testscript.Run(t, p)
+}
+
+// runScripts runs those of all engines on one, whose URL for a script url returns.
 func runScripts(t *testing.T, engine string, url func(script string) string) {
-	testscript.Run(t, testscript.Params{
+	p := scripts(engine)
+	p.Setup = func(e *testscript.Env) error {
+		if url != nil {
+			e.Setenv("DEED_URL", url(filepath.Base(e.WorkDir)))
+		}
+		return nil
+	}
+	testscript.Run(t, p)
+}
+
+func scripts(engine string) testscript.Params {
+	return testscript.Params{
 		Dir: "testdata",
-		Setup: func(e *testscript.Env) error {
-			if url != nil {
-				e.Setenv("DEED_URL", url(filepath.Base(e.WorkDir)))
-			}
-			return nil
-		},
 		Condition: func(name string) (bool, error) {
 			if name != "sqlite" && name != "redis" && name != "postgres" && name != "mysql" {
 				return false, fmt.Errorf("unknown condition %s", name)
@@ -99,7 +123,7 @@ func runScripts(t *testing.T, engine string, url func(script string) string) {
 			"reject":      reject,
 			"rejecting":   rejecting,
 		},
-	})
+	}
 }
 
 func writeEarthquakes(ts *testscript.TestScript, neg bool, args []string) {
