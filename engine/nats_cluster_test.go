@@ -2,9 +2,11 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,6 +51,28 @@ func TestNATSCluster(t *testing.T) {
 
 	stop()
 	f.wantAll()
+	wantReplicas(t, c)
+}
+
+// wantReplicas checks that a topic which is on one server alone is not taken for one that
+// survives the loss of it.
+func wantReplicas(t *testing.T, c *natstest.Cluster) {
+	t.Helper()
+	alone, err := engine.OpenConn(t.Context(), c.URL()+"&prefix=alone", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alone.Close()
+	if f := alone.Features(); f.Durability != driver.Power || !strings.Contains(f.Setting, "replicas=3") {
+		t.Errorf("with one replica it keeps %v, %q", f.Durability, f.Setting)
+	}
+	again, err := engine.OpenConn(t.Context(), c.URL()+"&prefix=alone&replicas=3", nil)
+	if err == nil {
+		again.Close()
+	}
+	if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), "nats stream edit alone-meta --replicas=3") {
+		t.Errorf("what is on one server is opened for three with %v, want a refusal that says what to do", err)
+	}
 }
 
 const (

@@ -180,7 +180,7 @@ func (c *Conn) makeMeta(ctx context.Context, noCreate bool) error {
 	c.mu.Lock()
 	c.handles[want.Name] = s
 	c.mu.Unlock()
-	return drift(s.CachedInfo().Config, 1)
+	return c.drift(s.CachedInfo().Config, 1)
 }
 
 // streamConfig is what deed wants of a stream: everything is kept until deed removes it.

@@ -44,6 +44,8 @@ const (
 	codeStoreFailed   = 10077
 	codeNoPeers       = 10005
 	codeNoCluster     = 10074
+	codeNoLeader      = 10008
+	codeNotLeader     = 10009
 )
 
 // code returns the code of an answer of JetStream's, 0 when it is another error.
@@ -85,6 +87,8 @@ func explain(err error) error {
 	case codeNoPeers, codeNoCluster:
 		return fmt.Errorf("%w: the cluster has too few servers for the replicas that the URL asks for: %w",
 			driver.ErrRefused, err)
+	case codeNoLeader, codeNotLeader:
+		return fmt.Errorf("%w: the cluster has no leader at the moment: %w", driver.ErrAway, err)
 	case codeStoreFailed:
 		return fmt.Errorf("%w: the server could not write: %w", driver.ErrNotStored, err)
 	}

@@ -126,8 +126,13 @@ func getJSON(ctx context.Context, url string, to any) error {
 }
 
 // drift is ErrRefused when a stream is not set up as deed made it: JetStream would remove
-// what a group has not handled, or keep it in memory alone.
-func drift(s jetstream.StreamConfig, perSubject int64) error {
+// what a group has not handled, or keep it in memory alone, or on fewer servers than the
+// URL asks for.
+func (c *Conn) drift(s jetstream.StreamConfig, perSubject int64) error {
+	if has, want := max(s.Replicas, 1), c.settings.replicas; has < want {
+		return fmt.Errorf("%w: the JetStream stream %s is on %d servers, and the URL asks for replicas=%d "+
+			"(nats stream edit %[2]s --replicas=%[4]d)", driver.ErrRefused, s.Name, has, want)
+	}
 	for _, x := range []struct {
 		wrong     bool
 		what, fix string

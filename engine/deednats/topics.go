@@ -190,7 +190,7 @@ func (c *Conn) prepare(ctx context.Context, t *topic) error {
 		_, err = c.js.CreateStream(ctx, c.streamConfig(t.groups, want[0]))
 		return err
 	}
-	return drift(config, -1)
+	return c.drift(config, -1)
 }
 
 // lookup asks the server about a topic.
@@ -235,7 +235,7 @@ func (c *Conn) parseTopic(info *jetstream.StreamInfo) (*topic, error) {
 		return nil, fmt.Errorf("%w: topic %s is stored in format %d, this version knows %d (update deed)",
 			driver.ErrRefused, d.Topic, d.Format, formatVersion)
 	}
-	if err := drift(info.Config, -1); err != nil {
+	if err := c.drift(info.Config, -1); err != nil {
 		return nil, err
 	}
 	return &topic{
