@@ -34,40 +34,70 @@ const (
 	foreignSource = "/kafka/"
 	// unreadableType is the type of a record of which not even that can be read.
 	unreadableType = "kafka.unreadable"
+
+	// wireHeader is the length of what the Confluent wire format has in front of data.
+	wireHeader = 5
 )
 
 // record writes a message. It copies the data, which is the caller's again afterwards.
 func (s *settings) record(m *driver.Message, topic string, partition int) *kgo.Record {
-	r := &kgo.Record{Topic: topic, Partition: int32(partition)}
-	h := make([]kgo.RecordHeader, 0, 8+len(m.Attributes))
-	add := func(name, value string) { h = append(h, kgo.RecordHeader{Key: name, Value: []byte(value)}) }
-	add("ce_specversion", "1.0")
-	add("ce_id", m.ID)
-	add("ce_source", m.Source)
-	add("ce_type", m.Type)
+	const others = 64 // the version, numbers and times
+	room := others + len(m.ID) + len(m.Source) + len(m.Type) + len(m.ContentType) + len(m.Key) + wireHeader + len(m.Data)
+	for _, value := range m.Attributes {
+		room += len(value)
+	}
+	w := headers{room: make([]byte, 0, room), all: make([]kgo.RecordHeader, 0, 8+len(m.Attributes))}
+	w.add("ce_specversion", "1.0")
+	w.add("ce_id", m.ID)
+	w.add("ce_source", m.Source)
+	w.add("ce_type", m.Type)
 	if m.Version != 1 {
-		add(attrPrefix+attrVersion, strconv.Itoa(m.Version))
+		w.add(attrPrefix+attrVersion, strconv.Itoa(m.Version))
 	}
 	if !m.Time.IsZero() {
-		add("ce_time", m.Time.UTC().Format(time.RFC3339Nano))
+		from := len(w.room)
+		w.room = m.Time.UTC().AppendFormat(w.room, time.RFC3339Nano)
+		w.all = append(w.all, kgo.RecordHeader{Key: "ce_time", Value: w.cut(from)})
 	}
 	if m.ContentType != "" {
-		add(contentType, m.ContentType)
+		w.add(contentType, m.ContentType)
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
-		add(attrPrefix+name, m.Attributes[name])
+	if len(m.Attributes) > 0 {
+		for _, name := range slices.Sorted(maps.Keys(m.Attributes)) {
+			w.add(attrPrefix+name, m.Attributes[name])
+		}
 	}
-	r.Headers = h
+	r := &kgo.Record{Topic: topic, Partition: int32(partition), Headers: w.all}
 	if m.Key != "" {
-		r.Key = []byte(m.Key)
+		r.Key = w.text(m.Key)
 	}
-	r.Value = make([]byte, 0, len(m.Data)+5) // never nil, which would be a tombstone
+	from := len(w.room)
 	if s.schema > 0 {
-		r.Value = binary.BigEndian.AppendUint32(append(r.Value, 0), uint32(s.schema))
+		w.room = binary.BigEndian.AppendUint32(append(w.room, 0), uint32(s.schema))
 	}
-	r.Value = append(r.Value, m.Data...)
+	w.room = append(w.room, m.Data...)
+	r.Value = w.cut(from) // never nil, which would be a tombstone
 	return r
 }
+
+// headers are those of a record on its way, whose bytes share one room.
+type headers struct {
+	room []byte
+	all  []kgo.RecordHeader
+}
+
+func (w *headers) add(name, value string) {
+	w.all = append(w.all, kgo.RecordHeader{Key: name, Value: w.text(value)})
+}
+
+func (w *headers) text(value string) []byte {
+	from := len(w.room)
+	w.room = append(w.room, value...)
+	return w.cut(from)
+}
+
+// cut returns what was added since from.
+func (w *headers) cut(from int) []byte { return w.room[from:len(w.room):len(w.room)] }
 
 // delivery reads a record.
 func (s *settings) delivery(r *kgo.Record, topic string) driver.Delivery {
@@ -206,19 +236,18 @@ func readStructured(m *driver.Message, text []byte) error {
 // schema, from data that has it: where this connection writes it, and before JSON, which
 // never begins with a zero byte.
 func (s *settings) readWire(m *driver.Message) {
-	const header = 5
-	if len(m.Data) < header || m.Data[0] != 0 {
+	if len(m.Data) < wireHeader || m.Data[0] != 0 {
 		return
 	}
-	id := binary.BigEndian.Uint32(m.Data[1:header])
+	id := binary.BigEndian.Uint32(m.Data[1:wireHeader])
 	ours := s.schema > 0 && id == uint32(s.schema)
 	if !ours {
-		if !json.Valid(m.Data[header:]) {
+		if !json.Valid(m.Data[wireHeader:]) {
 			return
 		}
 		setAttribute(m, attrSchema, strconv.FormatUint(uint64(id), 10))
 	}
-	m.Data = m.Data[header:]
+	m.Data = m.Data[wireHeader:]
 }
 
 // position writes the offset that comes next, "" for the beginning.

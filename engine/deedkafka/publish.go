@@ -66,6 +66,17 @@ type writing struct {
 // rest would overtake that.
 func (w *writing) write(b *driver.Batch, r *driver.Receipt) {
 	to := place{b.Topic, b.Partition}
+	said := func(rec *kgo.Record, err error) {
+		defer w.done.Done()
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if err != nil {
+			r.Err, w.broken[to] = also(r.Err, err), err
+			return
+		}
+		r.Stored++
+		r.Last = position(rec.Offset + 1)
+	}
 	for j := range b.Messages {
 		size := len(b.Messages[j].Data) + headerBytes
 		if w.sent[to] += size; w.sent[to] > chunk {
@@ -74,7 +85,7 @@ func (w *writing) write(b *driver.Batch, r *driver.Receipt) {
 		}
 		w.mu.Lock()
 		if err := w.broken[to]; err != nil {
-			r.Err = errors.Join(r.Err, err)
+			r.Err = also(r.Err, err)
 			w.mu.Unlock()
 			return
 		}
@@ -82,19 +93,22 @@ func (w *writing) write(b *driver.Batch, r *driver.Receipt) {
 		w.done.Add(1)
 		// Sent in the background of ctx: a record that is on its way cannot be called
 		// back, and the outcome of half a batch helps nobody. patience bounds it.
-		w.c.client.Produce(w.c.ctx, w.c.settings.record(&b.Messages[j], b.Topic, b.Partition),
-			func(rec *kgo.Record, err error) {
-				defer w.done.Done()
-				w.mu.Lock()
-				defer w.mu.Unlock()
-				if err != nil {
-					r.Err, w.broken[to] = errors.Join(r.Err, err), err
-					return
-				}
-				r.Stored++
-				r.Last = position(rec.Offset + 1)
-			})
+		w.c.client.Produce(w.c.ctx, w.c.settings.record(&b.Messages[j], b.Topic, b.Partition), said)
 	}
+}
+
+// errMixed is several errors, of which some may mean that nothing is stored, and some not.
+var errMixed = errors.New("several errors")
+
+// also adds a record's error to those of the batch, of which there may be thousands.
+func also(all, err error) error {
+	switch {
+	case all == nil:
+		return err
+	case errors.Is(all, err), errors.Is(all, errMixed):
+		return all
+	}
+	return fmt.Errorf("%w: %v, and %v", errMixed, all, err)
 }
 
 // outcome is the error of a batch of which not all was stored.
