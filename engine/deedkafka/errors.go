@@ -53,8 +53,8 @@ func explain(err error) error {
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("%w: %w", driver.ErrAway, err)
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),
-		errors.Is(err, kgo.ErrRecordTimeout), errors.Is(err, kerr.CoordinatorNotAvailable),
-		errors.Is(err, kerr.LeaderNotAvailable), errors.Is(err, kerr.RequestTimedOut):
+		errors.Is(err, kgo.ErrRecordTimeout), errors.Is(err, kgo.ErrRecordRetries), kgo.IsRetryableBrokerErr(err),
+		kerr.IsRetriable(err): // a broker that starts, or a partition that moves
 		return fmt.Errorf("%w: %w", driver.ErrAway, err)
 	}
 	return err
