@@ -77,8 +77,6 @@ func (s *statefulSub) sit(ctx context.Context, seat *stateSeat) error {
 		seat.sub = sub
 		s.mu.Lock()
 		seat.claim.Epoch = got.Granted[0].Epoch
-		// A release in the log alone, as of who waited here in vain, says nothing of the owner before.
-		seat.claim.Suspect = seat.log.Suspect || got.Granted[0].Suspect
 		s.c.marked.Store(markedBy(s.c.inState(seat.claim)), true) // by owners before, perhaps
 		seat.taken, seat.failing, seat.trouble = true, false, nil
 		s.mu.Unlock()

@@ -133,13 +133,12 @@ func (s *statefulSub) waiting() (ps []int) {
 	return ps
 }
 
-// giveUp releases in the log what the state has taken back, so that it is claimed anew,
-// and what others want before the state has given it: nothing has begun there.
+// giveUp releases in the log what the state has taken back, so that it is claimed anew.
 func (s *statefulSub) giveUp(ctx context.Context) error {
 	s.mu.Lock()
 	over := make(map[int]int64)
 	for p, seat := range s.seats {
-		if seat.over || !seat.taken && slices.Contains(s.told.Wanted, p) {
+		if seat.over {
 			over[p] = seat.log.Epoch
 		}
 	}
