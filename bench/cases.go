@@ -51,23 +51,7 @@ func cases(s *settings) []*benchCase {
 	}
 	closed("deed/mem", 8, 256, 500_000)
 	closed("deed/mem", 64, 1, 200_000)
-	closed("nats", 2, 500, 100_000)
-	closed("nats", 64, 1, 50_000)
-	closed("nats/tcp", 2, 500, 100_000)
-	closed("nats/sync-always", 2, 500, 4_000)
-	closed("deed/nats", 8, 256, 150_000)
-	closed("deed/nats", 64, 1, 30_000)
-	closed("nats/publish", 2, 500, 100_000)
-	closed("deed/nats/publish", 8, 256, 150_000)
-	closed("watermill/nats", 32, 64, 20_000)
-	closed("raw/kafka", 8, 256, 150_000)
-	closed("raw/kafka/publish", 8, 256, 150_000)
-	closed("deed/kafka", 8, 256, 150_000)
-	closed("deed/kafka/publish", 8, 256, 150_000)
-	closed("raw/kafka", 64, 1, 30_000)
-	closed("deed/kafka", 64, 1, 30_000)
-	closed("watermill/kafka", 32, 64, 20_000)
-	closed("deed/nats/sync-always", 8, 256, 60_000)
+	brokers(closed)
 	closed("watermill/gochannel", 8, 256, 150_000)
 	closed("watermill/gochannel", 64, 1, 150_000)
 	for _, mode := range redisModes {
@@ -107,6 +91,27 @@ func cases(s *settings) []*benchCase {
 		}
 	}
 	return pick(all, s)
+}
+
+// brokers are the cases on NATS and Kafka.
+func brokers(closed func(system string, publishers, batch, events int)) {
+	closed("nats", 2, 500, 100_000)
+	closed("nats", 64, 1, 50_000)
+	closed("nats/tcp", 2, 500, 100_000)
+	closed("nats/sync-always", 2, 500, 4_000)
+	closed("deed/nats", 8, 256, 150_000)
+	closed("deed/nats", 64, 1, 30_000)
+	closed("nats/publish", 2, 500, 100_000)
+	closed("deed/nats/publish", 8, 256, 150_000)
+	closed("watermill/nats", 32, 64, 20_000)
+	closed("raw/kafka", 8, 256, 150_000)
+	closed("raw/kafka/publish", 8, 256, 150_000)
+	closed("deed/kafka", 8, 256, 150_000)
+	closed("deed/kafka/publish", 8, 256, 150_000)
+	closed("raw/kafka", 64, 1, 30_000)
+	closed("deed/kafka", 64, 1, 30_000)
+	closed("watermill/kafka", 32, 64, 20_000)
+	closed("deed/nats/sync-always", 8, 256, 60_000)
 }
 
 // pick leaves out what -only does not ask for. For -quick it keeps one case of each system

@@ -83,7 +83,8 @@ func poison(t *testing.T, url, state string) {
 	p.publish(posted.New(order{"later", 1}))
 	p.until("what comes later is handled", func() bool { return p.count("later") == 1 && p.lag() == 0 })
 	if n := p.count(poisonKey); n != attempts || len(p.dead()) != 1 {
-		t.Errorf("the poison was delivered %d times and is %d dead letters, want %d times and one", n, len(p.dead()), attempts)
+		t.Errorf("the poison was delivered %d times and is %d dead letters, want %d times and one",
+			n, len(p.dead()), attempts)
 	}
 	p.mend()
 	if n, err := deadletter.Redrive(t.Context(), p.bus, nil, nil); err != nil || n != 1 {

@@ -2,6 +2,7 @@ package deedkafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +50,14 @@ func explain(err error) error {
 	}
 	var op *net.OpError
 	var network net.Error
+	var cert *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &cert):
+		return fmt.Errorf("%w: the broker's certificate is not trusted (name its authority by ca=FILE): %w",
+			driver.ErrRefused, err)
+	case errors.As(err, &op) && op.Op == "remote error": // an alert of TLS
+		return fmt.Errorf("%w: the broker does not accept the client's TLS (cert=FILE and key=FILE name a certificate): %w",
+			driver.ErrRefused, err)
 	case errors.As(err, &op) && op.Op == "dial":
 		return fmt.Errorf("%w: %w", driver.ErrAway, err)
 	case errors.As(err, &network), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF),

@@ -94,11 +94,15 @@ func explain(err error) error {
 	}
 	var cert *tls.CertificateVerificationError
 	var network net.Error
+	var op *net.OpError
 	switch {
 	case err == nil, errors.Is(err, driver.ErrAway):
 		return err
 	case errors.As(err, &cert):
 		return fmt.Errorf("%w: the server's certificate is not trusted (name its authority by ca=FILE): %w",
+			driver.ErrRefused, err)
+	case errors.As(err, &op) && op.Op == "remote error": // an alert of TLS
+		return fmt.Errorf("%w: the server does not accept the client's TLS (cert=FILE and key=FILE name a certificate): %w",
 			driver.ErrRefused, err)
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
 		return fmt.Errorf("%w: one side wants TLS and the other does not (see tls=1): %w", driver.ErrRefused, err)

@@ -1,8 +1,11 @@
 package deednats
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/internal/natstest"
@@ -27,7 +29,8 @@ func serves(t *testing.T, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := publish(t, c, driver.Batch{Topic: "orders", Generation: info.Generation, Messages: messages(1, 1)}); r.Err != nil {
+	b := driver.Batch{Topic: "orders", Generation: info.Generation, Messages: messages(1, 1)}
+	if r := publish(t, c, b); r.Err != nil {
 		t.Fatal(r.Err)
 	}
 	ds, err := c.Browse(t.Context(), driver.Page{Topic: "orders", Limit: 10})
@@ -43,7 +46,8 @@ func refuses(t *testing.T, url, says string) {
 	if err == nil {
 		c.Close()
 	}
-	if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "secret") {
+	if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), says) ||
+		strings.Contains(err.Error(), "secret") {
 		t.Errorf("%v; want a refusal with %q, and no secret", err, says)
 	}
 }
@@ -70,31 +74,51 @@ func TestTLS(t *testing.T) {
 	refuses(t, mutual.URL()+"?ca="+c.CAFile, "TLS")
 }
 
-// seed writes the seed of a new key, and returns it with the file.
-func seed(t *testing.T, dir, name string, create func() (nkeys.KeyPair, error)) (key nkeys.KeyPair, public, file string) {
+// key is one as NATS writes it, an NKey: the letters say of whom.
+type key struct{ private ed25519.PrivateKey }
+
+// The bytes that a public key begins with, and a seed.
+const (
+	anOperator = 14 << 3
+	anAccount  = 0
+	aUser      = 20 << 3
+	aSeed      = 18 << 3
+)
+
+// newKey makes a key, and writes its seed into a file.
+func newKey(t *testing.T, of byte) (k key, public, seed, file string) {
 	t.Helper()
-	key, err := create()
+	pub, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := key.Seed()
-	if err != nil {
+	seed = checked(append([]byte{aSeed | of>>5, of & 31 << 3}, private.Seed()...))
+	file = filepath.Join(t.TempDir(), "key.nk")
+	if err := os.WriteFile(file, []byte(seed), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if public, err = key.PublicKey(); err != nil {
-		t.Fatal(err)
+	return key{private}, checked(append([]byte{of}, pub...)), seed, file
+}
+
+// checked adds the sum that NATS wants, CRC-16 of XMODEM, and writes all in letters.
+func checked(b []byte) string {
+	sum := uint16(0)
+	for _, x := range b {
+		sum ^= uint16(x) << 8
+		for range 8 {
+			if sum&0x8000 != 0 {
+				sum = sum<<1 ^ 0x1021
+			} else {
+				sum <<= 1
+			}
+		}
 	}
-	file = filepath.Join(dir, name)
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return key, public, file
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(binary.LittleEndian.AppendUint16(b, sum))
 }
 
 // A user is known by a password, a token or a key.
 func TestUsers(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
 	at := func(s *natstest.Server, user string) string { return strings.Replace(s.URL(), "//", "//"+user+"@", 1) }
 
 	named := natstest.StartWith(t, []string{`authorization { user: "shop", password: "a secret" }`},
@@ -106,8 +130,8 @@ func TestUsers(t *testing.T) {
 	serves(t, at(token, "a-secret"))
 	refuses(t, at(token, "another-secret"), "does not let this user in")
 
-	_, public, file := seed(t, dir, "user.nk", nkeys.CreateUser)
-	_, _, stranger := seed(t, dir, "stranger.nk", nkeys.CreateUser)
+	_, public, _, file := newKey(t, aUser)
+	_, _, _, stranger := newKey(t, aUser)
 	option, err := nats.NkeyOptionFromSeed(file)
 	if err != nil {
 		t.Fatal(err)
@@ -122,11 +146,10 @@ func TestUsers(t *testing.T) {
 // signed.
 func TestCreds(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	operator, operatorID, _ := seed(t, dir, "operator.nk", nkeys.CreateOperator)
-	account, accountID, _ := seed(t, dir, "account.nk", nkeys.CreateAccount)
-	_, systemID, _ := seed(t, dir, "system.nk", nkeys.CreateAccount)
-	user, userID, _ := seed(t, dir, "user.nk", nkeys.CreateUser)
+	operator, operatorID, _, _ := newKey(t, anOperator)
+	account, accountID, _, _ := newKey(t, anAccount)
+	_, systemID, _, _ := newKey(t, anAccount)
+	_, userID, secret, _ := newKey(t, aUser)
 	accountOf := func(limits map[string]any) map[string]any {
 		return map[string]any{"type": "account", "version": 2, "limits": limits}
 	}
@@ -144,13 +167,9 @@ func TestCreds(t *testing.T) {
 			"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1,
 		}),
 	}
-	secret, err := user.Seed()
-	if err != nil {
-		t.Fatal(err)
-	}
-	creds := filepath.Join(dir, "user.creds")
+	creds := filepath.Join(t.TempDir(), "user.creds")
 	text := "-----BEGIN NATS USER JWT-----\n" + files["user"] + "\n------END NATS USER JWT------\n\n" +
-		"-----BEGIN USER NKEY SEED-----\n" + string(secret) + "\n------END USER NKEY SEED------\n"
+		"-----BEGIN USER NKEY SEED-----\n" + secret + "\n------END USER NKEY SEED------\n"
 	if err := os.WriteFile(creds, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -170,11 +189,11 @@ func unlimited() map[string]any {
 }
 
 // signed writes the claims of an operator, account or user, signed by a key.
-func signed(t *testing.T, subject string, by nkeys.KeyPair, claims map[string]any) string {
+func signed(t *testing.T, subject string, by key, claims map[string]any) string {
 	t.Helper()
-	issuer, err := by.PublicKey()
-	if err != nil {
-		t.Fatal(err)
+	issuer := byte(anOperator) // who signs accounts, and itself
+	if claims["type"] == "user" {
+		issuer = anAccount
 	}
 	encode := func(v any) string {
 		text, err := json.Marshal(v)
@@ -184,12 +203,8 @@ func signed(t *testing.T, subject string, by nkeys.KeyPair, claims map[string]an
 		return base64.RawURLEncoding.EncodeToString(text)
 	}
 	unsigned := encode(map[string]string{"typ": "JWT", "alg": "ed25519-nkey"}) + "." + encode(map[string]any{
-		"jti": base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(subject)), "iat": 1700000000,
-		"iss": issuer, "name": subject, "sub": subject, "nats": claims,
+		"jti": subject, "iat": 1700000000, "name": subject, "sub": subject, "nats": claims,
+		"iss": checked(append([]byte{issuer}, by.private.Public().(ed25519.PublicKey)...)),
 	})
-	signature, err := by.Sign([]byte(unsigned))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return unsigned + "." + base64.RawURLEncoding.EncodeToString(signature)
+	return unsigned + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(by.private, []byte(unsigned)))
 }
