@@ -28,7 +28,7 @@ var (
 func TestNATSCluster(t *testing.T) {
 	t.Parallel() // it mostly waits
 	c := natstest.StartCluster(t, 3, "sync_interval: always")
-	bus, err := engine.Open(t.Context(), c.URL()+"&replicas=3", &deed.Options{
+	bus, err := engine.Open(t.Context(), c.URL()+"&replicas=3&timeout=3s", &deed.Options{
 		Source: "/fleet", Lease: 2 * time.Second, Durability: driver.Quorum, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -92,7 +92,7 @@ func (a *app) bridge(cmd *cobra.Command, broker string, f bridgeFlags) error {
 		if err != nil {
 			return err
 		}
-		both = append(both, &bridge.Out{Broker: broker, Name: f.name, Topic: declare(info)})
+		both = append(both, &bridge.Out{Broker: broker, Name: f.name, Topic: declare(bus, info)})
 	}
 	return bus.Run(cmd.Context(), both...)
 }

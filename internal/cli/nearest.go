@@ -87,13 +87,15 @@ func topicInfo(ctx context.Context, b *deed.Bus, name string) (driver.TopicInfo,
 }
 
 // declare returns a topic as it is, so that a command never disagrees with the
-// settings it was created with.
-func declare(info driver.TopicInfo) *deed.Topic {
-	return deed.NewTopic(info.Name, &deed.TopicOptions{
-		Partitions: info.Partitions, PartitionBy: info.PartitionBy,
-		Dedupe: info.Dedupe, Keep: info.Keep, Hold: info.Hold, MaxBytes: info.MaxBytes,
-		Pack: info.Pack,
-	})
+// settings it was created with. What the engine keeps by itself is not asked of it.
+func declare(b *deed.Bus, info driver.TopicInfo) *deed.Topic {
+	o := &deed.TopicOptions{
+		Partitions: info.Partitions, PartitionBy: info.PartitionBy, Dedupe: info.Dedupe, Pack: info.Pack,
+	}
+	if b.Features().Retention {
+		o.Keep, o.Hold, o.MaxBytes = info.Keep, info.Hold, info.MaxBytes
+	}
+	return deed.NewTopic(info.Name, o)
 }
 
 func topicsOf(b *deed.Bus) (driver.Topics, error) {

@@ -157,7 +157,7 @@ func (a *app) runPipe(
 			From: from, Parallel: f.parallel, Timeout: f.timeout, InFlightBytes: subInFlight,
 			Retry: deed.Retry{Attempts: f.attempts},
 		},
-		deed.OnAny(declare(info), p.handle))
+		deed.OnAny(declare(bus, info), p.handle))
 	var watcher sync.WaitGroup
 	if f.idle > 0 {
 		orphaned := func() bool { return a.orphaned(ctx, bus, f.group, info.Name) }
@@ -203,6 +203,6 @@ func (a *app) publishTo(cmd *cobra.Command, bus *deed.Bus, f pipeFlags) (pipeSin
 	if typeName == "" {
 		typeName = f.to
 	}
-	p := &linePublisher{bus: bus, topic: declare(info), typeName: typeName}
+	p := &linePublisher{bus: bus, topic: declare(bus, info), typeName: typeName}
 	return p.publish, nil
 }

@@ -165,7 +165,7 @@ func pubTopic(ctx context.Context, b *deed.Bus, name string, ids bool) (*deed.To
 		return nil, usagef("topic %s has no id window, so --id would not keep an event from being stored twice "+
 			"(deed topics set %s --dedupe 24h)", name, name)
 	}
-	return declare(info), nil
+	return declare(b, info), nil
 }
 
 // publishing is one run of pub: lines are read, parsed on all cores, and published

@@ -134,7 +134,7 @@ func subscription(
 	}
 	return deed.Subscribe(group, &deed.SubscribeOptions{
 		From: from, Parallel: 1, InFlightBytes: subInFlight, Retry: deed.Retry{Attempts: deed.Forever},
-	}, deed.OnAny(declare(info), handle)), nil
+	}, deed.OnAny(declare(b, info), handle)), nil
 }
 
 // errSubEnded is a handler's answer once nothing more shall be written. Run's
