@@ -201,7 +201,9 @@ var airLies = []airLie{
 }
 
 // runAir is run for an ephemeral engine.
-func runAir(t *testing.T, prepare func(*airLiar, *counter)) map[string]drivertest.Result {
+func runAir(
+	t *testing.T, checks []drivertest.Check, prepare func(*airLiar, *counter),
+) map[string]drivertest.Result {
 	t.Helper()
 	results := make(map[string]drivertest.Result)
 	synctest.Test(t, func(t *testing.T) {
@@ -215,7 +217,7 @@ func runAir(t *testing.T, prepare func(*airLiar, *counter)) map[string]drivertes
 			prepare(l, shared)
 			return l, nil
 		}}
-		for _, r := range drivertest.Run(t.Context(), h, drivertest.Checks(), nil) {
+		for _, r := range drivertest.Run(t.Context(), h, checks, nil) {
 			results[r.Check.Name] = r
 		}
 	})
@@ -225,9 +227,8 @@ func runAir(t *testing.T, prepare func(*airLiar, *counter)) map[string]drivertes
 func TestLiesOfEphemeralEnginesAreCaught(t *testing.T) {
 	for _, lie := range airLies {
 		t.Run(lie.name, func(t *testing.T) {
-			results := runAir(t, lie.prepare)
-			for _, name := range strings.Fields(lie.caughtBy) {
-				if r := results[name]; r.Status != drivertest.Failed {
+			for name, r := range runAir(t, named(t, lie.caughtBy), lie.prepare) {
+				if r.Status != drivertest.Failed {
 					t.Errorf("an engine that %s %s %s", lie.name, r.Status, name)
 				}
 			}
