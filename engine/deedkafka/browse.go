@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // fetchBytes is about how much one request reads.
@@ -118,7 +119,7 @@ func (c *Conn) Browse(ctx context.Context, p driver.Page) ([]driver.Delivery, er
 	if err != nil {
 		return nil, err
 	}
-	after, err := parsePosition(p.After)
+	after, err := driverkit.ParsePosition(p.After)
 	if err != nil {
 		return nil, c.fail("browse "+p.Topic, err)
 	}
@@ -187,7 +188,7 @@ func (c *Conn) Seek(ctx context.Context, name string, partition int, at time.Tim
 	if err != nil {
 		return "", c.fail("seek in "+name, err)
 	}
-	return position(offsets[partition]), nil
+	return driverkit.Position(offsets[partition]), nil
 }
 
 // since returns for each partition the offset of the first event stored at or after a
@@ -224,17 +225,13 @@ func (c *Conn) Ends(ctx context.Context, name string) ([]string, error) {
 	}
 	positions := make([]string, len(ends))
 	for p, end := range ends {
-		positions[p] = position(end)
+		positions[p] = driverkit.Position(end)
 	}
 	return positions, nil
 }
 
 // Compare implements [driver.Browser].
 func (c *Conn) Compare(a, b string) (int, error) {
-	at, err := parsePosition(a)
-	if err != nil {
-		return 0, c.fail("compare", err)
-	}
-	bt, err := parsePosition(b)
-	return cmp.Compare(at, bt), c.fail("compare", err)
+	order, err := driverkit.ComparePositions(a, b)
+	return order, c.fail("compare", err)
 }

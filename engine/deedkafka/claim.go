@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // claim makes what the group gives this member its own: it reads how the group stands
@@ -71,7 +72,7 @@ func (s *subscription) hold(p int, known map[int]standing) *holding {
 	st.Epoch = max(st.Epoch+1, time.Now().UnixMilli())
 	st.Owner, st.Rate, st.Status = s.conn.member, 0, ""
 	return &holding{standing: st, before: before, claim: driver.Claim{
-		Group: s.spec.Group, Topic: s.spec.Topic, Partition: p, Epoch: st.Epoch, Position: position(st.Next),
+		Group: s.spec.Group, Topic: s.spec.Topic, Partition: p, Epoch: st.Epoch, Position: driverkit.Position(st.Next),
 		Suspect: before != "", Run: st.Run, Quiet: st.Quiet,
 	}}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // A record is an event in the binary mode of CloudEvents' Kafka binding: its attributes
@@ -101,7 +102,7 @@ func (w *headers) cut(from int) []byte { return w.room[from:len(w.room):len(w.ro
 
 // delivery reads a record.
 func (s *settings) delivery(r *kgo.Record, topic string) driver.Delivery {
-	d := driver.Delivery{Partition: int(r.Partition), Position: position(r.Offset + 1), Stored: r.Timestamp.UTC()}
+	d := driver.Delivery{Partition: int(r.Partition), Position: driverkit.Position(r.Offset + 1), Stored: r.Timestamp.UTC()}
 	m := &d.Message
 	m.Version, m.Key = 1, string(r.Key)
 	var damage error
@@ -248,24 +249,4 @@ func (s *settings) readWire(m *driver.Message) {
 		setAttribute(m, attrSchema, strconv.FormatUint(uint64(id), 10))
 	}
 	m.Data = m.Data[wireHeader:]
-}
-
-// position writes the offset that comes next, "" for the beginning.
-func position(next int64) string {
-	if next <= 0 {
-		return ""
-	}
-	return strconv.FormatInt(next, 10)
-}
-
-// parsePosition reads it.
-func parsePosition(s string) (int64, error) {
-	if s == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 1 || s[0] == '+' || s[0] == '0' {
-		return 0, fmt.Errorf("%w: position %.40q is not a number from 1", driver.ErrRefused, s)
-	}
-	return n, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // headerBytes is about what an event takes beside its data.
@@ -75,7 +76,7 @@ func (w *writing) write(b *driver.Batch, r *driver.Receipt) {
 			return
 		}
 		r.Stored++
-		r.Last = position(rec.Offset + 1)
+		r.Last = driverkit.Position(rec.Offset + 1)
 	}
 	for j := range b.Messages {
 		size := len(b.Messages[j].Data) + headerBytes

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // from says where a group starts.
@@ -18,7 +19,7 @@ type from driver.From
 // place sets the offsets of a cursor and refuses those that are not in the log.
 func (f from) place(offsets, ends []int64) error {
 	for p, pos := range f.Cursor {
-		next, err := parsePosition(pos)
+		next, err := driverkit.ParsePosition(pos)
 		switch {
 		case err != nil:
 			return err

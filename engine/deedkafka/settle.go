@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // Settle implements [driver.Subscription].
@@ -55,7 +56,7 @@ func (s *subscription) settling(settlements []driver.Settlement) (
 	defer s.mu.Unlock()
 	all = make(map[int]standing, len(settlements))
 	for _, x := range settlements {
-		next, err := parsePosition(x.Position)
+		next, err := driverkit.ParsePosition(x.Position)
 		if err != nil {
 			return nil, nil, nil, err
 		}

@@ -1,18 +1,18 @@
 package deedmem
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // Browse returns events of one partition; see driver.Browser.
 func (c *Conn) Browse(ctx context.Context, p driver.Page) ([]driver.Delivery, error) {
-	after, err := parse(p.After)
+	after, err := driverkit.ParsePosition(p.After)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func (c *Conn) Seek(ctx context.Context, topic string, partition int, at time.Ti
 	if err != nil {
 		return "", err
 	}
-	return text(t.parts[partition].seek(at)), nil
+	return driverkit.Position(t.parts[partition].seek(at)), nil
 }
 
 // Ends returns the last position of every partition, "" for an empty one.
@@ -80,17 +80,12 @@ func (c *Conn) Ends(ctx context.Context, topic string) ([]string, error) {
 	}
 	ends := make([]string, len(t.parts))
 	for i, p := range t.parts {
-		ends[i] = text(p.last)
+		ends[i] = driverkit.Position(p.last)
 	}
 	return ends, nil
 }
 
 // Compare orders two positions of one partition.
 func (c *Conn) Compare(a, b string) (int, error) {
-	x, err := parse(a)
-	if err != nil {
-		return 0, err
-	}
-	y, err := parse(b)
-	return cmp.Compare(x, y), err
+	return driverkit.ComparePositions(a, b)
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // balance gives free partitions to the members that have too few, and asks those
@@ -100,7 +101,7 @@ func (g *group) claim(p int) driver.Claim {
 	r := g.readings[p]
 	return driver.Claim{
 		Group: g.name, Topic: g.topic.info.Name, Partition: p, Epoch: r.epoch,
-		Position: text(r.position), Suspect: r.suspect, Run: g.run, Quiet: g.quiet,
+		Position: driverkit.Position(r.position), Suspect: r.suspect, Run: g.run, Quiet: g.quiet,
 	}
 }
 

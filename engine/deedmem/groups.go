@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // Groups lists groups by (group, topic).
@@ -70,7 +71,7 @@ func (c *Conn) Lag(ctx context.Context, group, topic string) ([]driver.Partition
 func (g *group) lag(p int) driver.PartitionLag {
 	r, l := g.readings[p], &g.topic.parts[p].log
 	lag := driver.PartitionLag{
-		Group: g.name, Topic: g.topic.info.Name, Partition: p, Position: text(r.position), End: text(l.last),
+		Group: g.name, Topic: g.topic.info.Name, Partition: p, Position: driverkit.Position(r.position), End: driverkit.Position(l.last),
 		Epoch: r.epoch, Rate: r.rate, Status: r.status,
 	}
 	aside := r.side.count(&lag, g.run, r.position)

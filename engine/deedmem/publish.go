@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // Publish appends batches; see driver.Conn.
@@ -73,7 +74,7 @@ func (s *store) append(b *driver.Batch, copied *piece, at time.Time) driver.Rece
 		return driver.Receipt{Stored: delayed}
 	}
 	t.announce(b.Partition)
-	return driver.Receipt{Stored: stored + delayed, Last: text(p.last)}
+	return driver.Receipt{Stored: stored + delayed, Last: driverkit.Position(p.last)}
 }
 
 // announce tells those who wait for events of a partition.

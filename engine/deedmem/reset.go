@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // ResetGroup sets a group's position; see driver.Resetter.
@@ -56,7 +57,7 @@ func (g *group) start(from driver.From) ([]int64, error) {
 		}
 	}
 	for i, pos := range from.Cursor {
-		n, err := parse(pos)
+		n, err := driverkit.ParsePosition(pos)
 		if err != nil {
 			return nil, err
 		}

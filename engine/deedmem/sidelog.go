@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // claimed locks the store and returns what claim c is to. The caller unlocks it
@@ -34,7 +35,7 @@ func (c *Conn) claimed(ctx context.Context, cl driver.Claim) (*reading, error) {
 func (c *Conn) Park(ctx context.Context, cl driver.Claim, ps []driver.Parked) error {
 	records := make([]*record, len(ps))
 	for i := range ps {
-		pos, err := parse(ps[i].Position)
+		pos, err := driverkit.ParsePosition(ps[i].Position)
 		if err == nil && pos == 0 {
 			err = fmt.Errorf("mem: park event %s without a position: %w", ps[i].Message.ID, driver.ErrRefused)
 		}
@@ -63,7 +64,7 @@ func (c *Conn) Park(ctx context.Context, cl driver.Claim, ps []driver.Parked) er
 func (c *Conn) Unpark(ctx context.Context, cl driver.Claim, positions []string) (empty []string, err error) {
 	at := make([]int64, len(positions))
 	for i, pos := range positions {
-		if at[i], err = parse(pos); err != nil {
+		if at[i], err = driverkit.ParsePosition(pos); err != nil {
 			return nil, err
 		}
 	}
@@ -137,7 +138,7 @@ func (c *Conn) SetMarks(ctx context.Context, cl driver.Claim, ms []driver.Mark) 
 	at := make([]int64, len(ms))
 	for i, m := range ms {
 		var err error
-		if at[i], err = parse(m.Position); err != nil {
+		if at[i], err = driverkit.ParsePosition(m.Position); err != nil {
 			return err
 		}
 	}
@@ -161,7 +162,7 @@ func (c *Conn) SetMarks(ctx context.Context, cl driver.Claim, ms []driver.Mark) 
 
 // Marks returns all marks above the claim's position, in order.
 func (c *Conn) Marks(ctx context.Context, cl driver.Claim) ([]driver.Mark, error) {
-	after, err := parse(cl.Position)
+	after, err := driverkit.ParsePosition(cl.Position)
 	if err != nil {
 		return nil, err
 	}

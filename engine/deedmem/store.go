@@ -2,7 +2,6 @@ package deedmem
 
 import (
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -121,23 +120,3 @@ func (s *store) groupNamed(name, topic string) (*group, error) {
 // now is the store's clock: wall time alone, since stored times are compared with
 // those of callers.
 func now() time.Time { return time.Now().UTC().Round(0) }
-
-// text writes a position: the number of the event within its partition.
-func text(pos int64) string {
-	if pos == 0 {
-		return ""
-	}
-	return strconv.FormatInt(pos, 10)
-}
-
-// parse reads a position.
-func parse(pos string) (int64, error) {
-	if pos == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(pos, 10, 64)
-	if err != nil || n < 1 {
-		return 0, fmt.Errorf("mem: position %q is not a number from 1: %w", pos, driver.ErrRefused)
-	}
-	return n, nil
-}

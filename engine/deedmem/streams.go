@@ -54,7 +54,7 @@ func (c *Conn) appendStream(ctx context.Context, b *driver.StreamBatch) (last st
 	}
 	t.streams[b.Key] = stream
 	t.announce(n)
-	return text(p.last), nil
+	return driverkit.Position(p.last), nil
 }
 
 // ReadStream returns events of a stream; see driver.Streams.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // Subscription is one member of a group on one topic.
@@ -267,7 +268,7 @@ func (g *group) settles(x *driver.Settlement) (int64, error) {
 		return 0, fmt.Errorf("mem: topic %q has %d partitions and no number %d: %w",
 			g.topic.info.Name, len(g.readings), x.Partition, driver.ErrRefused)
 	}
-	pos, err := parse(x.Position)
+	pos, err := driverkit.ParsePosition(x.Position)
 	if err == nil && pos > g.topic.parts[x.Partition].last {
 		err = fmt.Errorf("mem: topic %q partition %d ends before position %s: %w",
 			g.topic.info.Name, x.Partition, x.Position, driver.ErrRefused)

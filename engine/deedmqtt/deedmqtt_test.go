@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/internal/listentest"
 	"github.com/deedgo/deed/internal/mqtttest"
 	"github.com/deedgo/deed/internal/testserver"
 )
@@ -26,52 +27,6 @@ func open(t *testing.T, url string) *Conn {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
-}
-
-// hearings collects what a subscription gets.
-type hearings struct {
-	t      *testing.T
-	sub    driver.Subscription
-	got    []driver.Delivery
-	missed []driver.Missed
-}
-
-func listen(t *testing.T, c *Conn, topic string) *hearings {
-	t.Helper()
-	subscribe := c.Subscribe
-	if strings.Contains(topic, "*") {
-		subscribe = c.SubscribePattern
-	}
-	sub, err := subscribe(t.Context(), driver.SubscribeSpec{Topic: topic, Group: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { sub.Close() })
-	return &hearings{t: t, sub: sub}
-}
-
-// until receives until done.
-func (h *hearings) until(what string, done func() bool) {
-	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
-	defer cancel()
-	for !done() {
-		got, err := h.sub.Receive(ctx, driver.Fetch{Events: 1000, Bytes: 64 << 20})
-		if err != nil {
-			h.t.Fatalf("%s: %v", what, err)
-		}
-		h.got = append(h.got, got.Deliveries...)
-		if got.Missed != (driver.Missed{}) {
-			h.missed = append(h.missed, got.Missed)
-		}
-	}
-}
-
-func (h *hearings) ids() (ids []string) {
-	for _, d := range h.got {
-		ids = append(ids, d.ID)
-	}
-	return ids
 }
 
 func publish(c *Conn, topic string, ids ...string) error {
@@ -104,25 +59,25 @@ func TestAListenerOfABrokerThatWasAwayListensAgainAndSaysSo(t *testing.T) {
 func testBrokerAway(t *testing.T, query string) {
 	s := mqtttest.Start(t)
 	c := open(t, s.URL()+query)
-	h := listen(t, c, "sensors.*")
-	h.until("the claim", func() bool { return true })
+	h := listentest.Listen(t, c, "sensors.*")
+	h.Until("the claim", func() bool { return true })
 	if err := publish(c, "sensors.hall", "before"); err != nil {
 		t.Fatal(err)
 	}
-	h.until("before", func() bool { return len(h.got) == 1 })
+	h.Until("before", func() bool { return len(h.Got) == 1 })
 	s.Kill()
 	if err := publish(c, "sensors.hall", "lost"); err == nil || !errors.Is(err, driver.ErrAway) {
 		t.Errorf("a broker that is down accepts events: %v", err)
 	}
-	h.until("deaf", func() bool { return len(h.missed) > 0 && h.missed[0].Deaf != nil })
+	h.Until("deaf", func() bool { return len(h.Missed) > 0 && h.Missed[0].Deaf != nil })
 	s.Restart()
-	h.until("back", func() bool { return h.missed[len(h.missed)-1].Back > 0 })
+	h.Until("back", func() bool { return h.Missed[len(h.Missed)-1].Back > 0 })
 	if err := publish(c, "sensors.hall", "after"); err != nil {
 		t.Fatal(err)
 	}
-	h.until("after", func() bool { return len(h.got) == 2 })
-	if !slices.Equal(h.ids(), []string{"before", "after"}) || h.got[1].Topic != "sensors.hall" {
-		t.Errorf("heard %v", h.got)
+	h.Until("after", func() bool { return len(h.Got) == 2 })
+	if !slices.Equal(h.IDs(), []string{"before", "after"}) || h.Got[1].Topic != "sensors.hall" {
+		t.Errorf("heard %v", h.Got)
 	}
 }
 
@@ -131,7 +86,7 @@ func TestManyAtOnce(t *testing.T) { eachVersion(t, testManyAtOnce) }
 
 func testManyAtOnce(t *testing.T, query string) {
 	c := open(t, mqtttest.Start(t, "max_inflight_messages 7").URL()+query)
-	h := listen(t, c, "t")
+	h := listentest.Listen(t, c, "t")
 	var ids []string
 	for i := range 2000 {
 		ids = append(ids, strconv.Itoa(i))
@@ -139,8 +94,8 @@ func testManyAtOnce(t *testing.T, query string) {
 	if err := publish(c, "t", ids...); err != nil {
 		t.Fatal(err)
 	}
-	h.until("all", func() bool { return len(h.got) >= len(ids) })
-	if !slices.Equal(h.ids(), ids) {
+	h.Until("all", func() bool { return len(h.Got) >= len(ids) })
+	if !slices.Equal(h.IDs(), ids) {
 		t.Error("they do not come in order")
 	}
 }
@@ -212,11 +167,11 @@ func TestUsersAndCertificates(t *testing.T) {
 	s, files := mqtttest.StartTLS(t, "allow_anonymous false", "password_file "+passwords)
 	at := s.Addr()
 	c := open(t, "mqtts://device:s3cret@"+at+"?ca="+files.CAFile)
-	h := listen(t, c, "t")
+	h := listentest.Listen(t, c, "t")
 	if err := publish(c, "t", "1"); err != nil {
 		t.Fatal(err)
 	}
-	h.until("the event", func() bool { return len(h.got) == 1 })
+	h.Until("the event", func() bool { return len(h.Got) == 1 })
 	for url, want := range map[string]string{
 		"mqtts://device:s3cret@" + at:                                                   "not trusted",
 		"mqtts://device:wr0ng@" + at + "?ca=" + files.CAFile:                            "",

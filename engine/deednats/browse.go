@@ -1,7 +1,6 @@
 package deednats
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +8,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // search returns the first message of a partition that is one of those which come last, as
@@ -72,7 +72,7 @@ func (c *Conn) Browse(ctx context.Context, p driver.Page) ([]driver.Delivery, er
 		return nil, err
 	}
 	what := fmt.Sprintf("browse %s partition %d", p.Topic, p.Partition)
-	after, err := parsePosition(p.After)
+	after, err := driverkit.ParsePosition(p.After)
 	if err != nil {
 		return nil, c.fail(what, err)
 	}
@@ -163,7 +163,7 @@ func (c *Conn) Seek(ctx context.Context, name string, partition int, at time.Tim
 		return "", c.fail(what, err)
 	}
 	position, err := c.seek(ctx, t, partition, at)
-	return positionText(position), c.fail(what, err)
+	return driverkit.Position(position), c.fail(what, err)
 }
 
 // Ends implements [driver.Browser].
@@ -181,19 +181,14 @@ func (c *Conn) Ends(ctx context.Context, name string) ([]string, error) {
 	}
 	texts := make([]string, len(stands))
 	for p, s := range stands {
-		texts[p] = positionText(s.end.last)
+		texts[p] = driverkit.Position(s.end.last)
 	}
 	return texts, nil
 }
 
 // Compare implements [driver.Browser].
 func (c *Conn) Compare(a, b string) (int, error) {
-	x, err := parsePosition(a)
-	if err != nil {
-		return 0, err
-	}
-	y, err := parsePosition(b)
-	return cmp.Compare(x, y), err
+	return driverkit.ComparePositions(a, b)
 }
 
 // partitionOf returns the topic when it has the partition.

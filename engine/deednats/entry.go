@@ -145,26 +145,6 @@ func newMessage(subject string, s stamp, data []byte) *nats.Msg {
 	return &nats.Msg{Subject: subject, Header: nats.Header{headerName: {s.String()}}, Data: data}
 }
 
-// positionText writes a position: the number of the event within its partition.
-func positionText(pos int64) string {
-	if pos == 0 {
-		return ""
-	}
-	return strconv.FormatInt(pos, 10)
-}
-
-// parsePosition reads a position.
-func parsePosition(text string) (int64, error) {
-	if text == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%w: position %q is not a number from 1", driver.ErrRefused, text)
-	}
-	return n, nil
-}
-
 // timeOf is a time of a document or journal, which have microseconds; 0 is none.
 func timeOf(micros int64) time.Time {
 	if micros == 0 {

@@ -52,12 +52,12 @@ func (c *Conn) starts(ctx context.Context, t *topic, from driver.From) ([]int64,
 				return nil, fmt.Errorf("%w: the cursor names partition %d, topic %s has %d",
 					driver.ErrRefused, p, t.info.Name, len(t.parts))
 			}
-			if starts[p], err = parsePosition(text); err != nil {
+			if starts[p], err = driverkit.ParsePosition(text); err != nil {
 				return nil, err
 			}
 			if last := stands[p].end.last; starts[p] > last {
 				return nil, fmt.Errorf("%w: partition %d ends at %q, the group would start after %s",
-					driver.ErrRefused, p, positionText(last), text)
+					driver.ErrRefused, p, driverkit.Position(last), text)
 			}
 		}
 		for p := range starts {

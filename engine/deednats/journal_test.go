@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 	"github.com/deedgo/deed/internal/natstest"
 )
 
@@ -30,13 +31,13 @@ func TestJournalIsSummedUp(t *testing.T) {
 		for i := range events {
 			x := driver.Message{ID: fmt.Sprint(i + 1), Source: "/test", Type: "tested", Version: 1, Key: fmt.Sprint(i % 7)}
 			ps = append(ps, driver.Parked{Letter: driver.Letter{State: driver.Behind,
-				Delivery: driver.Delivery{Message: x, Position: positionText(int64(i + 1))}}})
+				Delivery: driver.Delivery{Message: x, Position: driverkit.Position(int64(i + 1))}}})
 		}
 		if err := c.Park(t.Context(), claim, ps); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 3 * compactAfter {
-			m.at = positionText(int64(i + 1))
+			m.at = driverkit.Position(int64(i + 1))
 			m.settle()
 		}
 		stream, err := c.js.Stream(t.Context(), c.names.groups("orders"))

@@ -81,11 +81,11 @@ func (c *Conn) lags(ctx context.Context, group, topic string) ([]driver.Partitio
 
 // lag is how a group stands on one partition.
 func (c *Conn) lag(ctx context.Context, s standing, p int, at stand) (driver.PartitionLag, error) {
-	l := driver.PartitionLag{Group: s.group, Topic: s.topic.info.Name, Partition: p, End: positionText(at.end.last)}
+	l := driver.PartitionLag{Group: s.group, Topic: s.topic.info.Name, Partition: p, End: driverkit.Position(at.end.last)}
 	first := int64(0)
 	err := c.journal(s.topic, s.group, p).look(ctx, func(x *state) error {
 		var aside map[int64]bool
-		l.Position, l.Epoch, l.Rate, l.Status = positionText(x.Position), x.Epoch, x.Rate, x.Status
+		l.Position, l.Epoch, l.Rate, l.Status = driverkit.Position(x.Position), x.Epoch, x.Rate, x.Status
 		after := max(x.Position, at.base.Position)
 		l.Parked, l.Dead, aside = x.side.count(x.Run, after)
 		l.Events = max(0, at.end.last-after-int64(len(aside)))

@@ -197,7 +197,7 @@ func (p *partition) write(
 	p.end = end{ack.Sequence, s.last, s.bytes, now}
 	r.Stored += to - from
 	if to > from {
-		r.Last = positionText(s.last)
+		r.Last = driverkit.Position(s.last)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // Settle implements [driver.Subscription]. Each partition is an entry in its journal.
@@ -63,7 +64,7 @@ func (s *subscription) settles(ctx context.Context, st *driver.Settlement) error
 	if st.Partition < 0 || st.Partition >= len(s.topic.parts) {
 		return fmt.Errorf("%w: there is no partition %d", driver.ErrRefused, st.Partition)
 	}
-	position, err := parsePosition(st.Position)
+	position, err := driverkit.ParsePosition(st.Position)
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func (s *subscription) settles(ctx context.Context, st *driver.Settlement) error
 }
 
 func (s *subscription) settle(ctx context.Context, st *driver.Settlement) error {
-	position, _ := parsePosition(st.Position) // was read before
+	position, _ := driverkit.ParsePosition(st.Position) // was read before
 	if st.Release {
 		s.seat.Releasing(st.Partition, st.Epoch)
 	}

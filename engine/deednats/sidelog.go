@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // letterDoc is what a blob holds of a parked event.
@@ -68,7 +69,7 @@ func (c *Conn) Park(ctx context.Context, cl driver.Claim, ps []driver.Parked) er
 		return err
 	}
 	for i := range ps {
-		at, err := parsePosition(ps[i].Position)
+		at, err := driverkit.ParsePosition(ps[i].Position)
 		if err == nil && at == 0 {
 			err = fmt.Errorf("%w: event %s has no position", driver.ErrRefused, ps[i].Message.ID)
 		}
@@ -92,7 +93,7 @@ func (c *Conn) park(ctx context.Context, t *topic, j *journal, cl driver.Claim, 
 	records := make([]record, len(ps))
 	for i := range ps {
 		p := &ps[i]
-		at, _ := parsePosition(p.Position) // was read before
+		at, _ := driverkit.ParsePosition(p.Position) // was read before
 		if err := c.keepEdits(ctx, j, p, spot{at, p.Run}); err != nil {
 			return err
 		}
@@ -174,7 +175,7 @@ func (c *Conn) Unpark(ctx context.Context, cl driver.Claim, positions []string) 
 	}
 	spots := make([]int64, len(positions))
 	for i, text := range positions {
-		if spots[i], err = parsePosition(text); err != nil {
+		if spots[i], err = driverkit.ParsePosition(text); err != nil {
 			return nil, c.fail("unpark", err)
 		}
 	}
@@ -256,7 +257,7 @@ func (c *Conn) letter(ctx context.Context, t *topic, j *journal, of place, r *re
 		Attempts: doc.Attempts, Crashes: doc.Crashes, Reason: doc.Reason, Error: doc.Error, Stack: doc.Stack,
 		Failed: doc.Failed, Edits: doc.Edits,
 		Delivery: driver.Delivery{
-			Message: doc.Message, Partition: of.partition, Position: positionText(r.Position), Stored: doc.Stored,
+			Message: doc.Message, Partition: of.partition, Position: driverkit.Position(r.Position), Stored: doc.Stored,
 			Replay: doc.Replay, Unreadable: doc.Unreadable,
 		},
 	}, err
@@ -296,7 +297,7 @@ func (c *Conn) SetMarks(ctx context.Context, cl driver.Claim, ms []driver.Mark) 
 	}
 	marks := make(map[int64]mark, len(ms))
 	for _, m := range ms {
-		at, err := parsePosition(m.Position)
+		at, err := driverkit.ParsePosition(m.Position)
 		if err != nil {
 			return c.fail("set marks", err)
 		}
@@ -314,7 +315,7 @@ func (c *Conn) Marks(ctx context.Context, cl driver.Claim) ([]driver.Mark, error
 	if err != nil {
 		return nil, err
 	}
-	after, err := parsePosition(cl.Position)
+	after, err := driverkit.ParsePosition(cl.Position)
 	if err != nil {
 		return nil, c.fail("marks", err)
 	}
@@ -322,7 +323,7 @@ func (c *Conn) Marks(ctx context.Context, cl driver.Claim) ([]driver.Mark, error
 	err = j.look(ctx, func(s *state) error {
 		for _, at := range slices.SortedFunc(maps.Keys(s.Marks), cmp.Compare[int64]) {
 			if m := s.Marks[at]; at > after {
-				ms = append(ms, driver.Mark{Position: positionText(at), Attempts: m.Attempts, Crashes: m.Crashes})
+				ms = append(ms, driver.Mark{Position: driverkit.Position(at), Attempts: m.Attempts, Crashes: m.Crashes})
 			}
 		}
 		return s.fenced(cl)

@@ -2,6 +2,7 @@ package deednats
 
 import (
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // state is how a group stands on a partition: what the entries of its journal add up to.
@@ -137,7 +138,7 @@ func (s *state) mark(marks map[int64]mark) {
 // claim describes the present claim to a partition.
 func (s *state) claim(group, topic string, partition int) driver.Claim {
 	return driver.Claim{
-		Group: group, Topic: topic, Partition: partition, Epoch: s.Epoch, Position: positionText(s.Position),
+		Group: group, Topic: topic, Partition: partition, Epoch: s.Epoch, Position: driverkit.Position(s.Position),
 		Suspect: s.Suspect, Run: s.Run, Quiet: s.Quiet,
 	}
 }

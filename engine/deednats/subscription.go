@@ -1,10 +1,10 @@
 package deednats
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -177,20 +177,13 @@ func (s *subscription) gone(ctx context.Context) error {
 		s.c.keeper.Nudge()
 		return errors.New("the group was made anew") // which the next view shows
 	}
-	return cmpError(err, errGone)
-}
-
-func cmpError(err, other error) error {
-	if err != nil {
-		return err
-	}
-	return other
+	return cmp.Or(err, errGone)
 }
 
 // enter begins to read a claimed partition. The caller holds s.mu, as for all below that
 // do not say otherwise.
 func (s *subscription) enter(claim driver.Claim) error {
-	position, err := parsePosition(claim.Position)
+	position, err := driverkit.ParsePosition(claim.Position)
 	if err != nil {
 		return err
 	}
@@ -262,7 +255,7 @@ func (s *subscription) put(r *reader, ds []driver.Delivery) bool {
 		return false
 	}
 	for i := range ds {
-		position, _ := parsePosition(ds[i].Position) // just written
+		position, _ := driverkit.ParsePosition(ds[i].Position) // just written
 		ds[i].Replay = position <= x.replay
 		x.bytes += len(ds[i].Data)
 	}
@@ -307,39 +300,25 @@ func (s *subscription) regressed(r *reader, position int64) error {
 }
 
 // deliver takes what was read ahead, within the bounds of f.
-func (s *subscription) deliver(f driver.Fetch) []driver.Delivery {
-	var out []driver.Delivery
-	bytes, n := 0, len(s.topic.parts)
-	for i := range n {
-		p := (s.turn + i) % n
-		x := s.places[p]
-		if x == nil || x.wanted || len(x.ahead) == 0 || slices.Contains(f.Full, p) {
-			continue
-		}
-		take, taken := 0, 0
-		for ; take < len(x.ahead) && len(out)+take < f.Events; take++ {
-			size := len(x.ahead[take].Data)
-			if len(out)+take > 0 && bytes+size > f.Bytes {
-				break
+func (s *subscription) deliver(f driver.Fetch) (out []driver.Delivery) {
+	out, s.turn = driverkit.Deal(f, s.turn, len(s.topic.parts),
+		func(p int) []driver.Delivery {
+			if x := s.places[p]; x != nil && !x.wanted {
+				return x.ahead
 			}
-			bytes, taken = bytes+size, taken+size
-		}
-		if take == 0 {
-			s.turn = p
-			break
-		}
-		out = append(out, x.ahead[:take]...)
-		full := take < len(x.ahead)
-		if x.ahead, x.bytes = x.ahead[take:], x.bytes-taken; !full {
-			x.ahead = nil
-		}
-		x.given, _ = parsePosition(out[len(out)-1].Position)
-		s.room.Notify()
-		if full {
-			s.turn = (p + 1) % n
-			break
-		}
-	}
+			return nil
+		},
+		func(p, events int) {
+			x := s.places[p]
+			for i := range events {
+				x.bytes -= len(x.ahead[i].Data)
+			}
+			x.given, _ = driverkit.ParsePosition(x.ahead[events-1].Position)
+			if x.ahead = x.ahead[events:]; len(x.ahead) == 0 {
+				x.ahead = nil
+			}
+			s.room.Notify()
+		})
 	return out
 }
 

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/drivertest"
+	"github.com/deedgo/deed/internal/listentest"
 	"github.com/deedgo/deed/internal/redistest"
 )
 
@@ -57,49 +57,10 @@ func openAir(t *testing.T, url string) *PubSub {
 	return c
 }
 
-// hearing collects what a subscription gets.
-type hearing struct {
-	t      *testing.T
-	sub    driver.Subscription
-	got    []driver.Delivery
-	missed []driver.Missed
-}
-
-func listen(t *testing.T, c *PubSub, topic string) *hearing {
-	t.Helper()
-	subscribe := c.Subscribe
-	if strings.Contains(topic, "*") {
-		subscribe = c.SubscribePattern
-	}
-	sub, err := subscribe(t.Context(), driver.SubscribeSpec{Topic: topic, Group: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { sub.Close() })
-	return &hearing{t: t, sub: sub}
-}
-
-// until receives until done.
-func (h *hearing) until(what string, done func() bool) {
-	h.t.Helper()
-	ctx, cancel := context.WithTimeout(h.t.Context(), time.Minute)
-	defer cancel()
-	for !done() {
-		got, err := h.sub.Receive(ctx, driver.Fetch{Events: 1000, Bytes: 64 << 20})
-		if err != nil {
-			h.t.Fatalf("%s: %v", what, err)
-		}
-		h.got = append(h.got, got.Deliveries...)
-		if got.Missed != (driver.Missed{}) {
-			h.missed = append(h.missed, got.Missed)
-		}
-	}
-}
-
 func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
 	s := redistest.Start(t)
 	c := openAir(t, airURL(s.URL(), ""))
-	h := listen(t, c, "sensors.*")
+	h := listentest.Listen(t, c, "sensors.*")
 	for _, payload := range []string{
 		`21.5`, `{"celsius":21.5}`, `warm`, "\xff\x00", ``,
 		`{"specversion":"1.0","id":"1","source":"/plc","type":"sensors.reading","partitionkey":"hall","typeversion":2,` +
@@ -112,7 +73,7 @@ func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h.until("nine events", func() bool { return len(h.got) == 9 })
+	h.Until("nine events", func() bool { return len(h.Got) == 9 })
 	for i, want := range []driver.Message{
 		{Type: "sensors.hall", Data: []byte("21.5")},
 		{Type: "sensors.hall", Data: []byte(`{"celsius":21.5}`)},
@@ -126,7 +87,7 @@ func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
 		{Type: engineName + ".unreadable",
 			Data: []byte(`{"specversion":"1.0","id":{},"source":"/plc","type":"bad"}`)},
 	} {
-		d := h.got[i]
+		d := h.Got[i]
 		if want.Source == "" {
 			want.Source = "/redis/sensors.hall"
 		}
@@ -142,7 +103,7 @@ func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
 			t.Errorf("message %d is of topic %q", i, d.Topic)
 		}
 	}
-	if h.got[0].ID == h.got[1].ID {
+	if h.Got[0].ID == h.Got[1].ID {
 		t.Error("two messages have one id")
 	}
 }
@@ -150,8 +111,8 @@ func TestOtherProgramsPublishAndSubscribe(t *testing.T) {
 func TestAListenerThatIsCutOffListensAgainAndSaysSo(t *testing.T) {
 	s := redistest.Start(t)
 	c := openAir(t, airURL(s.URL(), ""))
-	h := listen(t, c, "sensors.*")
-	h.until("the claim", func() bool { return true })
+	h := listentest.Listen(t, c, "sensors.*")
+	h.Until("the claim", func() bool { return true })
 	publish := func(id string) error {
 		ms := []driver.Message{{ID: id, Source: "/s", Type: "t", Version: 1}}
 		rs, err := c.Publish(t.Context(), []driver.Batch{{Topic: "sensors.hall", Messages: ms}})
@@ -163,33 +124,33 @@ func TestAListenerThatIsCutOffListensAgainAndSaysSo(t *testing.T) {
 	if err := publish("before"); err != nil {
 		t.Fatal(err)
 	}
-	h.until("before", func() bool { return len(h.got) == 1 })
+	h.Until("before", func() bool { return len(h.Got) == 1 })
 	if _, err := s.Command("CLIENT", "KILL", "TYPE", "pubsub"); err != nil {
 		t.Fatal(err)
 	}
-	h.until("back", func() bool { return len(h.missed) > 0 && h.missed[len(h.missed)-1].Back > 0 })
+	h.Until("back", func() bool { return len(h.Missed) > 0 && h.Missed[len(h.Missed)-1].Back > 0 })
 	deaf := 0
-	for _, m := range h.missed {
+	for _, m := range h.Missed {
 		if m.Deaf != nil {
 			deaf++
 		}
 	}
 	if deaf != 1 {
-		t.Errorf("it was cut off once and says so %d times: %v", deaf, h.missed)
+		t.Errorf("it was cut off once and says so %d times: %v", deaf, h.Missed)
 	}
 	if err := publish("after"); err != nil {
 		t.Fatal(err)
 	}
-	h.until("after", func() bool { return len(h.got) == 2 })
-	if h.got[0].ID != "before" || h.got[1].ID != "after" {
-		t.Errorf("heard %v", h.got)
+	h.Until("after", func() bool { return len(h.Got) == 2 })
+	if h.Got[0].ID != "before" || h.Got[1].ID != "after" {
+		t.Errorf("heard %v", h.Got)
 	}
 }
 
 func TestPublishingWhileTheServerIsDown(t *testing.T) {
 	s := redistest.Start(t)
 	c := openAir(t, airURL(s.URL(), ""))
-	h := listen(t, c, "t")
+	h := listentest.Listen(t, c, "t")
 	s.Kill()
 	m := []driver.Message{{ID: "1", Source: "/s", Type: "t", Version: 1}}
 	_, err := c.Publish(t.Context(), []driver.Batch{{Topic: "t", Messages: m}})
@@ -200,9 +161,9 @@ func TestPublishingWhileTheServerIsDown(t *testing.T) {
 	if err == nil {
 		t.Error("a server that is down accepts events")
 	}
-	h.until("deaf", func() bool { return len(h.missed) > 0 && h.missed[0].Deaf != nil })
+	h.Until("deaf", func() bool { return len(h.Missed) > 0 && h.Missed[0].Deaf != nil })
 	s.Restart()
-	h.until("back", func() bool { return h.missed[len(h.missed)-1].Back > 0 })
+	h.Until("back", func() bool { return h.Missed[len(h.Missed)-1].Back > 0 })
 }
 
 func TestPubSubURLs(t *testing.T) {
@@ -249,14 +210,14 @@ func TestRightsOfAUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := openAir(t, strings.Replace(s.URL(), "redis://", "redis+pubsub://announcer:secret@", 1))
-	one, many := listen(t, c, "sensors.hall"), listen(t, c, "sensors.*")
+	one, many := listentest.Listen(t, c, "sensors.hall"), listentest.Listen(t, c, "sensors.*")
 	ms := []driver.Message{{ID: "1", Source: "/s", Type: "t", Version: 1}}
 	rs, err := c.Publish(t.Context(), []driver.Batch{{Topic: "sensors.hall", Messages: ms}})
 	if err != nil || rs[0].Err != nil {
 		t.Fatal(err, rs)
 	}
-	for _, h := range []*hearing{one, many} {
-		h.until("the event", func() bool { return len(h.got) == 1 })
+	for _, h := range []*listentest.Listener{one, many} {
+		h.Until("the event", func() bool { return len(h.Got) == 1 })
 	}
 	// A pattern is allowed by its own text only; Redis does not look at what it matches.
 	_, err = c.SubscribePattern(t.Context(), driver.SubscribeSpec{Topic: "orders.*", Group: "test"})
@@ -277,10 +238,10 @@ func TestAReplicaIsRefused(t *testing.T) {
 func TestListeningOverTLS(t *testing.T) {
 	s, files := redistest.StartTLS(t)
 	c := openAir(t, strings.Replace(s.URL(), "rediss://", "rediss+pubsub://", 1)+"?ca="+files.CAFile)
-	h := listen(t, c, "t")
+	h := listentest.Listen(t, c, "t")
 	ms := []driver.Message{{ID: "1", Source: "/s", Type: "t", Version: 1}}
 	if _, err := c.Publish(t.Context(), []driver.Batch{{Topic: "t", Messages: ms}}); err != nil {
 		t.Fatal(err)
 	}
-	h.until("the event", func() bool { return len(h.got) == 1 })
+	h.Until("the event", func() bool { return len(h.Got) == 1 })
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -247,41 +246,20 @@ func (s *subscription) take(ctx context.Context, claims []driver.Claim) error {
 }
 
 // deliver takes what was read ahead, within the bounds of f.
-func (s *subscription) deliver(f driver.Fetch) []driver.Delivery {
-	ready := 0
-	for _, x := range s.places {
-		ready += len(x.ahead)
-	}
-	if ready == 0 {
-		return nil
-	}
-	out := make([]driver.Delivery, 0, min(ready, f.Events))
-	bytes, n := 0, s.topic.info.Partitions
-	for i := range n {
-		p := (s.turn + i) % n
-		x := s.places[p]
-		if x == nil || x.stopped || len(x.ahead) == 0 || slices.Contains(f.Full, p) {
-			continue
-		}
-		take := 0
-		for ; take < len(x.ahead) && len(out)+take < f.Events; take++ {
-			size := len(x.ahead[take].Data)
-			if len(out)+take > 0 && bytes+size > f.Bytes {
-				break
+func (s *subscription) deliver(f driver.Fetch) (out []driver.Delivery) {
+	out, s.turn = driverkit.Deal(f, s.turn, s.topic.info.Partitions,
+		func(p int) []driver.Delivery {
+			if x := s.places[p]; x != nil && !x.stopped {
+				return x.ahead
 			}
-			bytes += size
-		}
-		full := take < len(x.ahead)
-		out = append(out, x.ahead[:take]...)
-		if x.ahead = x.ahead[take:]; full {
-			s.turn = (p + 1) % n
-			break
-		}
-		x.ahead = nil
-	}
-	if len(out) == 0 {
-		return nil
-	}
+			return nil
+		},
+		func(p, events int) {
+			x := s.places[p]
+			if x.ahead = x.ahead[events:]; len(x.ahead) == 0 {
+				x.ahead = nil
+			}
+		})
 	return out
 }
 

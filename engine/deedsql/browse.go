@@ -1,7 +1,6 @@
 package deedsql
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -9,12 +8,13 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // Browse implements [driver.Browser].
 func (c *Conn) Browse(_ context.Context, p driver.Page) ([]driver.Delivery, error) {
 	what := "browse " + p.Topic
-	at, err := parsePosition(p.After)
+	at, err := driverkit.ParsePosition(p.After)
 	if err != nil {
 		return nil, c.fail(what, err)
 	}
@@ -50,7 +50,7 @@ func (c *Conn) Seek(_ context.Context, topic string, partition int, when time.Ti
 		return "", c.fail(what, err)
 	}
 	at, err := seek(c.read, t.id, partition, removed, end, when)
-	return position(at), c.fail(what, err)
+	return driverkit.Position(at), c.fail(what, err)
 }
 
 // Ends implements [driver.Browser].
@@ -66,19 +66,14 @@ func (c *Conn) Ends(_ context.Context, topic string) ([]string, error) {
 	}
 	texts := make([]string, len(ends))
 	for i, end := range ends {
-		texts[i] = position(end)
+		texts[i] = driverkit.Position(end)
 	}
 	return texts, nil
 }
 
 // Compare implements [driver.Browser].
 func (c *Conn) Compare(a, b string) (int, error) {
-	x, err := parsePosition(a)
-	if err != nil {
-		return 0, err
-	}
-	y, err := parsePosition(b)
-	return cmp.Compare(x, y), err
+	return driverkit.ComparePositions(a, b)
 }
 
 // partition returns a topic that has the partition.

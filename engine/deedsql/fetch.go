@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // replayed returns up to where the deliveries of a claim are replays. When the group
@@ -148,11 +149,11 @@ func (s *subscription) page(
 		return got, full, err
 	}
 	page := got[start:]
-	first, err := parsePosition(page[0].Position)
+	first, err := driverkit.ParsePosition(page[0].Position)
 	if err != nil {
 		return got[:start], false, err
 	}
-	last, err := parsePosition(page[len(page)-1].Position)
+	last, err := driverkit.ParsePosition(page[len(page)-1].Position)
 	if err != nil {
 		return got[:start], false, err
 	}

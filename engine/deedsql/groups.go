@@ -218,8 +218,8 @@ func (c *Conn) claims(group, topic string) ([]claim, error) {
 // lag measures one claim against its partition's end.
 func (c *Conn) lag(cl claim, end int64) (driver.PartitionLag, error) {
 	l := driver.PartitionLag{
-		Group: cl.group, Topic: cl.topic.name, Partition: cl.partition, Position: position(cl.position),
-		End: position(end), Epoch: cl.epoch, Rate: cl.rate, Status: cl.status,
+		Group: cl.group, Topic: cl.topic.name, Partition: cl.partition, Position: driverkit.Position(cl.position),
+		End: driverkit.Position(end), Epoch: cl.epoch, Rate: cl.rate, Status: cl.status,
 	}
 	if cl.dropped > 0 {
 		l.Status = strings.TrimPrefix(fmt.Sprintf("%s; hold dropped %d events", l.Status, cl.dropped), "; ")

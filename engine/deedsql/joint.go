@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 	"github.com/deedgo/deed/sqldb"
 )
 
@@ -78,7 +79,7 @@ type holding struct {
 func holdings(es []driver.Handled) ([]*holding, error) {
 	var hs []*holding
 	for i, e := range es {
-		at, err := parsePosition(e.Position)
+		at, err := driverkit.ParsePosition(e.Position)
 		if err == nil && at == 0 {
 			err = fmt.Errorf("%w: an event without position", driver.ErrRefused)
 		}

@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // joints is what is known of claims whose handlers settle in their own transactions. While
@@ -74,7 +75,7 @@ func (j *joints) add(claim driver.Claim, group int64, found map[handled]bool) {
 	j.groups[group] = true
 	old := j.claims[keyOf(claim)]
 	if old == nil || old.epoch < claim.Epoch {
-		at, _ := parsePosition(claim.Position) // it was parsed when it was granted
+		at, _ := driverkit.ParsePosition(claim.Position) // it was parsed when it was granted
 		j.claims[keyOf(claim)] = &jointClaim{
 			epoch: claim.Epoch, group: group, found: found, tried: make(map[handled]bool), settled: at,
 		}

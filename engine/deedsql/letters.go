@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 const (
@@ -47,7 +48,7 @@ func scanLetter(rows *sql.Rows) (driver.Letter, error) {
 	if err != nil {
 		return l, err
 	}
-	l.Position, l.Due, l.Failed, l.Stored = position(at), nanoTime(due), nanoTime(failed), nanoTime(stored)
+	l.Position, l.Due, l.Failed, l.Stored = driverkit.Position(at), nanoTime(due), nanoTime(failed), nanoTime(stored)
 	if l.Time, err = parseTime(when); err != nil {
 		return l, err
 	}

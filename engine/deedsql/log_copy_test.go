@@ -7,6 +7,7 @@ import (
 	"testing/iotest"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 	"github.com/deedgo/deed/internal/pgtest"
 )
 
@@ -47,7 +48,7 @@ func TestPostgresCopied(t *testing.T) {
 			t.Fatal(err)
 		}
 		for p, r := range receipts {
-			if r.Err != nil || r.Stored != n || r.Last != position(int64(len(want[p]))) {
+			if r.Err != nil || r.Stored != n || r.Last != driverkit.Position(int64(len(want[p]))) {
 				t.Fatalf("%d events of partition %d: %+v", n, p, r)
 			}
 		}
@@ -60,7 +61,7 @@ func TestPostgresCopied(t *testing.T) {
 		}
 		for i, w := range want[p] {
 			if g := got[i]; g.ID != w.ID || g.Key != w.Key || !bytes.Equal(g.Data, w.Data) ||
-				g.Position != position(int64(i+1)) {
+				g.Position != driverkit.Position(int64(i+1)) {
 				t.Fatalf("partition %d, event %d: %s %q, %d bytes at %s; want %s %q, %d bytes",
 					p, i, g.ID, g.Key, len(g.Data), g.Position, w.ID, w.Key, len(w.Data))
 			}

@@ -3,6 +3,7 @@ package deedsql
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -72,7 +73,7 @@ func mysqlWindow(n int) string {
 func mysqlEvents(n int) string {
 	rows := []string{"SELECT 0 AS i, ? AS source, ? AS id"}
 	for i := 1; i < n; i++ {
-		rows = append(rows, "SELECT "+position(int64(i))+", ?, ?")
+		rows = append(rows, "SELECT "+strconv.Itoa(i)+", ?, ?")
 	}
 	return strings.Join(rows, " UNION ALL ")
 }

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // Publish implements [driver.Conn]. A large call is divided among the writers by
@@ -195,7 +196,7 @@ func (t *tx) store(topic *topic, partition int, h *head, messages []driver.Messa
 	if now > 0 {
 		h.stored, h.dirty = stored, true
 		t.stored += now
-		r.Last = position(h.position)
+		r.Last = driverkit.Position(h.position)
 		t.published[topic.id] = true
 	}
 	return r, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // fence returns the id of the claim's group while the claim holds.
@@ -64,7 +65,7 @@ func (c *Conn) Park(ctx context.Context, cl driver.Claim, ps []driver.Parked) er
 	ats := make([]int64, len(ps))
 	for i := range ps {
 		var err error
-		if ats[i], err = parsePosition(ps[i].Position); err == nil && ats[i] == 0 {
+		if ats[i], err = driverkit.ParsePosition(ps[i].Position); err == nil && ats[i] == 0 {
 			err = fmt.Errorf("%w: event %s has no position", driver.ErrRefused, ps[i].Message.ID)
 		}
 		if err != nil {
@@ -137,7 +138,7 @@ func (t *tx) heldBack(group int64, partition int, at int64, p *driver.Parked) (h
 func (c *Conn) Unpark(ctx context.Context, cl driver.Claim, positions []string) (empty []string, err error) {
 	ats := make([]int64, len(positions))
 	for i, p := range positions {
-		if ats[i], err = parsePosition(p); err != nil {
+		if ats[i], err = driverkit.ParsePosition(p); err != nil {
 			return nil, c.fail("unpark", err)
 		}
 	}
@@ -245,7 +246,7 @@ func (c *Conn) SetMarks(ctx context.Context, cl driver.Claim, ms []driver.Mark) 
 	ats := make([]int64, len(ms))
 	for i, m := range ms {
 		var err error
-		if ats[i], err = parsePosition(m.Position); err != nil {
+		if ats[i], err = driverkit.ParsePosition(m.Position); err != nil {
 			return c.fail("set marks", err)
 		}
 	}
@@ -272,7 +273,7 @@ func (t *tx) mark(group int64, partition int, at int64, m driver.Mark) error {
 
 // Marks implements [driver.SideLog].
 func (c *Conn) Marks(_ context.Context, cl driver.Claim) ([]driver.Mark, error) {
-	after, err := parsePosition(cl.Position)
+	after, err := driverkit.ParsePosition(cl.Position)
 	if err != nil {
 		return nil, c.fail("marks", err)
 	}
@@ -286,7 +287,7 @@ func (c *Conn) Marks(_ context.Context, cl driver.Claim) ([]driver.Mark, error) 
 		var m driver.Mark
 		var at int64
 		err := rows.Scan(&at, &m.Attempts, &m.Crashes)
-		m.Position = position(at)
+		m.Position = driverkit.Position(at)
 		ms = append(ms, m)
 		return err
 	})

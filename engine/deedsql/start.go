@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // group returns the id of a group, which it makes when there is none: it starts
@@ -78,7 +79,7 @@ func (t *tx) start(topic *topic, partition int, from driver.From) (int64, error)
 	case !from.Time.IsZero():
 		return seek(t.statements, topic.id, partition, h.removed, h.position, from.Time)
 	case from.Cursor[partition] != "":
-		at, err := parsePosition(from.Cursor[partition])
+		at, err := driverkit.ParsePosition(from.Cursor[partition])
 		if err == nil && at > h.position {
 			err = fmt.Errorf("%w: partition %d ends at %d, the group would start after %d",
 				driver.ErrRefused, partition, h.position, at)

@@ -158,7 +158,7 @@ func (t *tx) acquire(group int64, seat string, take driverkit.Take) (driver.Clai
 	if err != nil {
 		return c, false, err
 	}
-	c.Position, c.Suspect = position(at), !clean && take.Owner != seat
+	c.Position, c.Suspect = driverkit.Position(at), !clean && take.Owner != seat
 	_, err = t.exec("UPDATE deed_claim SET epoch = epoch + 1, seat = ?, clean = 0 WHERE group_id = ? AND partition = ?",
 		seat, group, take.Partition)
 	return c, true, err

@@ -114,7 +114,7 @@ func (s *subscription) poll(f driver.Fetch) (driver.Received, error) {
 		delete(s.stopped, p)
 	}
 	for _, c := range news.Granted {
-		at, err := parsePosition(c.Position)
+		at, err := driverkit.ParsePosition(c.Position)
 		if err != nil {
 			return driver.Received{}, s.fail("receive", err)
 		}
@@ -151,7 +151,7 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 	ats := make([]int64, len(settlements))
 	for i, st := range settlements {
 		var err error
-		if ats[i], err = parsePosition(st.Position); err != nil {
+		if ats[i], err = driverkit.ParsePosition(st.Position); err != nil {
 			return nil, s.fail("settle", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // oddMessages have what is hard to write and to read.
@@ -99,7 +100,7 @@ func TestTailBesideOthers(t *testing.T) {
 		publish(t, here, "orders", i/4%2, each)
 		for left := 3 * each; left > 0; {
 			for _, d := range receive(t, s).Deliveries {
-				if d.Position != position(next[d.Partition]) {
+				if d.Position != driverkit.Position(next[d.Partition]) {
 					t.Fatalf("round %d: partition %d position %s came, want %d", i, d.Partition, d.Position, next[d.Partition])
 				}
 				next[d.Partition]++
@@ -134,7 +135,7 @@ func TestTailBound(t *testing.T) {
 	}
 	for n := int64(0); n < batches*each; {
 		for _, d := range receive(t, s).Deliveries {
-			if n++; d.Position != position(n) {
+			if n++; d.Position != driverkit.Position(n) {
 				t.Fatalf("position %s came, want %d", d.Position, n)
 			}
 		}

@@ -12,26 +12,6 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// position writes a position as text; "" is before the first event.
-func position(n int64) string {
-	if n == 0 {
-		return ""
-	}
-	return strconv.FormatInt(n, 10)
-}
-
-// parsePosition reads what position wrote.
-func parsePosition(s string) (int64, error) {
-	if s == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%w: %q is no position of this engine (a number)", driver.ErrRefused, s)
-	}
-	return n, nil
-}
-
 // listValue is a JSON array of strings.
 func listValue(list []string) string {
 	b := []byte{'['}

@@ -90,7 +90,7 @@ func (c claims) Acquire(ctx context.Context, name string, takes []driverkit.Take
 			}
 			claim := driver.Claim{
 				Group: s.group, Topic: s.topic.name, Partition: take.Partition,
-				Epoch: l.next(), Position: textOf(x.Position), Suspect: x.Unclean,
+				Epoch: l.next(), Position: driverkit.Position(x.Position), Suspect: x.Unclean,
 			}
 			x.Owner, x.Epoch, x.Unclean = name, claim.Epoch, true
 			out = append(out, claim)

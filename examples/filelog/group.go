@@ -69,7 +69,7 @@ func (t *topic) start(from driver.From) ([]standing, error) {
 		}
 	}
 	for i, position := range from.Cursor {
-		n, cursorErr := number(position)
+		n, cursorErr := driverkit.ParsePosition(position)
 		if cursorErr != nil || i < 0 || i >= len(parts) || n > t.parts[i].last {
 			return nil, fmt.Errorf("%w: topic %s has no position %d-%s", driver.ErrRefused, t.name, i, position)
 		}
@@ -148,7 +148,7 @@ func (c *Conn) Lag(ctx context.Context, name, on string) ([]driver.PartitionLag,
 
 func (l *Log) lag(x *standing, p *partition) (driver.PartitionLag, error) {
 	lag := driver.PartitionLag{
-		Position: textOf(x.Position), End: textOf(p.last), Events: p.last - x.Position,
+		Position: driverkit.Position(x.Position), End: driverkit.Position(p.last), Events: p.last - x.Position,
 		Epoch: x.Epoch, Rate: x.Rate, Status: x.Status,
 	}
 	if l.live(x.Owner) {

@@ -8,10 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // maxData bounds the data of an event, since a batch is written and read in one piece.
@@ -104,7 +104,7 @@ func (p *partition) scan(from place, each func(driver.Delivery) bool) (place, er
 			return from, fmt.Errorf("%w: damaged at byte %d: %w", driver.ErrLost, from.offset, err)
 		}
 		for i, m := range batch.Messages {
-			position := textOf(batch.First + int64(i))
+			position := driverkit.Position(batch.First + int64(i))
 			if !each(driver.Delivery{Message: m, Partition: p.number, Position: position, Stored: batch.Stored}) {
 				return from, nil
 			}
@@ -126,24 +126,4 @@ func (p *partition) seek(at time.Time) (before int64, err error) {
 		return earlier
 	})
 	return before, err
-}
-
-// textOf is how a position is told to others: before all is "".
-func textOf(position int64) string {
-	if position == 0 {
-		return ""
-	}
-	return strconv.FormatInt(position, 10)
-}
-
-// number reads a position.
-func number(position string) (int64, error) {
-	if position == "" {
-		return 0, nil
-	}
-	n, err := strconv.ParseInt(position, 10, 64)
-	if err != nil || n < 1 {
-		return 0, fmt.Errorf("%w: %q is no position (want a number from 1)", driver.ErrRefused, position)
-	}
-	return n, nil
 }

@@ -22,7 +22,7 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 			p, err := l.accept(b)
 			if err == nil && len(b.Messages) > 0 {
 				if err = p.append(b.Messages); err == nil {
-					r.Stored, r.Last = len(b.Messages), textOf(p.last)
+					r.Stored, r.Last = len(b.Messages), driverkit.Position(p.last)
 				}
 			}
 			if err != nil {
@@ -153,7 +153,7 @@ func (s *subscription) poll(f driver.Fetch) (got driver.Received, err error) {
 		delete(s.reading, p)
 	}
 	for _, claim := range news.Granted {
-		at, err := number(claim.Position)
+		at, err := driverkit.ParsePosition(claim.Position)
 		if err != nil {
 			return got, err
 		}
@@ -180,7 +180,7 @@ func (s *subscription) fetch(f driver.Fetch) (out []driver.Delivery, err error) 
 			continue
 		}
 		r.place, err = parts[p].scan(r.place, func(d driver.Delivery) bool {
-			n, _ := number(d.Position)
+			n, _ := driverkit.ParsePosition(d.Position)
 			if n <= r.fetched {
 				return true
 			}
@@ -212,7 +212,7 @@ func (s *subscription) Settle(ctx context.Context, settlements []driver.Settleme
 			return nil, err
 		}
 		for _, x := range settlements {
-			position, err := number(x.Position)
+			position, err := driverkit.ParsePosition(x.Position)
 			if err == nil && (x.Partition < 0 || x.Partition >= len(g.Parts) || position > s.topic.parts[x.Partition].last) {
 				err = fmt.Errorf("%w: there is no position %d-%d", driver.ErrRefused, x.Partition, position)
 			}

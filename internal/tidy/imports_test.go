@@ -51,7 +51,7 @@ var importRules = []struct {
 var notInBinary = []string{
 	"testing", "go.uber.org/goleak", "pgregory.net/rapid", "github.com/rogpeppe/go-internal/testscript",
 	module + "/deedtest", module + "/examples",
-	module + "/internal/fault", module + "/internal/redistest",
+	module + "/internal/fault", module + "/internal/listentest", module + "/internal/redistest",
 	module + "/internal/pgtest", module + "/internal/mariatest", module + "/internal/mqtttest",
 	module + "/internal/testserver",
 	module + "/internal/testenv", module + "/internal/tidy", module + "/internal/torture",
