@@ -24,6 +24,7 @@ type opened struct {
 	url      string // as a user writes it
 	features driver.Features
 	lacks    map[string]string // by check, why it is not run
+	has      map[string]bool   // by interface of package driver
 }
 
 // open asks every engine what it promises. Files are in dir; an engine that needs a
@@ -65,11 +66,38 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 }
 
 func ask(shown string, conn driver.Conn) opened {
-	o := opened{shown, conn.Features(), make(map[string]string)}
+	o := opened{shown, conn.Features(), make(map[string]string), make(map[string]bool)}
 	for _, c := range drivertest.Checks() {
 		o.lacks[c.Name] = c.Lacks(conn)
 	}
+	for _, c := range capabilities {
+		o.has[c.name] = c.of(conn)
+	}
 	return o
+}
+
+// capabilities are the optional interfaces of package driver.
+var capabilities = []struct {
+	name, gives string
+	of          func(driver.Conn) bool
+}{
+	{"Topics", "topics are created, described and deleted", has[driver.Topics]},
+	{"Groups", "groups are listed, paused and deleted, with their lag", has[driver.Groups]},
+	{"Resetter", "a group is set back", has[driver.Resetter]},
+	{"Browser", "events are read without a group", has[driver.Browser]},
+	{"SideLog", "parked events and dead letters are kept", has[driver.SideLog]},
+	{"Letters", "dead letters are listed, redriven, edited and discarded", has[driver.Letters]},
+	{"Sweeper", "retention is run", has[driver.Sweeper]},
+	{"Records", "small documents are kept", has[driver.Records]},
+	{"Streams", "events are appended to streams", has[driver.Streams]},
+	{"Patterns", "a pattern is subscribed to", has[driver.Patterns]},
+	{"Joint", "a handler's transaction settles its event", has[driver.Joint]},
+	{"Intake", "events are published in a service's transaction", has[driver.Intake]},
+}
+
+func has[T any](c driver.Conn) bool {
+	_, ok := driver.As[T](c)
+	return ok
 }
 
 // unopened is an engine without its server: of its connection only the type is looked
@@ -166,6 +194,16 @@ func document(engines []opened) []byte {
 	for _, p := range promises {
 		row(&b, p.text, engines, func(e opened) string { return p.cell(e.features) })
 	}
+	fmt.Fprint(&b, interfaces)
+	head(&b, "Interface | What it is for", engines)
+	for _, c := range capabilities {
+		row(&b, fmt.Sprintf("`%s` | %s", c.name, c.gives), engines, func(e opened) string {
+			if e.has[c.name] {
+				return "yes"
+			}
+			return "–"
+		})
+	}
 	fmt.Fprint(&b, middle)
 	head(&b, "Check | What is promised | Why it matters", engines)
 	for _, c := range drivertest.Checks() {
@@ -208,7 +246,7 @@ keeps as it is configured; what it does not promise is refused when a program st
 
 `
 
-const middle = "\n" +
+const interfaces = "\n" +
 	"`mem:` is for tests and for trying things out: a store in the memory of one process. `mem:NAME` names one that\n" +
 	"several parts of the process share. `sqlite:FILE` is the default: one file, several processes, no server.\n" +
 	"`postgres://HOST` is tables in a database of a Postgres server, whose default settings the column shows, and\n" +
@@ -226,6 +264,14 @@ const middle = "\n" +
 	"see [the Kafka guide](guides/kafka.md), also for what a cluster of less than three replicas keeps. Its column is\n" +
 	"checked on kfake, a Kafka in Go, and not yet on a Kafka of the Apache project.\n" +
 	`
+## What the engines implement
+
+Everything beyond publishing and subscribing is a small interface of package driver. [Write an engine](engine-authors.md)
+tells what each takes.
+
+`
+
+const middle = `
 ## How the promises are checked
 
 Package drivertest holds these checks, which the tests of every engine run. "deed check URL" runs them against an engine

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -71,6 +73,30 @@ func TestCells(t *testing.T) {
 		}
 		if got := promises[i].cell(weak); got != c.weak {
 			t.Errorf("%s of the weak engine is %q, want %q", c.field, got, c.weak)
+		}
+	}
+}
+
+// TestEveryInterfaceHasARow reads the interfaces of package driver that are optional.
+func TestEveryInterfaceHasARow(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("..", "..", "driver", "*.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files of package driver: %v", err)
+	}
+	required := []string{"Conn", "Subscription", "Execer"} // the last is what Intake is given
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^type (\w+) interface`).FindAllStringSubmatch(string(text), -1) {
+			listed := false
+			for _, c := range capabilities {
+				listed = listed || c.name == m[1]
+			}
+			if !listed && !slices.Contains(required, m[1]) {
+				t.Errorf("docs/engines.md has no row for driver.%s (add it to capabilities)", m[1])
+			}
 		}
 	}
 }
