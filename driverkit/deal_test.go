@@ -51,7 +51,7 @@ func TestDeal(t *testing.T) {
 		{"few bytes", newDealt([]int{2, 2}, []int{2}), driver.Fetch{Events: 5, Bytes: 3}, 0, []string{"0-0"}, 1},
 		{"the last partition", newDealt(nil, []int{1, 1}), driver.Fetch{Events: 1, Bytes: 5}, 1, []string{"1-0"}, 0},
 		{"one too large", newDealt([]int{9, 1}, nil), driver.Fetch{Events: 5, Bytes: 3}, 0, []string{"0-0"}, 1},
-		{"one too large behind others", newDealt([]int{1}, []int{9}), driver.Fetch{Events: 5, Bytes: 3}, 0, []string{"0-0"}, 1},
+		{"one too large behind", newDealt([]int{1}, []int{9}), driver.Fetch{Events: 5, Bytes: 3}, 0, []string{"0-0"}, 1},
 		{"all full", newDealt([]int{1}), driver.Fetch{Events: 5, Bytes: 5, Full: []int{0}}, 0, nil, 0},
 		{"full", newDealt([]int{1}, []int{1}), driver.Fetch{Events: 5, Bytes: 5, Full: []int{0}}, 0, []string{"1-0"}, 0},
 	} {

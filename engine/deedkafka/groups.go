@@ -208,7 +208,8 @@ func (c *Conn) lagOf(ctx context.Context, n named, t *topic, members []string) (
 	for p := range lags {
 		st := known[p]
 		l := driver.PartitionLag{
-			Group: n.group, Topic: n.topic, Partition: p, Position: driverkit.Position(st.Next), End: driverkit.Position(ends[p]),
+			Group: n.group, Topic: n.topic, Partition: p,
+			Position: driverkit.Position(st.Next), End: driverkit.Position(ends[p]),
 			Events: max(0, ends[p]-max(st.Next, starts[p])), Epoch: st.Epoch, Rate: st.Rate, Status: st.Status,
 		}
 		if l.Events > 0 {

@@ -102,7 +102,8 @@ func (w *headers) cut(from int) []byte { return w.room[from:len(w.room):len(w.ro
 
 // delivery reads a record.
 func (s *settings) delivery(r *kgo.Record, topic string) driver.Delivery {
-	d := driver.Delivery{Partition: int(r.Partition), Position: driverkit.Position(r.Offset + 1), Stored: r.Timestamp.UTC()}
+	d := driver.Delivery{Partition: int(r.Partition), Position: driverkit.Position(r.Offset + 1)}
+	d.Stored = r.Timestamp.UTC()
 	m := &d.Message
 	m.Version, m.Key = 1, string(r.Key)
 	var damage error

@@ -71,7 +71,8 @@ func (c *Conn) Lag(ctx context.Context, group, topic string) ([]driver.Partition
 func (g *group) lag(p int) driver.PartitionLag {
 	r, l := g.readings[p], &g.topic.parts[p].log
 	lag := driver.PartitionLag{
-		Group: g.name, Topic: g.topic.info.Name, Partition: p, Position: driverkit.Position(r.position), End: driverkit.Position(l.last),
+		Group: g.name, Topic: g.topic.info.Name, Partition: p,
+		Position: driverkit.Position(r.position), End: driverkit.Position(l.last),
 		Epoch: r.epoch, Rate: r.rate, Status: r.status,
 	}
 	aside := r.side.count(&lag, g.run, r.position)

@@ -266,8 +266,8 @@ const interfaces = "\n" +
 	`
 ## What the engines implement
 
-Everything beyond publishing and subscribing is a small interface of package driver. [Write an engine](engine-authors.md)
-tells what each takes.
+Everything beyond publishing and subscribing is a small interface of package driver.
+[Write an engine](engine-authors.md) tells what each takes.
 
 `
 
