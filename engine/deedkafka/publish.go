@@ -117,7 +117,7 @@ func (c *Conn) outcome(b *driver.Batch, r *driver.Receipt) error {
 	err := c.fail("publish to "+b.Topic, r.Err)
 	// A batch that Close met on its way may be stored, and that says that it is not.
 	if r.Stored > 0 && driver.NothingStored(err) || errors.Is(err, driver.ErrClosed) {
-		return fmt.Errorf("deedkafka: publish to %s: %d of %d events were stored, then: %v",
+		return fmt.Errorf("deedkafka: publish to %s: %d of %d events are known to be stored, and then: %v",
 			b.Topic, r.Stored, len(b.Messages), err)
 	}
 	return err

@@ -72,7 +72,7 @@ var engines = []described{
 	},
 	{
 		url: "nats://HOST", name: "NATS JetStream 2.9", example: "nats://localhost:4222",
-		purpose: "[a broker that many teams share](docs/guides/nats.md); tested on one server",
+		purpose: "[a broker that many teams share](docs/guides/nats.md); tested on one server and a cluster of three",
 		how: [...]string{
 			native + "`sync_interval: always`, replicas", own + "appends that name the last message",
 			native + "the order of a subject", own + "sequences in headers, ids in `Nats-Msg-Id`",
