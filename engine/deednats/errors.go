@@ -101,7 +101,8 @@ func explain(err error) error {
 	case errors.As(err, &cert):
 		return fmt.Errorf("%w: the server's certificate is not trusted (name its authority by ca=FILE): %w",
 			driver.ErrRefused, err)
-	case errors.As(err, &op) && op.Op == "remote error": // an alert of TLS
+	case errors.As(err, &op) && op.Op == "remote error", // an alert of TLS, or what is left of one that came too late
+		errors.Is(err, nats.ErrTLS):
 		return fmt.Errorf("%w: the server does not accept the client's TLS (cert=FILE and key=FILE name a certificate): %w",
 			driver.ErrRefused, err)
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
