@@ -34,6 +34,7 @@ type Features struct {
 
 	KeyOrder     bool // events of one key are delivered in publish order
 	Groups       bool // consumers share a topic, each event goes to one of them
+	Backlog      bool // a new group gets what was published before it
 	Fenced       bool // a member that lost a partition cannot settle it
 	DensePos     bool // positions of a partition count 1, 2, 3 …, as text
 	Sequence     bool // producer sequences are checked; without it what may be stored is not sent again

@@ -70,6 +70,13 @@ func (s *Seat) News() News {
 	return n
 }
 
+// Paused reports whether the group is paused, as far as the seat has heard.
+func (s *Seat) Paused() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.paused
+}
+
 // Releasing says that partition p is about to be released, so that the Keeper does
 // not take its disappearance for a loss. Released or Kept must follow.
 func (s *Seat) Releasing(p int, epoch int64) {

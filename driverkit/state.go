@@ -19,10 +19,16 @@ import (
 // events. Whoever log gives a partition to joins the group on that too, and hands out its
 // claim there. So a member is fenced twice: log refuses its positions, state what it parks.
 //
+// A log that is a [Feeder] has queues and nothing else: there all but the events is the
+// state's.
+//
 // A state that does not count positions, or keeps no side log and records, is ErrRefused.
 func WithState(log, state driver.Conn) (driver.Conn, error) {
 	l, s := log.Features(), state.Features()
+	feeder, feeds := driver.As[Feeder](log)
 	switch {
+	case feeds:
+		return newFed(l, feeder, state)
 	case l.SideLog:
 		return nil, fmt.Errorf("%w: %s keeps its own state, and takes no second engine for it", driver.ErrRefused, l.Engine)
 	case !l.Groups || !l.Fenced:
@@ -31,7 +37,9 @@ func WithState(log, state driver.Conn) (driver.Conn, error) {
 		return nil, fmt.Errorf("%w: %s cannot keep the state of %s (want sqlite, postgres or mysql)",
 			driver.ErrRefused, s.Engine, l.Engine)
 	}
-	c := &stateful{Conn: log, state: state, features: l}
+	c := &stateful{Conn: log, features: l}
+	c.book = book{state: state, place: func(topic string, p int) (string, int) { return c.shadow(topic, p), 0 },
+		named: func(shadow string, _ int) (string, int, bool) { return c.shadowed(shadow) }}
 	c.features.SideLog, c.features.Records = true, true
 	c.features.MultiProcess = l.MultiProcess && s.MultiProcess
 	if s.Durability < l.Durability {
@@ -72,13 +80,11 @@ type stateful struct {
 	groupStore
 	resetter driver.Resetter // nil where it does not reset
 
-	state driver.Conn // and its
+	book // the state's, as are the next four
 	recordStore
 	shadows  driver.Topics
 	fence    driver.Resetter
 	groups   driver.Groups
-	side     driver.SideLog
-	letters  driver.Letters
 	features driver.Features
 	marked   sync.Map // claims of the state, as markedBy tells, that may have marks
 }
@@ -88,11 +94,13 @@ func (c *stateful) Unwrap() driver.Conn { return c.Conn }
 
 // Parts returns the two connections of one that WithState made.
 func Parts(conn driver.Conn) (log, state driver.Conn, ok bool) {
-	c, ok := conn.(*stateful)
-	if !ok {
-		return nil, nil, false
+	switch c := conn.(type) {
+	case *stateful:
+		return c.Conn, c.state, true
+	case *fed:
+		return c.log, c.state, true
 	}
-	return c.Conn, c.state, true
+	return nil, nil, false
 }
 
 // Features implements [driver.Conn].

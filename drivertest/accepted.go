@@ -174,6 +174,7 @@ func checkDataNotRetained(t T, e *Env) {
 	info := e.topic(driver.TopicSettings{Partitions: 1})
 	m := message("1", "key")
 	m.Data = []byte("as published")
+	e.expect(info, "first", "second")
 	e.publish(e.conn, batch(info, 0, m))
 	copy(m.Data, "overwritten!")
 	for _, group := range []string{"first", "second"} {
@@ -209,6 +210,7 @@ func checkReceipts(t T, e *Env) {
 func checkBatchesFailAlone(t T, e *Env) {
 	info := e.topic(driver.TopicSettings{Partitions: 1})
 	absent := driver.TopicInfo{Name: e.freshName(), Generation: 1}
+	e.expect(info, "group")
 	rs, err := receipts(t.Context(), e.conn,
 		batch(info, 0, message("1", "")), batch(absent, 0, message("2", "")), batch(info, 7, message("3", "")),
 		batch(info, 0, message("4", "")))

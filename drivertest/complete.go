@@ -117,6 +117,7 @@ func checkDensePositions(t T, e *Env) {
 func checkGroupsIndependent(t T, e *Env) {
 	info := e.topic(driver.TopicSettings{Partitions: 2})
 	first := e.join(e.conn, info.Name, "first")
+	e.expect(info, "second")
 	e.publish(e.conn, batch(info, 0, numbered(1, 10)...), batch(info, 1, numbered(11, 10)...))
 	first.take(20)
 	for p := range info.Partitions {

@@ -144,6 +144,7 @@ type feature struct {
 var (
 	keyOrder = feature{func(f driver.Features) bool { return f.KeyOrder }, "keeps no order per key"}
 	groups   = feature{func(f driver.Features) bool { return f.Groups }, "has no groups"}
+	backlog  = feature{func(f driver.Features) bool { return f.Backlog }, "a new group gets what comes after it"}
 	fenced   = feature{func(f driver.Features) bool { return f.Fenced }, "does not fence members"}
 	densePos = feature{func(f driver.Features) bool { return f.DensePos }, "positions are not dense"}
 	sequence = feature{func(f driver.Features) bool { return f.Sequence }, "checks no producer sequences"}
@@ -155,6 +156,7 @@ var (
 
 	reset     = feature{func(f driver.Features) bool { return f.Reset }, "cannot set groups back"}
 	ephemeral = feature{func(f driver.Features) bool { return f.Ephemeral }, "is not ephemeral: it stores events"}
+	noBacklog = feature{func(f driver.Features) bool { return !f.Backlog }, "a new group gets what was there before it"}
 	patterns  = feature{func(f driver.Features) bool { return f.Patterns }, "does not subscribe by pattern"}
 	retention = feature{func(f driver.Features) bool { return f.Retention }, "removes nothing by itself"}
 	streams   = feature{func(f driver.Features) bool { return f.Streams }, "has no streams"}

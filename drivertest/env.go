@@ -34,11 +34,12 @@ type Env struct {
 	names    string
 	topics   int
 	epochs   map[string]int64 // last one seen, by group, topic and partition
+	joined   map[string]int   // topics that have a group, with the generation that was published to
 }
 
 func newEnv(t T, h Harness) *Env {
 	t.Helper()
-	e := &Env{t: t, harness: h, epochs: make(map[string]int64)}
+	e := &Env{t: t, harness: h, epochs: make(map[string]int64), joined: make(map[string]int)}
 	e.names = "deed-check-" + strings.ToLower(rand.Text()[:10])
 	e.conn = e.open()
 	e.features = e.conn.Features()
@@ -155,9 +156,30 @@ func produced(t driver.TopicInfo, producer string, seq int64, ms ...driver.Messa
 	return b
 }
 
-// publish appends batches and fails the check when one is not accepted.
+// expect makes groups before anything is published to a topic, where a group gets only
+// what comes after it.
+func (e *Env) expect(info driver.TopicInfo, groups ...string) {
+	e.t.Helper()
+	if e.features.Backlog || !e.features.Groups {
+		return
+	}
+	for _, group := range groups {
+		e.join(e.conn, info.Name, group).close()
+	}
+	e.joined[info.Name] = info.Generation
+}
+
+// publish appends batches and fails the check when one is not accepted. Where that takes a
+// group and the topic has none, it makes the one that checks use most.
 func (e *Env) publish(conn driver.Conn, bs ...driver.Batch) []driver.Receipt {
 	e.t.Helper()
+	for i := range bs {
+		b := &bs[i]
+		if at, ok := e.joined[b.Topic]; !ok || at != 0 && b.Generation != 0 && at != b.Generation {
+			e.expect(driver.TopicInfo{Name: b.Topic, Generation: b.Generation}, "group")
+		}
+		e.joined[b.Topic] = b.Generation
+	}
 	rs, err := tryPublish(e.t.Context(), conn, bs...)
 	if err != nil {
 		e.t.Fatalf("publish: %v", err)

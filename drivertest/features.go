@@ -57,6 +57,7 @@ func checkFeatures(t T, e *Env) {
 		{"SideLog", f.SideLog, "driver.Letters", hasLetters},
 		{"SideLog", f.SideLog, "Features.Fenced", f.Fenced},
 		{"Fenced", f.Fenced, "Features.Groups", f.Groups},
+		{"Backlog", f.Backlog, "Features.Groups", f.Groups},
 		{"Reset", f.Reset, "driver.Resetter", hasResetter},
 		{"Reset", f.Reset, "Features.Fenced", f.Fenced},
 		{"Reset", f.Reset, "driver.Groups", hasGroups},

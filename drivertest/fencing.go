@@ -71,11 +71,13 @@ type passedOn struct {
 func (e *Env) passOn() passedOn {
 	e.t.Helper()
 	info, a, b := e.two(2)
+	scout := e.freshName()
+	e.expect(info, scout)
 	e.publish(e.conn, batch(info, 0, numbered(1, 6)...), batch(info, 1, numbered(11, 6)...))
 	e.until("a wanted partition", func() bool { return len(a.wanted) == 1 }, a, b)
 	p := slices.Collect(maps.Keys(a.wanted))[0]
 	x := passedOn{info: info, p: p, a: a, b: b, stale: a.claims[p]}
-	x.ds = e.scan(info, p)
+	x.ds = e.scan(info, scout, p)
 	a.release(p, x.ds[1].Position)
 	e.until("the hand-over", func() bool { return len(of(b.got, p)) == 4 }, b, a)
 	b.settle(p, x.ds[2].Position)
@@ -84,9 +86,9 @@ func (e *Env) passOn() passedOn {
 }
 
 // scan returns the events of a partition, read by a group that is there for this.
-func (e *Env) scan(info driver.TopicInfo, partition int) []driver.Delivery {
+func (e *Env) scan(info driver.TopicInfo, group string, partition int) []driver.Delivery {
 	e.t.Helper()
-	scout := e.join(e.conn, info.Name, e.freshName())
+	scout := e.join(e.conn, info.Name, group)
 	scout.take(6 * info.Partitions)
 	scout.close()
 	return of(scout.got, partition)

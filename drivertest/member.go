@@ -53,6 +53,9 @@ func (e *Env) joinBy(
 	defer cancel()
 	sub, err := subscribe(ctx, spec)
 	e.must("subscribe group "+group, err)
+	if _, ok := e.joined[topic]; !ok {
+		e.joined[topic] = 0
+	}
 	m := &member{
 		e: e, conn: conn, sub: sub, spec: spec,
 		claims: make(map[int]driver.Claim), wanted: make(map[int]bool), at: make(map[int]string),

@@ -86,6 +86,7 @@ func (e *Env) desk(keys ...string) *desk {
 	for i, key := range keys {
 		ms = append(ms, message(fmt.Sprint(i+1), key))
 	}
+	e.expect(d.info, "group", "another")
 	e.publish(e.conn, batch(d.info, 0, ms...))
 	d.m = e.join(e.conn, d.info.Name, "group")
 	d.ds = d.m.take(len(keys))

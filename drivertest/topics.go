@@ -256,6 +256,7 @@ func checkGenerations(t T, e *Env) {
 		}
 		unchecked := anew
 		unchecked.Generation = 0
+		e.expect(anew, "group")
 		e.wantStored("for any generation", e.publish(e.conn, batch(unchecked, 0, message("2", "")))[0], 1)
 		if got := e.describe(anew); got.Events != 1 || got.Generation != anew.Generation {
 			t.Errorf("it has %d events in generation %d, want 1 in %d", got.Events, got.Generation, anew.Generation)

@@ -13,6 +13,7 @@ import (
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/driverkit"
+	"github.com/deedgo/deed/engine/deedamqp"
 	"github.com/deedgo/deed/engine/deedkafka"
 	"github.com/deedgo/deed/engine/deedmem"
 	"github.com/deedgo/deed/engine/deedmqtt"
@@ -31,11 +32,14 @@ type scheme struct {
 	tables  func(url string) (string, error)                                // nil: it has none
 
 	ephemeral bool // it stores nothing
+	queues    bool // it is nothing without Options.State
 }
 
 // schemes is the one table of the engines there are. It is a table and not a
 // registry, so that reading it answers what a binary can open.
 var schemes = []scheme{
+	{name: "amqp", open: openAMQP, examine: deedamqp.Examine, queues: true},
+	{name: "amqps", open: openAMQP, examine: deedamqp.Examine, queues: true},
 	{name: "kafka", open: openKafka, examine: deedkafka.Examine},
 	{name: "mem", open: func(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 		return deedmem.Open(ctx, url, nil)
@@ -68,6 +72,10 @@ func openNATS(ctx context.Context, url string, o *deed.Options) (driver.Conn, er
 
 func openKafka(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
 	return deedkafka.Open(ctx, url, nil)
+}
+
+func openAMQP(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
+	return deedamqp.Open(ctx, url)
 }
 
 func openRedis(ctx context.Context, url string, _ *deed.Options) (driver.Conn, error) {
@@ -122,6 +130,10 @@ func OpenConn(ctx context.Context, url string, o *deed.Options) (driver.Conn, er
 	}
 	if o == nil {
 		o = &deed.Options{}
+	}
+	if s.queues && o.State == "" {
+		return nil, fmt.Errorf("%s: %w: RabbitMQ has no place for claims, positions and dead letters: name a second engine "+
+			"for them by Options.State or --state (sqlite:FILE, postgres://HOST or mysql://HOST)", s.name, driver.ErrRefused)
 	}
 	conn, err := s.open(ctx, url, o)
 	if err != nil || o.State == "" {

@@ -113,6 +113,7 @@ func Promise() driver.Features {
 		Durability:    driver.Quorum,
 		KeyOrder:      true,
 		Groups:        true,
+		Backlog:       true,
 		Fenced:        true,
 		Lag:           true,
 		Browse:        true,

@@ -82,6 +82,7 @@ func (*Conn) Features() driver.Features {
 		Setting:    "memory ends with the process: open sqlite:FILE instead",
 		KeyOrder:   true,
 		Groups:     true,
+		Backlog:    true,
 		Fenced:     true,
 		DensePos:   true,
 		Sequence:   true,

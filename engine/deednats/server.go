@@ -31,6 +31,7 @@ func Promise() driver.Features {
 		Durability:   driver.Quorum,
 		KeyOrder:     true,
 		Groups:       true,
+		Backlog:      true,
 		Fenced:       true,
 		DensePos:     true,
 		Sequence:     true,

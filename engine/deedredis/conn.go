@@ -133,6 +133,7 @@ func Promise() driver.Features {
 		Durability:   driver.Power,
 		KeyOrder:     true,
 		Groups:       true,
+		Backlog:      true,
 		Fenced:       true,
 		Sequence:     true,
 		Dedupe:       true,

@@ -113,7 +113,7 @@ func MySQLPromise() driver.Features {
 		Engine:     "mysql",
 		Durability: driver.Power,
 		Setting:    "MySQL promises nothing about replicas",
-		KeyOrder:   true, Groups: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
+		KeyOrder:   true, Groups: true, Backlog: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
 		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true, Streams: true, Records: true,
 		MultiProcess:  true,
 		MaxEventBytes: mysqlBytes,

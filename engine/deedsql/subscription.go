@@ -245,6 +245,16 @@ func (s *subscription) Close() error {
 	return s.fail("leave", err)
 }
 
+// Paused implements [driverkit.Ledger].
+func (c *Conn) Paused(sub driver.Subscription) (bool, <-chan struct{}) {
+	s, ok := sub.(*subscription)
+	if !ok {
+		return false, nil
+	}
+	changed := s.seat.Changed()
+	return s.seat.Paused(), changed
+}
+
 func (s *subscription) fail(what string, err error) error {
 	return s.c.fail(what+" "+s.spec.Group+" on "+s.spec.Topic, err)
 }

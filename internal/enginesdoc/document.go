@@ -122,6 +122,7 @@ var promises = []promise{
 	{"Durability", "An accepted event survives", surviving},
 	{"KeyOrder", "Events of one key come in publish order", yes(func(f driver.Features) bool { return f.KeyOrder })},
 	{"Groups", "Members of a group share a topic", yes(func(f driver.Features) bool { return f.Groups })},
+	{"Backlog", "A new group gets what was published before it", yes(func(f driver.Features) bool { return f.Backlog })},
 	{"Fenced", "A member that lost a partition cannot settle it", yes(func(f driver.Features) bool { return f.Fenced })},
 	{"DensePos", "Positions count 1, 2, 3 … without holes", yes(func(f driver.Features) bool { return f.DensePos })},
 	{"Sequence", "A publisher's own retries never duplicate", yes(func(f driver.Features) bool { return f.Sequence })},

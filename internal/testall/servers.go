@@ -40,6 +40,9 @@ var servers = []server{
 		{"/usr/sbin/mosquitto", "mosquitto", "DEED_TEST_MOSQUITTO"},
 		{"mosquitto_pub", "mosquitto-clients", ""},
 	}},
+	{"RabbitMQ", "rabbitmq-server", []program{
+		{"/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server", "DEED_TEST_RABBITMQ"},
+	}},
 	{"MariaDB", "mariadb", []program{{"/usr/sbin/mariadbd", "mariadb-server", "DEED_TEST_MARIADB"}}},
 }
 

@@ -53,7 +53,7 @@ var notInBinary = []string{
 	module + "/deedtest", module + "/examples",
 	module + "/internal/fault", module + "/internal/listentest", module + "/internal/redistest",
 	module + "/internal/pgtest", module + "/internal/mariatest", module + "/internal/mqtttest",
-	module + "/internal/testserver",
+	module + "/internal/rabbittest", module + "/internal/testserver",
 	module + "/internal/testenv", module + "/internal/tidy", module + "/internal/torture",
 }
 

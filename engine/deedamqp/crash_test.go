@@ -1,0 +1,79 @@
+package deedamqp_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/internal/rabbittest"
+)
+
+// A server that is killed again and again under load loses nothing of what it confirmed, and
+// a group goes on where it was.
+func TestServerKilled(t *testing.T) {
+	s := rabbittest.Start(t)
+	shop := open(t, s.URL())
+	info := shop.topic("orders", 1, "billing")
+	m := shop.join(shop.another(s.URL()), "orders", "billing")
+	const rounds, each = 3, 150
+	confirmed := make(map[string]bool)
+	n := 0
+	for range rounds {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			time.AfterFunc(300*time.Millisecond, s.Kill)
+			for range each {
+				n++
+				if shop.try(info, event(n)) == nil {
+					confirmed[fmt.Sprint(n)] = true
+				}
+			}
+		}()
+		m.until("the load", func() bool {
+			select {
+			case <-ended:
+				return true
+			default:
+				return false
+			}
+		})
+		s.Kill()
+		s.Restart()
+		if len(m.got) > 0 {
+			m.settle(m.got[len(m.got)-1])
+		}
+	}
+	shop.publishUntil(info, event(0))
+	seen := make(map[string]bool)
+	m.until("all that was confirmed", func() bool {
+		for _, d := range m.got {
+			seen[d.ID] = true
+		}
+		for id := range confirmed {
+			if !seen[id] {
+				return false
+			}
+		}
+		return seen["0"]
+	})
+	t.Logf("%d of %d events were confirmed, %d came", len(confirmed), n, len(m.got))
+	if len(confirmed) == 0 {
+		t.Error("nothing was confirmed")
+	}
+}
+
+// publishUntil publishes until that succeeds.
+func (s *shop) publishUntil(info driver.TopicInfo, m driver.Message) {
+	s.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; {
+		err := s.try(info, m)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatal(err)
+		}
+	}
+}

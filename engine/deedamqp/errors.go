@@ -1,0 +1,69 @@
+package deedamqp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/deedgo/deed/driver"
+)
+
+// meanings are what the codes of AMQP say to a caller.
+var meanings = map[int]struct {
+	means error
+	hint  string
+}{
+	amqp.AccessRefused:      {driver.ErrRefused, "the user may not do this (see set_permissions of rabbitmqctl)"},
+	amqp.NotFound:           {driver.ErrNotFound, "the server has no such exchange or queue"},
+	amqp.PreconditionFailed: {driver.ErrRefused, "it exists with other arguments: delete it, or use another name"},
+	amqp.NotAllowed:         {driver.ErrRefused, "the server allows it not"},
+	amqp.NotImplemented:     {driver.ErrRefused, "the server is too old for it"},
+	amqp.ResourceError:      {driver.ErrAway, "the server is short of something"},
+	amqp.ConnectionForced:   {driver.ErrAway, "the server ended the connection"},
+	amqp.InternalError:      {driver.ErrAway, "the server failed"},
+	amqp.ChannelError:       {driver.ErrAway, "the connection is lost"},
+	amqp.FrameError:         {driver.ErrAway, "the connection is lost"},
+}
+
+// explain wraps what an error means for the caller.
+func explain(err error) error {
+	var said *amqp.Error
+	if errors.As(err, &said) {
+		if m, ok := meanings[said.Code]; ok {
+			return fmt.Errorf("%w: %s: %w", m.means, m.hint, err)
+		}
+		return fmt.Errorf("%w: %w", driver.ErrAway, err)
+	}
+	var network net.Error
+	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("%w: %w", driver.ErrAway, err)
+	}
+	return err
+}
+
+// code returns the code of AMQP that an error has, 0 for none.
+func code(err error) int {
+	var said *amqp.Error
+	if errors.As(err, &said) {
+		return said.Code
+	}
+	return 0
+}
+
+// fail names what was tried in an error that is not nil.
+func (c *Conn) fail(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if c.ctx.Err() != nil && !errors.Is(err, driver.ErrClosed) {
+		err = fmt.Errorf("%w: %w", driver.ErrClosed, err)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("deedamqp: %s: %w", what, explain(err))
+}
