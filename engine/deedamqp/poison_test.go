@@ -34,7 +34,7 @@ func TestPoison(t *testing.T) {
 		good.Add(1)
 		return nil
 	})
-	retry := &deed.GroupOptions{Retry: deed.Retry{Attempts: 3, Min: time.Millisecond, Max: time.Millisecond}}
+	retry := &deed.SubscribeOptions{Retry: deed.Retry{Attempts: 3, Min: time.Millisecond, Max: time.Millisecond}}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- bus.Run(ctx, deed.Subscribe("billing", retry, h)) }()
