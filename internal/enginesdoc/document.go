@@ -12,6 +12,7 @@ import (
 	"github.com/deedgo/deed/driverkit"
 	"github.com/deedgo/deed/drivertest"
 	"github.com/deedgo/deed/engine"
+	"github.com/deedgo/deed/engine/deedamqp"
 	"github.com/deedgo/deed/engine/deedkafka"
 	"github.com/deedgo/deed/engine/deedmqtt"
 	"github.com/deedgo/deed/engine/deednats"
@@ -55,6 +56,10 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	rabbit, err := driverkit.WithState(unopened{new(deedamqp.Conn), deedamqp.Promise()}, state)
+	if err != nil {
+		return nil, err
+	}
 	return append(out,
 		ask("postgres://HOST", unopened{new(deedsql.Conn), deedsql.PostgresPromise()}),
 		ask("mysql://HOST", unopened{new(deedsql.Conn), deedsql.MySQLPromise()}),
@@ -62,6 +67,7 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 		ask("nats://HOST", unopened{new(deednats.Conn), deednats.Promise()}),
 		ask("redis+pubsub://HOST", &deedredis.PubSub{}),
 		ask("kafka://HOST", kafka), ask("kafka://HOST --state sqlite:FILE", both),
+		ask("amqp://HOST --state sqlite:FILE", rabbit),
 		ask("mqtt://HOST", &deedmqtt.Conn{})), nil
 }
 
@@ -264,6 +270,8 @@ const interfaces = "\n" +
 	"`kafka://HOST` is Apache Kafka. It has no place for dead letters, so handlers need a second engine beside it:\n" +
 	"see [the Kafka guide](guides/kafka.md), also for what a cluster of less than three replicas keeps. Its column is\n" +
 	"checked on kfake, a Kafka in Go, and not yet on a Kafka of the Apache project.\n" +
+	"`amqp://HOST` is RabbitMQ, `amqps://HOST` the same with TLS. It is queues and nothing else, so it wants a second engine\n" +
+	"for all: see [the RabbitMQ guide](guides/rabbitmq.md).\n" +
 	`
 ## What the engines implement
 

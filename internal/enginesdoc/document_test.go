@@ -49,6 +49,7 @@ func TestEveryEngineHasAColumn(t *testing.T) {
 	for _, scheme := range engine.Schemes() {
 		scheme = strings.Replace(scheme, "rediss", "redis", 1) // the same over TLS
 		scheme = strings.Replace(scheme, "mqtts", "mqtt", 1)
+		scheme = strings.Replace(scheme, "amqps", "amqp", 1)
 		scheme = strings.Replace(scheme, "postgresql", "postgres", 1) // another name
 		if !slices.ContainsFunc(engines, func(e opened) bool { return strings.HasPrefix(e.url, scheme+":") }) {
 			t.Errorf("docs/engines.md has no column for %s: (add it to open)", scheme)

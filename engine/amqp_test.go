@@ -1,0 +1,41 @@
+package engine_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/deedgo/deed"
+	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/engine"
+	"github.com/deedgo/deed/internal/rabbittest"
+)
+
+// RabbitMQ wants a second engine for all but the events, and says so before it is asked for
+// anything.
+func TestRabbitMQWantsState(t *testing.T) {
+	for _, url := range []string{"amqp://nobody.invalid", "amqps://user:secret@nobody.invalid"} {
+		_, err := engine.Open(t.Context(), url, nil)
+		if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), "--state") {
+			t.Errorf("without a state: %v, want ErrRefused that names --state", err)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error repeats a password: %v", err)
+		}
+	}
+	url := rabbittest.Start(t).URL()
+	for _, state := range []string{"mem:state", "mem+pubsub:"} {
+		_, err := engine.Open(t.Context(), url, &deed.Options{State: state})
+		if !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), "cannot keep the state") {
+			t.Errorf("with %s: %v, want ErrRefused", state, err)
+		}
+	}
+	bus, err := engine.Open(t.Context(), url, &deed.Options{State: "sqlite:" + t.TempDir() + "/state.db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bus.Close()
+	if f := bus.Features(); f.Engine != "amqp" || f.Backlog || !f.SideLog || !f.Lag || f.Durability != driver.Power {
+		t.Errorf("its features are %+v", f)
+	}
+}
