@@ -55,14 +55,14 @@ func (c *fed) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver.
 		return nil, fmt.Errorf("%s: %w: a group starts when it is made, and cannot get what was published before",
 			what, driver.ErrRefused)
 	}
-	made, err := c.log.MakeGroup(ctx, spec.Group, spec.Topic, info.Partitions)
+	missing, err := c.log.MakeGroup(ctx, spec.Group, spec.Topic, info.Partitions, known)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	s := &fedSub{c: c, spec: spec, claims: make(map[int]*fedClaim)}
-	if known && made > 0 {
+	if missing > 0 {
 		s.over = fmt.Errorf("%s: %w: %w: %d of its %d queues were gone, with what was in them, and are made anew", what,
-			driver.ErrLost, driver.ErrNotFound, made, info.Partitions)
+			driver.ErrLost, driver.ErrNotFound, missing, info.Partitions)
 	}
 	seated := spec
 	seated.Topic, seated.From = c.shadow(spec.Topic), driver.From{}
@@ -88,7 +88,8 @@ func (s *fedSub) hear() {
 		if err == nil {
 			s.note(got)
 		} else if s.trouble = err; errors.Is(err, driver.ErrNotFound) || errors.Is(err, driver.ErrClosed) {
-			s.trouble, s.over = nil, err
+			s.trouble = nil
+			s.end(err)
 		}
 		over := s.over != nil
 		s.mu.Unlock()
@@ -102,6 +103,15 @@ func (s *fedSub) hear() {
 			case <-s.ctx.Done():
 			}
 		}
+	}
+}
+
+// end stops to read, for good: a queue of the same name may be another one's by now. The
+// caller holds mu.
+func (s *fedSub) end(err error) {
+	s.over = err
+	for p := range s.claims {
+		s.feed.Shut(p)
 	}
 }
 
@@ -187,7 +197,7 @@ func (s *fedSub) take(f driver.Fetch, paused bool) (got driver.Received, any boo
 		if _, look := s.c.look(s.ctx, s.spec.Topic); errors.Is(look, driver.ErrNotFound) {
 			err = look // no loss: somebody deleted it
 		}
-		s.over = err
+		s.end(err)
 	}
 	return got, len(got.Deliveries)+len(got.Stopped) > 0, err
 }

@@ -17,8 +17,9 @@ type Feeder interface {
 	driver.Conn
 	// MakeTopic makes what the log needs of a topic, unless it is there.
 	MakeTopic(ctx context.Context, topic string, partitions int) error
-	// MakeGroup makes a group's queues and returns how many were not there.
-	MakeGroup(ctx context.Context, group, topic string, partitions int) (made int, err error)
+	// MakeGroup makes a group's queues. Of a known group these should be there: it returns
+	// how many were not.
+	MakeGroup(ctx context.Context, group, topic string, partitions int, known bool) (missing int, err error)
 	// DropTopic removes a topic with the queues of its groups. What is not there is no
 	// error, nor is it for DropGroup.
 	DropTopic(ctx context.Context, topic string, partitions int, groups []string) error

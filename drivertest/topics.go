@@ -268,6 +268,7 @@ func checkGenerations(t T, e *Env) {
 func checkDeletedMembers(t T, e *Env) {
 	ctx, topics := t.Context(), capability[driver.Topics](e)
 	info := e.topic(driver.TopicSettings{Partitions: 1})
+	e.expect(info, "group", "another")
 	e.publish(e.conn, batch(info, 0, numbered(1, 3)...))
 	m, idle := e.join(e.open(), info.Name, "group"), e.join(e.open(), info.Name, "another")
 	m.take(3)

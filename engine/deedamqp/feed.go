@@ -57,8 +57,9 @@ func (f *feed) Open(partition int, settled string) {
 	n, _ := strconv.ParseInt(settled, 10, 64) // as it was given out, or "" for none
 	t := &tap{
 		f: f, partition: partition, queue: queueName(f.group, f.topic, partition), last: n, settled: n,
-		shut: make(chan struct{}), flushes: make(chan chan struct{}),
+		shut: make(chan struct{}), flushes: make(chan chan struct{}), first: time.Now().Add(firstPatience),
 	}
+	time.AfterFunc(firstPatience, f.ready.Notify)
 	t.ctx, t.stop = context.WithCancel(f.ctx)
 	f.taps[partition] = t
 	f.done.Go(t.run)
@@ -98,6 +99,9 @@ func (f *feed) Take(fetch driver.Fetch) (got driver.Received, err error) {
 	got.Stopped, f.stopped = f.stopped, nil
 	var ps []int
 	for _, p := range slices.Sorted(maps.Keys(f.taps)) {
+		if time.Now().Before(f.taps[p].first) {
+			return got, nil
+		}
 		if !slices.Contains(fetch.Full, p) && f.taps[p].waiting() > 0 {
 			ps = append(ps, p)
 		}

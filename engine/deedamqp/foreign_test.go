@@ -27,8 +27,7 @@ func stranger(t *testing.T, url string) *amqp.Channel {
 }
 
 // What another client publishes deed reads: as CloudEvents in both modes, and what is none.
-func TestStrangerPublishes(t *testing.T) {
-	s := rabbittest.Start(t)
+func testStrangerPublishes(t *testing.T, s *rabbittest.Server) {
 	shop := open(t, s.URL())
 	shop.topic("quakes", 1, "alarm")
 	ch := stranger(t, s.URL())
@@ -71,8 +70,7 @@ func TestStrangerPublishes(t *testing.T) {
 }
 
 // What deed publishes another client reads, with the headers of CloudEvents.
-func TestStrangerConsumes(t *testing.T) {
-	s := rabbittest.Start(t)
+func testStrangerConsumes(t *testing.T, s *rabbittest.Server) {
 	shop := open(t, s.URL())
 	info := shop.topic("orders", 1, "billing")
 	ch := stranger(t, s.URL())

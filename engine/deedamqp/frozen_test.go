@@ -13,8 +13,8 @@ import (
 
 // A member that nobody hears of any more, as one whose process stands still, loses its claim
 // to the state and its queue to the server. When it is back it can spoil nothing.
-func TestFrozenMember(t *testing.T) {
-	s, db := rabbittest.Start(t), pgtest.Start(t)
+func testFrozenMember(t *testing.T, s *rabbittest.Server) {
+	db := pgtest.Start(t)
 	queues, claims := fault.NewProxy(t, s.Addr()), fault.NewProxy(t, db.Addr())
 	shop := open(t, s.URL())
 	shop.state = db.URL(db.Database(t))

@@ -36,10 +36,15 @@ func (s *shop) another(url string) driver.Conn {
 	return c
 }
 
-// topic makes a topic with a group.
+// topic makes a topic with groups, and deletes it after the test.
 func (s *shop) topic(name string, partitions int, groups ...string) driver.TopicInfo {
 	s.t.Helper()
 	topics, _ := driver.As[driver.Topics](s.Conn)
+	s.t.Cleanup(func() {
+		if err := topics.DeleteTopic(context.Background(), name); err != nil {
+			s.t.Errorf("delete topic %s: %v", name, err)
+		}
+	})
 	info, err := topics.CreateTopic(s.t.Context(), name, driver.TopicSettings{Partitions: partitions})
 	if err != nil {
 		s.t.Fatal(err)

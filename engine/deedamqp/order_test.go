@@ -12,8 +12,7 @@ import (
 
 // However often consumers end without a word, with as much in their hands as they may have,
 // what they have not settled comes again in its order, and under the same positions.
-func TestOrderOutlivesConsumers(t *testing.T) {
-	s := rabbittest.Start(t)
+func testOrderOutlivesConsumers(t *testing.T, s *rabbittest.Server) {
 	p := fault.NewProxy(t, s.Addr())
 	shop := open(t, s.URL())
 	info := shop.topic("orders", 1, "billing")
@@ -29,7 +28,7 @@ func TestOrderOutlivesConsumers(t *testing.T) {
 	for round := 0; settled < all; round++ {
 		conn := shop.another("amqp://guest:guest@" + p.Addr() + "/")
 		m := shop.join(conn, "orders", "billing")
-		got := m.take(min(all-settled, 1+random.IntN(400)))
+		got := m.take(min(all-settled, 1+random.IntN(256)))
 		for i, d := range got {
 			if want := fmt.Sprint(settled + i); d.ID != want {
 				t.Fatalf("round %d: event %s came, want %s", round, d.ID, want)
@@ -54,8 +53,7 @@ func TestOrderOutlivesConsumers(t *testing.T) {
 
 // A connection that breaks costs nothing but time: the claim stays, what comes again is not
 // handed out twice, and what was handed out can be settled.
-func TestConnectionBreaks(t *testing.T) {
-	s := rabbittest.Start(t)
+func testConnectionBreaks(t *testing.T, s *rabbittest.Server) {
 	p := fault.NewProxy(t, s.Addr())
 	shop := open(t, s.URL())
 	info := shop.topic("orders", 1, "billing")

@@ -15,8 +15,7 @@ import (
 
 // An event that always fails is tried as often as the group says and set aside; RabbitMQ
 // gives it to nobody again, and what is behind it goes on.
-func TestPoison(t *testing.T) {
-	s := rabbittest.Start(t)
+func testPoison(t *testing.T, s *rabbittest.Server) {
 	shop := open(t, s.URL())
 	info := shop.topic("orders", 1, "billing")
 	bus, err := deed.New(shop.another(s.URL()), &deed.Options{Lease: 2 * time.Second})

@@ -24,6 +24,7 @@ const (
 	reopenMax     = 2 * time.Second
 	missingPause  = 200 * time.Millisecond
 	flushPatience = 2 * time.Millisecond
+	firstPatience = 500 * time.Millisecond
 )
 
 // entry is an event that came and is not settled.
@@ -54,6 +55,9 @@ type tap struct {
 	taken   int     // so many of them are handed out
 	missing int     // the index from which on they have to come again; len(entries) for none
 	last    int64   // position of the last one that came
+	// first is how long others wait for the first event of a queue that has some. Else the
+	// partition that is there first would have all the room.
+	first   time.Time
 	settled int64
 }
 
@@ -122,6 +126,7 @@ func (t *tap) add(r *amqp.Delivery) {
 		}
 	}
 	t.cut(t.missing, len(t.entries))
+	t.first = time.Time{}
 	t.last = max(t.last+1, at(r.Headers))
 	d := delivery(r, f.topic, t.partition, strconv.FormatInt(t.last, 10))
 	t.entries = append(t.entries, entry{t.last, r.DeliveryTag, same, d.Stored.UnixNano(), d})
@@ -190,6 +195,9 @@ func (t *tap) read() error {
 		return err
 	}
 	t.f.works()
+	if err := t.flush(ch, came); err != nil {
+		return err
+	}
 	return t.follow(ch, came, closed)
 }
 
@@ -273,7 +281,8 @@ func (t *tap) look(ch *amqp.Channel, quiet bool) (over bool, err error) {
 
 // flush takes what the server had sent when the call began.
 func (t *tap) flush(ch *amqp.Channel, came <-chan amqp.Delivery) error {
-	if _, err := t.inspect(ch); err != nil {
+	q, err := t.inspect(ch)
+	if err != nil {
 		return err
 	}
 	for {
@@ -284,6 +293,11 @@ func (t *tap) flush(ch *amqp.Channel, came <-chan amqp.Delivery) error {
 			}
 			t.add(&r)
 		case <-time.After(flushPatience): // the client has passed on all that came before the answer
+			t.f.mu.Lock()
+			if len(t.entries) > 0 || q.Messages == 0 {
+				t.first = time.Time{}
+			}
+			t.f.mu.Unlock()
 			t.f.ready.Notify()
 			return nil
 		}

@@ -40,37 +40,38 @@ func (c *Conn) exchange(ch *amqp.Channel, topic string) error {
 }
 
 // MakeGroup implements [driverkit.Feeder].
-func (c *Conn) MakeGroup(ctx context.Context, group, topic string, partitions int) (made int, err error) {
-	what := "queues of group " + group + " on " + topic
+func (c *Conn) MakeGroup(ctx context.Context, group, topic string, partitions int, known bool) (missing int, err error) {
 	if err := checkGroup(group, topic, partitions); err != nil {
-		return 0, c.fail(what, err)
+		return 0, c.fail("queues of group "+group+" on "+topic, err)
 	}
 	if err := c.MakeTopic(ctx, topic, partitions); err != nil {
 		return 0, err
 	}
 	for p := range partitions {
 		queue := queueName(group, topic, p)
-		err := c.with(ctx, func(ch *amqp.Channel) error {
-			_, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-			if err == nil && !c.settings.check {
-				err = makeQueue(ch, queue, topic, p)
-			}
-			return err
-		})
+		var err error
+		if known || c.settings.check {
+			err = c.with(ctx, func(ch *amqp.Channel) error {
+				_, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+				return err
+			})
+		}
 		switch {
-		case code(err) != amqp.NotFound:
-		case c.settings.check:
+		case code(err) == amqp.NotFound && !c.settings.check:
+			missing++
+			err = nil
+		case code(err) == amqp.NotFound:
 			err = fmt.Errorf("%w: it is not there, and the URL says topology=check: make a quorum queue with %v, bound to "+
 				"%s with the key %s", driver.ErrRefused, queueArguments(), topic, routingKey(p))
-		default:
-			made++
+		}
+		if err == nil && !c.settings.check {
 			err = c.with(ctx, func(ch *amqp.Channel) error { return makeQueue(ch, queue, topic, p) })
 		}
 		if err != nil {
 			return 0, c.fail("queue "+queue, err)
 		}
 	}
-	return made, nil
+	return missing, nil
 }
 
 // makeQueue makes a queue, or is refused when it is there with other arguments.

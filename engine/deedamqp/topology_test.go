@@ -15,8 +15,7 @@ import (
 
 // What is there with other arguments is refused by name, and so is what is missing where
 // nothing may be made.
-func TestTopology(t *testing.T) {
-	s := rabbittest.Start(t)
+func testTopology(t *testing.T, s *rabbittest.Server) {
 	shop, ch := open(t, s.URL()), stranger(t, s.URL())
 	topics, _ := driver.As[driver.Topics](shop.Conn)
 	if err := ch.ExchangeDeclare("taken", amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
@@ -54,8 +53,7 @@ func wantRefused(t *testing.T, what string, err error, text string) {
 }
 
 // A queue that goes under a running member is a loss, and the group is told.
-func TestQueueLost(t *testing.T) {
-	s := rabbittest.Start(t)
+func testQueueLost(t *testing.T, s *rabbittest.Server) {
 	shop, ch := open(t, s.URL()), stranger(t, s.URL())
 	info := shop.topic("orders", 1, "billing")
 	m := shop.join(shop.Conn, "orders", "billing")
@@ -75,9 +73,11 @@ func TestQueueLost(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer again.Close()
 	if _, err := again.Receive(t.Context(), driver.Fetch{Events: 1, Bytes: 1}); !errors.Is(err, driver.ErrLost) {
 		t.Errorf("the group that joins again hears %v, want ErrLost once", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
 	}
 	m = shop.join(shop.Conn, "orders", "billing")
 	shop.publish(info, event(2))
@@ -85,8 +85,7 @@ func TestQueueLost(t *testing.T) {
 }
 
 // Examine tells what a server is.
-func TestExamine(t *testing.T) {
-	s := rabbittest.Start(t)
+func testExamine(t *testing.T, s *rabbittest.Server) {
 	for what, want := range map[string]driver.Result{"server": driver.Good, "heartbeat": driver.Good, "topology": driver.Good} {
 		wantFinding(t, s.URL(), what, want)
 	}
@@ -98,7 +97,7 @@ func TestExamine(t *testing.T) {
 	_, err := deedamqp.Open(t.Context(), strings.Replace(s.URL(), "guest:guest", "reader:wrong", 1))
 	wantRefused(t, "a wrong password", err, "may not")
 	_, err = deedamqp.Open(t.Context(), s.URL()+"nowhere")
-	wantRefused(t, "a virtual host that is not there", err, "may not")
+	wantRefused(t, "a virtual host that is not there", err, "vhost nowhere not found")
 }
 
 func wantFinding(t *testing.T, url, what string, want driver.Result) {

@@ -7,6 +7,7 @@
 package rabbittest
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"net"
@@ -151,6 +152,32 @@ func (s *Server) ready() error {
 		return err
 	}
 	return conn.Close()
+}
+
+// Noted waits until the node has on its disk that there are quorum queues of these names. It
+// writes that some seconds after it has made them, and a node that is killed before has lost
+// them, with what it had confirmed.
+func (s *Server) Noted(queues ...string) {
+	s.TB.Helper()
+	err := testserver.Await(nil, func() error {
+		files, err := filepath.Glob(filepath.Join(cmp.Or(s.store, s.path("mnesia")), "*", "quorum", "*", "names.dets"))
+		if err != nil || len(files) != 1 {
+			return fmt.Errorf("files %q: %w", files, err)
+		}
+		text, err := os.ReadFile(files[0])
+		if err != nil {
+			return err
+		}
+		for _, q := range queues {
+			if !bytes.Contains(text, []byte(q)) {
+				return fmt.Errorf("queue %s is not in it", q)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.TB.Errorf("names of queues: %v", err)
+	}
 }
 
 // Ctl runs rabbitmqctl for the node and returns what it says.
