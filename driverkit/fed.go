@@ -132,7 +132,8 @@ func (c *fed) accepts(ctx context.Context, b *driver.Batch) error {
 	}
 	switch {
 	case b.Generation != 0 && b.Generation != t.Generation:
-		return fmt.Errorf("%w: the topic is in generation %d, the batch for %d", driver.ErrRefused, t.Generation, b.Generation)
+		return fmt.Errorf("%w: the topic is in generation %d, the batch for %d",
+			driver.ErrRefused, t.Generation, b.Generation)
 	case b.Partition < 0 || b.Partition >= t.Partitions:
 		return fmt.Errorf("%w: partition %d of %d", driver.ErrRefused, b.Partition, t.Partitions)
 	}

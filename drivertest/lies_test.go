@@ -259,13 +259,6 @@ var lies = []lie{
 	{"starts at the beginning", "start-at-the-end start-at-a-time start-at-a-cursor", func(l *liar, _ *counter) {
 		l.spec = func(s *driver.SubscribeSpec) { s.From = driver.From{} }
 	}},
-	{"takes what no group gets", "no-backlog-no-pretence", func(l *liar, _ *counter) {
-		l.features = func() driver.Features {
-			f := l.Conn.Features()
-			f.Backlog = false
-			return f
-		}
-	}},
 	{"creates topics for readers", "absent-topic", func(l *liar, _ *counter) {
 		l.spec = func(s *driver.SubscribeSpec) {
 			_, _ = l.CreateTopic(context.Background(), s.Topic, driver.TopicSettings{})

@@ -39,7 +39,8 @@ func explain(err error) error {
 		return fmt.Errorf("%w: %w", driver.ErrAway, err)
 	}
 	var network net.Error
-	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) {
+	if errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("%w: %w", driver.ErrAway, err)
 	}
 	return err

@@ -55,7 +55,8 @@ func (c *Conn) rights(ctx context.Context) driver.Finding {
 		f.Value = "is looked at and never changed (topology=check)"
 	case code(err) == amqp.AccessRefused:
 		f.Result, f.Value = driver.Wrong, "the user may not make queues"
-		f.Advice = "give it the right to configure (rabbitmqctl set_permissions), or make them and say topology=check in the URL"
+		f.Advice = "give it the right to configure (rabbitmqctl set_permissions), or make them, and say topology=check " +
+			"in the URL"
 	case err != nil:
 		f.Result, f.Value = driver.Wrong, err.Error()
 	}

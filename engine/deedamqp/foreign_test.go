@@ -58,7 +58,8 @@ func testStrangerPublishes(t *testing.T, s *rabbittest.Server) {
 			t.Errorf("event %d is %+v with data %s, unreadable %q, want %+v", i, d.Message, d.Data, d.Unreadable, want)
 		}
 	}
-	if d := ds[0]; d.Attributes["depth"] != "12" || !d.Time.Equal(time.Unix(1715000000, 0)) || d.Attributes["other"] != "" {
+	if d := ds[0]; d.Attributes["depth"] != "12" || d.Attributes["other"] != "" ||
+		!d.Time.Equal(time.Unix(1715000000, 0)) {
 		t.Errorf("the first has time %v, attributes %v", d.Time, d.Attributes)
 	}
 	if d := ds[3]; !strings.Contains(d.Unreadable, "noon") || d.ID != "q4" {

@@ -40,7 +40,9 @@ func (c *Conn) exchange(ch *amqp.Channel, topic string) error {
 }
 
 // MakeGroup implements [driverkit.Feeder].
-func (c *Conn) MakeGroup(ctx context.Context, group, topic string, partitions int, known bool) (missing int, err error) {
+func (c *Conn) MakeGroup(
+	ctx context.Context, group, topic string, partitions int, known bool,
+) (missing int, err error) {
 	if err := checkGroup(group, topic, partitions); err != nil {
 		return 0, c.fail("queues of group "+group+" on "+topic, err)
 	}

@@ -2,20 +2,17 @@ package deedamqp
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // settings are what a URL says.
@@ -71,7 +68,7 @@ func readURL(text string) (s settings, err error) {
 	if u.Hostname() == "" {
 		return s, errors.New("it names no host (want amqp://HOST:PORT/VHOST)")
 	}
-	if err := checkNames(q); err != nil {
+	if err := driverkit.CheckParameters(q, parameters, "node"); err != nil {
 		return s, err
 	}
 	for _, node := range append([]string{u.Host}, q["node"]...) {
@@ -107,36 +104,13 @@ func withPort(host, port string) string {
 	return host
 }
 
-// checkNames refuses parameters that are unknown or given twice.
-func checkNames(q url.Values) error {
-	for name, values := range q {
-		switch {
-		case !slices.Contains(parameters, name):
-			return fmt.Errorf("unknown parameter %q (want %s)", name, strings.Join(parameters, ", "))
-		case len(values) > 1 && name != "node":
-			return fmt.Errorf("%s is given %d times (want once)", name, len(values))
-		}
-	}
-	return nil
-}
-
 func (s *settings) readTimes(q url.Values) error {
 	s.dial, s.heartbeat = defaultDial, defaultHeartbeat
-	if q.Has("dial_timeout") {
-		d, err := time.ParseDuration(q.Get("dial_timeout"))
-		if err != nil || d < time.Millisecond {
-			return fmt.Errorf("dial_timeout is %q (want a time such as 2s)", q.Get("dial_timeout"))
-		}
-		s.dial = d
+	err := driverkit.ReadTimes(q, map[string]*time.Duration{"dial_timeout": &s.dial, "heartbeat": &s.heartbeat})
+	if err == nil && (s.heartbeat < 2*time.Second || s.heartbeat > time.Hour) {
+		err = fmt.Errorf("heartbeat is %q (want 2s to 1h)", q.Get("heartbeat"))
 	}
-	if q.Has("heartbeat") {
-		d, err := time.ParseDuration(q.Get("heartbeat"))
-		if err != nil || d < 2*time.Second || d > time.Hour {
-			return fmt.Errorf("heartbeat is %q (want 2s to 1h)", q.Get("heartbeat"))
-		}
-		s.heartbeat = d
-	}
-	return nil
+	return err
 }
 
 func (s *settings) readTopology(q url.Values) error {
@@ -152,38 +126,15 @@ func (s *settings) readTopology(q url.Values) error {
 
 // readTLS reads what TLS takes.
 func (s *settings) readTLS(q url.Values) error {
-	for _, name := range []string{"ca", "cert", "key", "server_name", "skip_verify"} {
-		if q.Has(name) && s.tls == nil {
-			return fmt.Errorf("%s wants TLS (amqps://)", name)
-		}
+	if s.tls != nil {
+		s.tls.ServerName = q.Get("server_name")
+		return driverkit.ReadTLS(s.tls, q)
 	}
-	if s.tls == nil {
-		return nil
+	if name := driverkit.WantsTLS(q); name != "" {
+		return fmt.Errorf("%s wants TLS (amqps://)", name)
 	}
-	s.tls.ServerName = q.Get("server_name")
-	if file := q.Get("ca"); file != "" {
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return fmt.Errorf("ca: %w", err)
-		}
-		s.tls.RootCAs = x509.NewCertPool()
-		if !s.tls.RootCAs.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("ca: %s holds no certificate", file)
-		}
-	}
-	if q.Has("cert") || q.Has("key") {
-		pair, err := tls.LoadX509KeyPair(q.Get("cert"), q.Get("key"))
-		if err != nil {
-			return fmt.Errorf("cert and key: %w", err)
-		}
-		s.tls.Certificates = []tls.Certificate{pair}
-	}
-	if q.Has("skip_verify") {
-		skip, err := strconv.ParseBool(q.Get("skip_verify"))
-		if err != nil {
-			return fmt.Errorf("skip_verify is %q (want true or false)", q.Get("skip_verify"))
-		}
-		s.tls.InsecureSkipVerify = skip
+	if q.Has("server_name") {
+		return errors.New("server_name wants TLS (amqps://)")
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func TestURLRefused(t *testing.T) {
 		"amqp://h?topology=yes":                    "topology is",
 		"amqp://user:secret@h?ca=/no/such/file":    "ca wants TLS",
 		"amqps://user:secret@h?ca=/no/such/file":   "ca:",
-		"amqps://user:secret@h?cert=/no/such/file": "cert and key:",
+		"amqps://user:secret@h?cert=/no/such/file": "without each other",
 		"amqps://h?skip_verify=perhaps":            "skip_verify is",
 		"amqp://user:secret@h?bad=%zz&other=bad":   "its parameters cannot be read",
 	} {

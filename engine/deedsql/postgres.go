@@ -254,7 +254,8 @@ func (d *postgresDialect) examine(ctx context.Context) error {
 func PostgresPromise() driver.Features {
 	return driver.Features{
 		Engine: "postgres", Durability: driver.Power,
-		KeyOrder: true, Groups: true, Backlog: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
+		KeyOrder: true, Groups: true, Backlog: true, Fenced: true, DensePos: true,
+		Sequence: true, Dedupe: true, SideLog: true,
 		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true, Streams: true, Records: true,
 		MultiProcess:  true,
 		MaxEventBytes: maxData,

@@ -278,7 +278,8 @@ func (d *sqliteDialect) features() driver.Features {
 	return driver.Features{
 		Engine:     "sqlite",
 		Durability: driver.Power,
-		KeyOrder:   true, Groups: true, Backlog: true, Fenced: true, DensePos: true, Sequence: true, Dedupe: true, SideLog: true,
+		KeyOrder:   true, Groups: true, Backlog: true, Fenced: true, DensePos: true,
+		Sequence: true, Dedupe: true, SideLog: true,
 		Lag: true, Browse: true, Delay: true, Reset: true, Retention: true,
 		Streams: true, Records: true,
 		MultiProcess:  true,

@@ -122,6 +122,7 @@ func (c *Conn) Features() driver.Features {
 		Setting:    "there is one copy of each file: open an engine with replicas",
 		KeyOrder:   true,
 		Groups:     true,
+		Backlog:    true,
 		Fenced:     true,
 		DensePos:   true,
 		Lag:        true,

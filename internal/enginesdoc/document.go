@@ -270,8 +270,8 @@ const interfaces = "\n" +
 	"`kafka://HOST` is Apache Kafka. It has no place for dead letters, so handlers need a second engine beside it:\n" +
 	"see [the Kafka guide](guides/kafka.md), also for what a cluster of less than three replicas keeps. Its column is\n" +
 	"checked on kfake, a Kafka in Go, and not yet on a Kafka of the Apache project.\n" +
-	"`amqp://HOST` is RabbitMQ, `amqps://HOST` the same with TLS. It is queues and nothing else, so it wants a second engine\n" +
-	"for all: see [the RabbitMQ guide](guides/rabbitmq.md).\n" +
+	"`amqp://HOST` is RabbitMQ, `amqps://HOST` the same with TLS. It is queues and nothing else, so it wants a\n" +
+	"second engine for all: see [the RabbitMQ guide](guides/rabbitmq.md).\n" +
 	`
 ## What the engines implement
 

@@ -92,6 +92,20 @@ var engines = []described{
 		},
 	},
 	{
+		url: "amqp://HOST --state sqlite:FILE", name: "RabbitMQ 3.8",
+		example: "amqp://localhost` with `--state sqlite:state.db",
+		purpose: "the RabbitMQ you already run; [a second engine](docs/guides/rabbitmq.md) keeps all but the events; " +
+			"tested on one node",
+		how: [...]string{
+			native + "confirms of quorum queues", native + "a queue for each group and partition, with acknowledgements",
+			native + "the order of a queue with a single active consumer", own + "claims and crash marks in the state",
+			own + "the state's side log", roomOnly + ", of 256 events that came for each partition",
+			own + "the state's epochs; and one active consumer",
+			own + "what waits in the queues, and what members say they have", "",
+			own + "the state's generations and epochs; and queues that are missed", says,
+		},
+	},
+	{
 		url: "redis+pubsub://HOST", name: "Redis Pub/Sub", example: "redis+pubsub://localhost:6379",
 		purpose: "[announcements](docs/guides/pubsub.md) that are heard and not kept, by pattern",
 	},

@@ -94,6 +94,7 @@ var refusals = []part{
 	{"groups, retries and dead letters", func(f driver.Features) bool { return f.Groups }},
 	{"retries and dead letters by itself", func(f driver.Features) bool { return f.SideLog || !f.Groups }},
 	{"replays", func(f driver.Features) bool { return f.Reset || !f.Groups }},
+	{"what was published before a group was made", func(f driver.Features) bool { return f.Backlog || !f.Groups }},
 	{"id windows", func(f driver.Features) bool { return f.Dedupe || !f.Groups }},
 	{"delayed events", func(f driver.Features) bool { return f.Delay || !f.Groups }},
 	{"retention that waits for groups", func(f driver.Features) bool { return f.Retention || !f.Groups }},
