@@ -43,7 +43,7 @@ type orderRow struct {
 type viewRow = orderRow
 
 // audit reads the databases and the bus, after everybody has stopped.
-func audit(ctx context.Context, o Options) (*facts, error) {
+func audit(ctx context.Context, o Options, along *listener) (*facts, error) {
 	f := &facts{}
 	files := []struct {
 		service string
@@ -67,7 +67,15 @@ func audit(ctx context.Context, o Options) (*facts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, errors.Join(f.readBus(ctx, bus), bus.Close())
+	if along == nil {
+		err = f.readBus(ctx, bus)
+	} else {
+		f.events, err = along.close()
+	}
+	if err == nil {
+		f.work, err = openWork(ctx, bus)
+	}
+	return f, errors.Join(err, bus.Close())
 }
 
 // eachRow calls scan for every row of a query.
@@ -142,7 +150,7 @@ func (f *facts) readView(ctx context.Context, db *sql.DB) error {
 	})
 }
 
-func (f *facts) readBus(ctx context.Context, bus *deed.Bus) (err error) {
+func (f *facts) readBus(ctx context.Context, bus *deed.Bus) error {
 	f.events = make(map[string]map[string]int)
 	// An engine that checks no sequences has what a killed publisher sent twice twice: it is
 	// one event all the same, by its id, and consumers take it once.
@@ -162,6 +170,5 @@ func (f *facts) readBus(ctx context.Context, bus *deed.Bus) (err error) {
 			f.events[e.Type][e.Key]++
 		}
 	}
-	f.work, err = openWork(ctx, bus)
-	return err
+	return nil
 }

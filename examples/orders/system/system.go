@@ -102,9 +102,19 @@ func run(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, mails.close()) }()
 
+	along, err := startListener(ctx, o)
+	if err != nil {
+		return err
+	}
+	if along != nil {
+		defer along.stop() // whatever happens
+	}
 	services := newServices(o, mails.url)
 	defer services.killAll() // whatever happens, no process is left
 	if err := services.startAll(ctx); err != nil {
+		return err
+	}
+	if err := awaitGroups(ctx, o); err != nil {
 		return err
 	}
 	stock, err := deliverStock(ctx, services, o.Orders)
@@ -124,7 +134,7 @@ func run(ctx context.Context, o Options) (err error) {
 	if err := services.stopAll(); err != nil {
 		return err
 	}
-	facts, err := audit(ctx, o)
+	facts, err := audit(ctx, o, along)
 	if err != nil {
 		return err
 	}

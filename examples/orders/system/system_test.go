@@ -13,6 +13,7 @@ import (
 	"github.com/deedgo/deed/internal/mariatest"
 	"github.com/deedgo/deed/internal/natstest"
 	"github.com/deedgo/deed/internal/pgtest"
+	"github.com/deedgo/deed/internal/rabbittest"
 	"github.com/deedgo/deed/internal/redistest"
 )
 
@@ -53,6 +54,11 @@ func TestBooksAddUpOnMySQL(t *testing.T) { booksAddUp(t, mariatest.Open(t)) }
 // And on Kafka, which is kfake here, with a second engine for what it has no place for.
 func TestBooksAddUpOnKafka(t *testing.T) {
 	booksAddUpWith(t, Options{Bus: kafkatest.Start(t).URL(), State: "sqlite:" + t.TempDir() + "/state.db"})
+}
+
+// And on RabbitMQ, where the second engine keeps all but the events.
+func TestBooksAddUpOnRabbitMQ(t *testing.T) {
+	booksAddUpWith(t, Options{Bus: rabbittest.Start(t).URL(), State: "sqlite:" + t.TempDir() + "/state.db"})
 }
 
 func booksAddUp(t *testing.T, bus string) { booksAddUpWith(t, Options{Bus: bus}) }
