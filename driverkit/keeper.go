@@ -139,7 +139,8 @@ func (k *Keeper) step() time.Duration {
 		return min(k.pause(lease, 0), retryPause(lease))
 	}
 	for _, s := range seats {
-		rest, err := k.refresh(ctx, s, views[s.name])
+		k.renew(seats, lease) // many seats that take something may need longer than a lease
+		rest, err := k.refresh(s, views[s.name])
 		if err != nil {
 			return min(k.pause(lease, 0), retryPause(lease))
 		}
@@ -152,12 +153,14 @@ func (k *Keeper) step() time.Duration {
 
 // refresh applies what divide decides about one seat. It returns how long the seat
 // still takes nothing.
-func (k *Keeper) refresh(ctx context.Context, s *Seat, v View) (rest time.Duration, err error) {
+func (k *Keeper) refresh(s *Seat, v View) (rest time.Duration, err error) {
 	d := divide(v, s.name, s.holdings())
 	s.update(v, d)
 	if rest = s.resting(); rest > 0 || len(d.take) == 0 {
 		return rest, nil
 	}
+	ctx, cancel := context.WithDeadline(k.ctx, k.deadline())
+	defer cancel()
 	claims, err := k.store.Acquire(ctx, s.name, d.take)
 	if err != nil {
 		return 0, err

@@ -274,6 +274,44 @@ func TestKeeperReportsLossWhenItCannotRenew(t *testing.T) {
 	})
 }
 
+// slow is a store that takes half a lease to give a partition.
+type slow struct{ *member }
+
+func (m slow) Acquire(ctx context.Context, seat string, takes []Take) ([]driver.Claim, error) {
+	time.Sleep(lease / 2)
+	return m.member.Acquire(ctx, seat, takes)
+}
+
+// A lease is renewed while many seats take something one after the other.
+func TestKeeperRenewsWhileSeatsTake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const seats = 6
+		keeper := NewKeeper(slow{&member{shared: newShared(seats), name: "a"}})
+		defer keeper.Close()
+		var all []*Seat
+		for i := range seats {
+			seat, err := keeper.Join(fmt.Sprint("a/", i), lease)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, seat)
+		}
+		granted := 0
+		for range 10 * seats {
+			time.Sleep(lease / 10)
+			for _, seat := range all {
+				n := seat.News()
+				if granted += len(n.Granted); len(n.Lost) > 0 {
+					t.Fatalf("%s has lost %v", seat.Name(), n.Lost)
+				}
+			}
+		}
+		if granted != seats {
+			t.Errorf("%d partitions were granted, want %d", granted, seats)
+		}
+	})
+}
+
 func TestKeeperLeavesUnseenGrantsClean(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(3)

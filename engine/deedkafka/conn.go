@@ -119,6 +119,7 @@ func Promise() driver.Features {
 		Browse:        true,
 		Reset:         true,
 		MultiProcess:  true,
+		Flights:       2, // while the broker writes one, the client makes the other
 		MaxEventBytes: maxData,
 	}
 }

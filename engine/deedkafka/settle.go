@@ -180,8 +180,9 @@ func (s *subscription) stored(m membership, all map[int]standing, said map[int]e
 			}
 			delete(all, p)
 		case errors.Is(err, kerr.RebalanceInProgress):
-		case errors.Is(err, kerr.IllegalGeneration) && s.member.id == m.id && time.Since(s.beat) < s.spec.Lease:
-			// The group is in a new generation, of which this member hears soon.
+		case errors.Is(err, kerr.IllegalGeneration) && s.member.id == m.id:
+			// The group is in a new generation, of which this member hears soon: a broker knows
+			// nothing of one that is not in it. What it said that it owns nobody else was given.
 		case errors.Is(err, kerr.UnknownMemberID), errors.Is(err, kerr.IllegalGeneration):
 			if s.held[p] != nil {
 				s.lose(p)
