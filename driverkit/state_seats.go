@@ -104,7 +104,11 @@ func (s *statefulSub) listen(ctx context.Context, f driver.Fetch, wake <-chan st
 	for _, cl := range got.Granted {
 		s.occupy(cl)
 	}
-	s.told.Deliveries = append(s.told.Deliveries, got.Deliveries...)
+	if len(s.told.Deliveries) == 0 {
+		s.told.Deliveries = got.Deliveries
+	} else {
+		s.told.Deliveries = append(s.told.Deliveries, got.Deliveries...)
+	}
 	s.told.Wanted = append(s.told.Wanted, got.Wanted...)
 	s.told.Stopped = append(s.told.Stopped, got.Stopped...)
 	return nil
@@ -179,16 +183,21 @@ func (s *statefulSub) take(f driver.Fetch) (driver.Received, bool) {
 			kept.Stopped = append(kept.Stopped, x)
 		}
 	}
-	bytes, full := 0, slices.Clone(f.Full)
-	for _, d := range s.told.Deliveries {
+	bytes, full, all := 0, slices.Clone(f.Full), s.told.Deliveries
+	for i := range all {
+		d := &all[i]
 		fits := len(out.Deliveries) < f.Events && (bytes+len(d.Data) <= f.Bytes || len(out.Deliveries) == 0)
 		if !fits || !known(d.Partition) || slices.Contains(full, d.Partition) {
 			full = append(full, d.Partition) // keeps the order of the partition
-			kept.Deliveries = append(kept.Deliveries, d)
+			kept.Deliveries = append(kept.Deliveries, *d)
 			continue
 		}
 		bytes += len(d.Data)
-		out.Deliveries = append(out.Deliveries, d)
+		if len(kept.Deliveries) == 0 { // as a rule nothing is kept, and nothing copied
+			out.Deliveries = all[: i+1 : i+1]
+		} else {
+			out.Deliveries = append(out.Deliveries, *d)
+		}
 	}
 	s.mu.Unlock()
 	s.told = kept

@@ -153,7 +153,7 @@ func (c *Conn) between(ctx context.Context, p *driver.Page, at, end int64, limit
 		}
 		for _, r := range rs {
 			if r.Offset < end && len(ds) < limit {
-				ds = append(ds, c.settings.delivery(r, p.Topic))
+				ds = append(ds, c.settings.delivery(r, p.Topic, &driver.Message{}))
 			}
 		}
 		at = next

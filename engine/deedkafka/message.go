@@ -100,15 +100,15 @@ func (w *headers) text(value string) []byte {
 // cut returns what was added since from.
 func (w *headers) cut(from int) []byte { return w.room[from:len(w.room):len(w.room)] }
 
-// delivery reads a record.
-func (s *settings) delivery(r *kgo.Record, topic string) driver.Delivery {
+// delivery reads a record. What it has in common with the last one that was read they share.
+func (s *settings) delivery(r *kgo.Record, topic string, last *driver.Message) driver.Delivery {
 	d := driver.Delivery{Partition: int(r.Partition), Position: driverkit.Position(r.Offset + 1)}
 	d.Stored = r.Timestamp.UTC()
 	m := &d.Message
 	m.Version, m.Key = 1, string(r.Key)
 	var damage error
 	for _, h := range r.Headers {
-		if err := setHeader(m, h.Key, string(h.Value)); damage == nil {
+		if err := setHeader(m, &h, last); damage == nil {
 			damage = err
 		}
 	}
@@ -143,16 +143,33 @@ func (s *settings) delivery(r *kgo.Record, topic string) driver.Delivery {
 
 // setHeader sets what a header says. Those that are no attributes are kept as such, when
 // their names could be one.
-func setHeader(m *driver.Message, name, value string) error {
-	if name == contentType {
-		m.ContentType = value
+func setHeader(m *driver.Message, h *kgo.RecordHeader, last *driver.Message) error {
+	switch h.Key { // those that an event has as a rule, and that repeat
+	case "ce_specversion":
+		return nil
+	case "ce_source":
+		m.Source = shared(h.Value, last.Source)
+		return nil
+	case "ce_type":
+		m.Type = shared(h.Value, last.Type)
+		return nil
+	case contentType:
+		m.ContentType = shared(h.Value, last.ContentType)
 		return nil
 	}
-	attribute, isCloud := strings.CutPrefix(name, attrPrefix)
-	if !isCloud && !isAttribute(name) {
+	attribute, isCloud := strings.CutPrefix(h.Key, attrPrefix)
+	if !isCloud && !isAttribute(h.Key) {
 		return nil
 	}
-	return setAttribute(m, attribute, value)
+	return setAttribute(m, attribute, string(h.Value))
+}
+
+// shared is the text of b, which may be that of former.
+func shared(b []byte, former string) string {
+	if string(b) == former { // which allocates nothing
+		return former
+	}
+	return string(b)
 }
 
 // isAttribute reports whether CloudEvents allows an attribute of the name.

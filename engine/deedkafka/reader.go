@@ -16,10 +16,13 @@ import (
 )
 
 const (
-	fetchTotal  = 8 << 20
-	fetchWait   = 250 * time.Millisecond
-	queueEvents = 1000 // above it a partition is not fetched from
-	pollEvents  = 500
+	fetchTotal = 8 << 20
+	fetchWait  = 250 * time.Millisecond
+	// Above these a partition is not fetched from. The client throws away what it has fetched
+	// of one then, and fetches it again later: that is to be seldom.
+	queueEvents = 4 << 10
+	queueBytes  = 2 << 20
+	pollEvents  = 2 << 10
 )
 
 // reader fetches from the partitions that its subscription owns, ahead of Receive and
@@ -146,7 +149,7 @@ func (r *reader) put(fetches kgo.Fetches) {
 			q.bytes += len(rec.Value)
 			any = true
 		}
-		if !q.full && (len(q.records) > queueEvents || q.bytes > fetchTotal/2) {
+		if !q.full && (len(q.records) > queueEvents || q.bytes > queueBytes) {
 			q.full = true
 			r.s.client.PauseFetchPartitions(map[string][]int32{r.s.spec.Topic: {t.Partition}})
 		}
@@ -182,6 +185,7 @@ func (r *reader) take(f driver.Fetch, may func(p int) *holding) []driver.Deliver
 	slices.Sort(ps)
 	var ds []driver.Delivery
 	bytes, left := 0, f.Events
+	var last driver.Message
 	for i := range ps {
 		p := ps[(i+r.turn)%len(ps)]
 		part := max(1, left/(len(ps)-i))
@@ -189,10 +193,13 @@ func (r *reader) take(f driver.Fetch, may func(p int) *holding) []driver.Deliver
 			break
 		}
 		some, size, cut := r.queues[p].take(part, f.Bytes-bytes, len(ds) == 0)
+		ds = slices.Grow(ds, len(some))
+		handled := may(p).Handled
 		for _, rec := range some {
-			d := r.s.conn.settings.delivery(rec, r.s.spec.Topic)
-			d.Replay = rec.Offset < may(p).Handled
+			d := r.s.conn.settings.delivery(rec, r.s.spec.Topic, &last)
+			d.Replay = rec.Offset < handled
 			ds = append(ds, d)
+			last = d.Message
 		}
 		left -= len(some)
 		if bytes += size; cut {
@@ -227,7 +234,7 @@ func (q *queue) take(n, room int, alone bool) (rs []*kgo.Record, size int, cut b
 // refill goes on fetching a partition whose queue has room again.
 func (r *reader) refill(p int) {
 	q := r.queues[p]
-	if q.full && len(q.records) <= queueEvents/2 && q.bytes <= fetchTotal/4 {
+	if q.full && len(q.records) <= queueEvents/2 && q.bytes <= queueBytes/2 {
 		q.full = false
 		r.s.client.ResumeFetchPartitions(map[string][]int32{r.s.spec.Topic: {int32(p)}})
 	}
