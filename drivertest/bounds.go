@@ -119,6 +119,10 @@ func checkFetchFair(t T, e *Env) {
 	}
 	e.publish(e.conn, bs...)
 	m := e.join(e.conn, info.Name, "group")
+	e.until("all partitions", func() bool { // which may come one after the other
+		m.receive(driver.Fetch{Events: 10, Bytes: roomyBytes, Full: []int{0, 1, 2}}, turn)
+		return len(m.claims) == 3
+	})
 	came := make(map[int]bool)
 	e.until("events", func() bool {
 		m.receive(driver.Fetch{Events: 10, Bytes: roomyBytes}, turn)

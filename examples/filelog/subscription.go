@@ -48,9 +48,12 @@ func (l *Log) accept(b *driver.Batch) (*partition, error) {
 		return nil, fmt.Errorf("%w: the topic has %d partitions", driver.ErrRefused, len(t.parts))
 	}
 	for i := range b.Messages {
-		if m := &b.Messages[i]; len(m.Data) > maxData {
+		switch m := &b.Messages[i]; {
+		case len(m.Data) > maxData:
 			return nil, fmt.Errorf("%w: event %s has %d bytes of data (at most %d)",
 				driver.ErrRefused, m.ID, len(m.Data), maxData)
+		case !m.NotBefore.IsZero():
+			return nil, fmt.Errorf("%w: event %s is delayed, which a file does not keep", driver.ErrRefused, m.ID)
 		}
 	}
 	return t.parts[b.Partition], nil
