@@ -111,6 +111,12 @@ func brokers(closed func(system string, publishers, batch, events int)) {
 	closed("raw/kafka", 64, 1, 30_000)
 	closed("deed/kafka", 64, 1, 30_000)
 	closed("watermill/kafka", 32, 64, 20_000)
+	closed("raw/rabbitmq", 8, 256, 50_000)
+	closed("raw/rabbitmq/publish", 8, 256, 50_000)
+	closed("deed/rabbitmq", 8, 256, 50_000)
+	closed("deed/rabbitmq/publish", 8, 256, 50_000)
+	closed("raw/rabbitmq", 64, 1, 10_000)
+	closed("deed/rabbitmq", 64, 1, 10_000)
 	closed("deed/nats/sync-always", 8, 256, 60_000)
 }
 

@@ -107,6 +107,10 @@ func rawOf(system string) string {
 		return rawPostgresCase
 	case strings.Contains(system, "mysql"):
 		return rawMySQLCase
+	case strings.HasSuffix(system, "rabbitmq/publish"):
+		return rawRabbitPublishCase
+	case strings.Contains(system, "rabbitmq"):
+		return rawRabbitCase
 	case strings.HasSuffix(system, "kafka/publish"):
 		return rawKafkaPublishCase
 	case strings.Contains(system, "kafka"):

@@ -16,8 +16,11 @@ const (
 
 // The raw clients of brokers: end to end, and publishing alone.
 const (
-	rawNATSCase         = "nats/tcp 2x500"
-	rawNATSPublishCase  = "nats/publish 2x500"
+	rawNATSCase          = "nats/tcp 2x500"
+	rawNATSPublishCase   = "nats/publish 2x500"
+	rawRabbitCase        = "raw/rabbitmq 8x256"
+	rawRabbitPublishCase = "raw/rabbitmq/publish 8x256"
+
 	rawKafkaCase        = "raw/kafka 8x256"
 	rawKafkaPublishCase = "raw/kafka/publish 8x256"
 )
@@ -61,6 +64,9 @@ func targetsOf() []target {
 		{what: "deed/postgres end to end, of River", want: 3, got: ratio("deed/postgres 8x256", "river 2x500")},
 		{what: "deed/nats end to end, of nats.go", want: 0.6, got: ratio("deed/nats 8x256", rawNATSCase)},
 		{what: "deed/nats publishing, of nats.go", want: 0.6, got: ratio("deed/nats/publish 8x256", rawNATSPublishCase)},
+		{what: "deed/rabbitmq end to end, of amqp091", want: 0.6, got: ratio("deed/rabbitmq 8x256", rawRabbitCase)},
+		{what: "deed/rabbitmq publishing, of amqp091", want: 0.6,
+			got: ratio("deed/rabbitmq/publish 8x256", rawRabbitPublishCase)},
 		{what: "deed/kafka end to end, of franz-go", want: 0.6, got: ratio("deed/kafka 8x256", rawKafkaCase)},
 		{what: "deed/kafka publishing, of franz-go", want: 0.6,
 			got: ratio("deed/kafka/publish 8x256", rawKafkaPublishCase)},
