@@ -118,6 +118,10 @@ func brokers(closed func(system string, publishers, batch, events int)) {
 	closed("raw/rabbitmq", 64, 1, 10_000)
 	closed("deed/rabbitmq", 64, 1, 10_000)
 	closed("deed/nats/sync-always", 8, 256, 60_000)
+	closed("raw/mqtt", 8, 256, 60_000)
+	closed("raw/mqtt/publish", 8, 256, 60_000)
+	closed("deed/mqtt", 8, 256, 60_000)
+	closed("deed/mqtt/publish", 8, 256, 60_000)
 }
 
 // pick leaves out what -only does not ask for. For -quick it keeps one case of each system

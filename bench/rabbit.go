@@ -14,7 +14,6 @@ import (
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/internal/rabbittest"
-	"github.com/deedgo/deed/internal/testenv"
 )
 
 // What a server here keeps: a quorum queue confirms what is on its one node's disk.
@@ -33,7 +32,7 @@ func onRabbit(
 ) system {
 	return system{name: name, durability: rabbitKeeps,
 		start: func(ctx context.Context, dir string, handle func([]byte)) (*started, error) {
-			url, end, err := startRabbit(ctx)
+			url, end, err := serve(ctx, func(t testing.TB) string { return rabbittest.Start(t).URL() })
 			if err != nil {
 				return nil, err
 			}
@@ -45,28 +44,6 @@ func onRabbit(
 			st.stop = func() error { return errors.Join(stop(), end()) }
 			return st, nil
 		}}
-}
-
-// startRabbit runs a server of the tests.
-func startRabbit(ctx context.Context) (url string, end func() error, err error) {
-	up, over, ended := make(chan string, 1), make(chan struct{}), make(chan error, 1)
-	var running sync.WaitGroup
-	running.Go(func() {
-		ended <- testenv.Program(ctx, func(string, ...any) {}, func(t testing.TB) {
-			up <- rabbittest.Start(t).URL()
-			<-over
-		})
-	})
-	select {
-	case url = <-up:
-		return url, func() error {
-			close(over)
-			running.Wait()
-			return <-ended
-		}, nil
-	case err = <-ended:
-		return "", nil, err
-	}
 }
 
 // rabbitSystems are all systems on RabbitMQ.

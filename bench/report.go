@@ -107,6 +107,10 @@ func rawOf(system string) string {
 		return rawPostgresCase
 	case strings.Contains(system, "mysql"):
 		return rawMySQLCase
+	case strings.HasSuffix(system, "mqtt/publish"):
+		return rawMQTTPublishCase
+	case strings.Contains(system, "mqtt"):
+		return rawMQTTCase
 	case strings.HasSuffix(system, "rabbitmq/publish"):
 		return rawRabbitPublishCase
 	case strings.Contains(system, "rabbitmq"):

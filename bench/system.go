@@ -60,7 +60,7 @@ func systems() []system {
 		natsSystem{"watermill/nats", natsUsual, false, true}.on(watermillNATS),
 		natsSystem{"deed/nats/sync-always", "power", true, true}.deed(nil),
 		watermillChannel("watermill/gochannel"),
-	}, slices.Concat(redisSystems(), postgresSystems(), mysqlSystems(), kafkaSystems(), rabbitSystems())...)
+	}, slices.Concat(redisSystems(), postgresSystems(), mysqlSystems(), kafkaSystems(), rabbitSystems(), mqttSystems())...)
 }
 
 func systemNamed(name string) *system {

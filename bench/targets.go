@@ -20,6 +20,8 @@ const (
 	rawNATSPublishCase   = "nats/publish 2x500"
 	rawRabbitCase        = "raw/rabbitmq 8x256"
 	rawRabbitPublishCase = "raw/rabbitmq/publish 8x256"
+	rawMQTTCase          = "raw/mqtt 8x256"
+	rawMQTTPublishCase   = "raw/mqtt/publish 8x256"
 
 	rawKafkaCase        = "raw/kafka 8x256"
 	rawKafkaPublishCase = "raw/kafka/publish 8x256"
@@ -64,6 +66,8 @@ func targetsOf() []target {
 		{what: "deed/postgres end to end, of River", want: 3, got: ratio("deed/postgres 8x256", "river 2x500")},
 		{what: "deed/nats end to end, of nats.go", want: 0.6, got: ratio("deed/nats 8x256", rawNATSCase)},
 		{what: "deed/nats publishing, of nats.go", want: 0.6, got: ratio("deed/nats/publish 8x256", rawNATSPublishCase)},
+		{what: "deed/mqtt end to end, of paho", want: 0.6, got: ratio("deed/mqtt 8x256", rawMQTTCase)},
+		{what: "deed/mqtt publishing, of paho", want: 0.6, got: ratio("deed/mqtt/publish 8x256", rawMQTTPublishCase)},
 		{what: "deed/rabbitmq end to end, of amqp091", want: 0.6, got: ratio("deed/rabbitmq 8x256", rawRabbitCase)},
 		{what: "deed/rabbitmq publishing, of amqp091", want: 0.6,
 			got: ratio("deed/rabbitmq/publish 8x256", rawRabbitPublishCase)},
