@@ -180,6 +180,19 @@ func (s *Server) Noted(queues ...string) {
 	}
 }
 
+// Restart starts the node, which may run or be down, with what it has stored. Lines take the
+// place of those that its configuration had.
+func (s *Server) Restart(lines ...string) {
+	s.TB.Helper()
+	if len(lines) > 0 {
+		if err := s.configure(lines); err != nil {
+			s.TB.Errorf("%s: %v", s.Name(), err)
+			return
+		}
+	}
+	s.Server.Restart()
+}
+
 // Ctl runs rabbitmqctl for the node and returns what it says.
 func (s *Server) Ctl(args ...string) string {
 	s.TB.Helper()

@@ -30,7 +30,11 @@ type place struct {
 // comes from the topic as it was read at the end and from every delivery before that.
 func positions(h *History) []string {
 	var found []string
-	at := map[place]string{}
+	type view struct {
+		place
+		group string // "" where all see the same
+	}
+	at := map[view]string{}
 	last := map[int]int64{}
 	for _, op := range h.Ops {
 		if op.Do != Stored && op.Do != Deliver && op.Do != Letter {
@@ -41,10 +45,14 @@ func positions(h *History) []string {
 			found = append(found, fmt.Sprintf("%s: %s has the unreadable position %q", op.Do, op.ID, op.Pos))
 			continue
 		}
-		if id, ok := at[place{op.Part, n}]; ok && id != op.ID {
+		seen := view{place: place{op.Part, n}}
+		if h.Apart {
+			seen.group = op.Group
+		}
+		if id, ok := at[seen]; ok && id != op.ID {
 			found = append(found, fmt.Sprintf("position %d-%d is %s for one reader and %s for another", op.Part, n, id, op.ID))
 		}
-		at[place{op.Part, n}] = op.ID
+		at[seen] = op.ID
 		if op.Do != Stored {
 			continue
 		}
@@ -147,6 +155,9 @@ func regress(h *History) []string {
 // event is dead, and all later events of its key wait behind it.
 func dlq(h *History) []string {
 	want := wantedLetters(h)
+	if h.Apart {
+		return dlqApart(h, want)
+	}
 	var found []string
 	for _, group := range []string{Effects, Plain} {
 		got := map[place]bool{}

@@ -94,7 +94,7 @@ func (r *run) look(ctx context.Context) (standing, error) {
 		if err != nil {
 			return standing{}, fmt.Errorf("look at the lag: %w", err)
 		}
-		s.lags = append(s.lags, lags...)
+		s.lags = append(s.lags, slices.DeleteFunc(lags, func(l driver.PartitionLag) bool { return l.Group == Along })...)
 	}
 	for after := int64(0); ; {
 		page, err := letters.List(ctx, driver.LetterFilter{After: after})
@@ -221,6 +221,14 @@ func (r *run) history(ctx context.Context) (*History, error) {
 	ops = append(ops, effects...)
 	var topicOps []Op
 	for _, topic := range r.config.Load.topics() {
+		if !r.bus.Features().Browse {
+			along, err := r.storedAlong(ctx, topic.Name(), partitionsOf(topic))
+			if err != nil {
+				return nil, fmt.Errorf("read along topic %s: %w", topic.Name(), err)
+			}
+			topicOps = append(topicOps, along...)
+			continue
+		}
 		for e, err := range r.bus.Read(ctx, topic.Name(), nil) {
 			if err != nil {
 				return nil, fmt.Errorf("read topic %s: %w", topic.Name(), err)
@@ -233,6 +241,6 @@ func (r *run) history(ctx context.Context) (*History, error) {
 	}
 	h := NewHistory(slices.Concat(ops, removed(ops, topicOps), topicOps))
 	f := r.bus.Features()
-	h.Dense, h.Again = f.DensePos, !f.Dedupe || !f.Sequence
+	h.Dense, h.Again, h.Apart = f.DensePos, !f.Dedupe || !f.Sequence, !f.Browse
 	return h, nil
 }

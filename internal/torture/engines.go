@@ -12,6 +12,7 @@ import (
 	"github.com/deedgo/deed/internal/mariatest"
 	"github.com/deedgo/deed/internal/natstest"
 	"github.com/deedgo/deed/internal/pgtest"
+	"github.com/deedgo/deed/internal/rabbittest"
 	"github.com/deedgo/deed/internal/redistest"
 )
 
@@ -59,6 +60,12 @@ var Engines = []Engine{
 		s, state := kafkatest.Start(t), pgtest.Start(t, pgtest.Durable)
 		bus, effects := c.databases(func() string { return state.Database(t) })
 		c.onServer(s, s.URL()+"?tunnel=true", state.URL(effects)) // through the proxies of the run
+		c.State, c.StateServer = state.URL(bus), state
+	}},
+	{Name: "rabbitmq", Frail: true, Provide: func(t testing.TB, c *Config) { // no power cuts are tried on it
+		s, state := rabbittest.Start(t), pgtest.Start(t, pgtest.Durable)
+		bus, effects := c.databases(func() string { return state.Database(t) })
+		c.onServer(s, s.URL()+"?heartbeat=2s", state.URL(effects))
 		c.State, c.StateServer = state.URL(bus), state
 	}},
 }

@@ -22,20 +22,26 @@ type Fact struct {
 	Pad    string `json:"pad"`
 }
 
+// The partitions of the topics.
+const (
+	partitions        = 8
+	accountPartitions = 4
+)
+
 // topic is where a run's events live. Its id window makes a publisher's second
 // try after a crash store nothing twice.
-var topic = deed.NewTopic("torture", &deed.TopicOptions{Partitions: 8, Dedupe: time.Hour})
+var topic = deed.NewTopic("torture", &deed.TopicOptions{Partitions: partitions, Dedupe: time.Hour})
 
 // accountTopic is where writers' events go. It has no id window: what stores them once is
 // that their outbox stamps them.
-var accountTopic = deed.NewTopic("torture-accounts", &deed.TopicOptions{Partitions: 4})
+var accountTopic = deed.NewTopic("torture-accounts", &deed.TopicOptions{Partitions: accountPartitions})
 
 var accountType = deed.NewType(accountTopic, "torture.account", 1, func(f Fact) string { return f.Key })
 
 var factType = deed.NewType(topic, "torture.fact", 1, func(f Fact) string { return f.Key })
 
 // windowless is factType on an engine that has no id windows.
-var windowless = deed.NewType(deed.NewTopic(topic.Name(), &deed.TopicOptions{Partitions: 8}),
+var windowless = deed.NewType(deed.NewTopic(topic.Name(), &deed.TopicOptions{Partitions: partitions}),
 	factType.Name(), factType.Version(), func(f Fact) string { return f.Key })
 
 // factTypeOn is factType, or windowless where a bus wants that.

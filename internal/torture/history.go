@@ -25,6 +25,9 @@ type History struct {
 	// Again says that the engine stores again what is published again, as after an outcome
 	// that nobody knows. What counts is then the first time.
 	Again bool
+	// Apart says that each group has positions of its own: what two publishers publish at once
+	// may come to one group in another order than to the next.
+	Apart bool
 
 	invoked map[string]Op   // first Invoke by id
 	acked   map[string]bool // OK by id

@@ -274,6 +274,9 @@ func (r *run) prepare(ctx context.Context) error {
 	}
 	err := r.shortenKeep(ctx)
 	if err == nil {
+		err = r.gather(ctx)
+	}
+	if err == nil {
 		r.rec, err = NewRecorder(r.config.Dir, "harness.1")
 	}
 	if err != nil {

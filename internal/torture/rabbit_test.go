@@ -1,0 +1,8 @@
+package torture
+
+import "testing"
+
+func TestRabbitMQ(t *testing.T) {
+	t.Parallel() // it mostly waits
+	torturedOn(t, "rabbitmq")
+}
