@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -40,16 +41,18 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 	if err != nil {
 		return nil, c.fail("publish", fmt.Errorf("%w: %w", driver.ErrNotStored, err))
 	}
-	// Left behind when ctx ends: what is on its way cannot be called back, and the outcome
-	// of half a batch helps nobody. patience bounds it.
-	err = c.call(c.ctx, func() error {
+	// Not ended with ctx: what is on its way cannot be called back, and the outcome of half a
+	// batch helps nobody. patience bounds it, and so does Close.
+	err = c.call(context.Background(), func() error {
 		defer func() { c.slots <- p }()
 		return f.run(p)
 	})
 	receipts := make([]driver.Receipt, len(batches))
 	for i := range receipts {
 		receipts[i].Stored = f.outcomes[i].stored
-		receipts[i].Err = c.fail("publish to "+batches[i].Topic, f.outcomes[i].result(&batches[i], err))
+		if err := f.outcomes[i].result(&batches[i], err); err != nil {
+			receipts[i].Err = fmt.Errorf("deedamqp: publish to %s: %w", batches[i].Topic, err)
+		}
 	}
 	return receipts, nil
 }
@@ -258,8 +261,16 @@ func (o *outcome) result(b *driver.Batch, broken error) error {
 			"(start a consumer of the group first)", driver.ErrNotStored, b.Topic)
 	case o.failed > 0:
 		return errors.New("the server says that some queue has not stored it, which another may have")
-	case code(broken) == amqp.NotFound:
-		return fmt.Errorf("%w: %w", driver.ErrNotStored, broken)
+	case isAbout(broken, b.Topic): // the first of its events was not taken, nor those after it
+		return fmt.Errorf("%w: %w", driver.ErrNotStored, explain(broken))
 	}
-	return fmt.Errorf("it is not known whether it is stored: %w", broken)
+	// What broken means to others is not said: it may mean that nothing is stored.
+	return fmt.Errorf("%w: it is not known whether it is stored: %v", driver.ErrAway, broken)
+}
+
+// isAbout reports whether the server ended a channel because of a topic's exchange.
+func isAbout(err error, topic string) bool {
+	var said *amqp.Error
+	return errors.As(err, &said) && (said.Code == amqp.NotFound || said.Code == amqp.AccessRefused) &&
+		strings.Contains(said.Reason, "exchange '"+topic+"'")
 }

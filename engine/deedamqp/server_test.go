@@ -21,6 +21,7 @@ func TestOnServer(t *testing.T) {
 		{"Poison", testPoison},
 		{"Topology", testTopology},
 		{"QueueLost", testQueueLost},
+		{"PublishErrors", testPublishErrors},
 		{"Examine", testExamine},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.run(t, s) })

@@ -113,3 +113,29 @@ func wantFinding(t *testing.T, url, what string, want driver.Result) {
 		}
 	}
 }
+
+// What a user may not publish is refused, and what nobody has the exchange of is lost by the
+// server: in both cases nothing is stored, and the publisher is told why.
+func testPublishErrors(t *testing.T, s *rabbittest.Server) {
+	shop, ch := open(t, s.URL()), stranger(t, s.URL())
+	info := shop.topic("orders", 1, "billing")
+	s.Ctl("add_user", "mute", "secret")
+	s.Ctl("set_permissions", "mute", ".*", "^$", ".*")
+	mute := *shop
+	mute.Conn = shop.another(strings.Replace(s.URL(), "guest:guest", "mute:secret", 1))
+	wantRefused(t, "publishing without the right to write", mute.try(info, event(1)), "may not")
+	if err := ch.ExchangeDelete("orders", false, false); err != nil {
+		t.Fatal(err)
+	}
+	err := shop.try(info, event(2))
+	if !errors.Is(err, driver.ErrNotFound) || !errors.Is(err, driver.ErrLost) || !errors.Is(err, driver.ErrNotStored) {
+		t.Errorf("publishing to an exchange that is gone: %v, want ErrNotFound, ErrLost and ErrNotStored", err)
+	}
+	topics, _ := driver.As[driver.Topics](shop.Conn)
+	if _, err := topics.CreateTopic(t.Context(), "orders", driver.TopicSettings{Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	m := shop.join(shop.Conn, "orders", "billing")
+	shop.publish(info, event(3))
+	m.take(1)
+}

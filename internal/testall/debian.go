@@ -42,17 +42,19 @@ func (d debian) ready() error {
 	return nil
 }
 
-// install installs packages. A service that comes with them is not started, now or
-// with the machine; one that was there before stays as it is.
-func (d debian) install(ctx context.Context, service string, packages []string) error {
-	had := d.hasService(service)
-	allow, err := d.denyServices(ctx, service)
+// install installs packages. Services that come with them, named with spaces between, are
+// not started, now or with the machine; those that were there before stay as they are.
+func (d debian) install(ctx context.Context, services string, packages []string) error {
+	added := slices.DeleteFunc(strings.Fields(services), d.hasService)
+	allow, err := d.denyServices(ctx, strings.Fields(services)[0])
 	if err != nil {
 		return err
 	}
 	err = d.apt(ctx, packages)
-	if !had && d.hasService(service) {
-		err = errors.Join(err, d.disable(ctx, service))
+	for _, service := range added {
+		if d.hasService(service) {
+			err = errors.Join(err, d.disable(ctx, service))
+		}
 	}
 	return errors.Join(err, allow())
 }
@@ -84,8 +86,8 @@ func (d debian) disable(ctx context.Context, service string) error {
 	if d.has("etc/init.d/" + service) {
 		return d.run(ctx, "update-rc.d", service, "disable")
 	}
-	links, err := filepath.Glob(filepath.Join(d.root, "etc/systemd/system/*.wants", service+".service"))
-	for _, link := range links {
+	links, err := filepath.Glob(filepath.Join(d.root, "etc/systemd/system/*.wants", service+".*"))
+	for _, link := range links { // a socket would start it as well
 		err = errors.Join(err, os.Remove(link))
 	}
 	return err

@@ -13,7 +13,7 @@ import (
 // server is what tests start, each for itself, with its own port and data directory.
 type server struct {
 	name     string
-	service  string // the system service that Debian's packages bring, and nobody asked for
+	service  string // the system services that Debian's packages bring, and nobody asked for
 	programs []program
 }
 
@@ -40,7 +40,7 @@ var servers = []server{
 		{"/usr/sbin/mosquitto", "mosquitto", "DEED_TEST_MOSQUITTO"},
 		{"mosquitto_pub", "mosquitto-clients", ""},
 	}},
-	{"RabbitMQ", "rabbitmq-server", []program{
+	{"RabbitMQ", "rabbitmq-server epmd", []program{
 		{"/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server", "DEED_TEST_RABBITMQ"},
 	}},
 	{"MariaDB", "mariadb", []program{{"/usr/sbin/mariadbd", "mariadb-server", "DEED_TEST_MARIADB"}}},

@@ -78,6 +78,7 @@ func TestInstall(t *testing.T) {
 		disable = "update-rc.d moond disable"
 		unit    = "lib/systemd/system/moond.service"
 		link    = "etc/systemd/system/multi-user.target.wants/moond.service"
+		socket  = "etc/systemd/system/sockets.target.wants/tide.socket"
 	)
 	for _, c := range []struct {
 		name   string
@@ -93,20 +94,23 @@ func TestInstall(t *testing.T) {
 			want: []string{install, update, install, disable}},
 		{name: "a service that was there", has: []string{list, service}, want: []string{install}},
 		{name: "a unit of systemd alone", has: []string{list}, brings: []string{unit, link}, want: []string{install}},
+		{name: "with a socket, and a second service", has: []string{list},
+			brings: []string{service, "lib/systemd/system/tide.service", socket},
+			want:   []string{install, disable}},
 		{name: "no service", has: []string{list}, want: []string{install}},
 		{name: "no network", fail: update, want: []string{update}, err: "no such luck"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := newMachine(t, c.has...)
 			m.brings, m.fail = c.brings, c.fail
-			err := debian{m.root, m.run}.install(t.Context(), "moond", []string{"moon", "moon-tools"})
+			err := debian{m.root, m.run}.install(t.Context(), "moond tide", []string{"moon", "moon-tools"})
 			if (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("got %v, want %q", err, c.err)
 			}
 			if !slices.Equal(m.commands, c.want) {
 				t.Errorf("ran %q, want %q", m.commands, c.want)
 			}
-			for _, file := range []string{policy, link} {
+			for _, file := range []string{policy, link, socket} {
 				if _, err := os.Stat(filepath.Join(m.root, file)); !errors.Is(err, fs.ErrNotExist) {
 					t.Errorf("%s stays: %v", file, err)
 				}
