@@ -33,7 +33,9 @@ var meanings = map[int]struct {
 func explain(err error) error {
 	var said *amqp.Error
 	if errors.As(err, &said) {
-		if m, ok := meanings[said.Code]; ok {
+		// What the client says by itself of users and virtual hosts is its guess at why a
+		// connection broke early.
+		if m, ok := meanings[said.Code]; ok && (said.Server || m.means != driver.ErrRefused) {
 			return fmt.Errorf("%w: %s: %w", m.means, m.hint, err)
 		}
 		return fmt.Errorf("%w: %w", driver.ErrAway, err)
