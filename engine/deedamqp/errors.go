@@ -38,6 +38,10 @@ func explain(err error) error {
 		if m, ok := meanings[said.Code]; ok && (said.Server || m.means != driver.ErrRefused) {
 			return fmt.Errorf("%w: %s: %w", m.means, m.hint, err)
 		}
+		if said.Code == amqp.AccessRefused {
+			return fmt.Errorf("%w: the server hung up on who was to be let in: the user or password is wrong, or the "+
+				"connection broke: %w", driver.ErrAway, err)
+		}
 		return fmt.Errorf("%w: %w", driver.ErrAway, err)
 	}
 	var network net.Error

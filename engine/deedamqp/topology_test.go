@@ -96,7 +96,9 @@ func testExamine(t *testing.T, s *rabbittest.Server) {
 	wantFinding(t, reader, "topology", driver.Wrong)
 	wantFinding(t, reader+"?topology=check", "topology", driver.Noted)
 	_, err := deedamqp.Open(t.Context(), strings.Replace(s.URL(), "guest:guest", "reader:wrong", 1))
-	wantRefused(t, "a wrong password", err, "may not")
+	if err == nil || !strings.Contains(err.Error(), "password is wrong") {
+		t.Errorf("a wrong password: %v, want a word about it", err)
+	}
 	_, err = deedamqp.Open(t.Context(), s.URL()+"nowhere")
 	wantRefused(t, "a virtual host that is not there", err, "vhost nowhere not found")
 }
