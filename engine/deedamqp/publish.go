@@ -168,8 +168,11 @@ func (f *flight) send(p *publisher, batch int, m *driver.Message) error {
 		}
 	}
 	b, at := &f.batches[batch], f.c.now()
-	f.outcomes[batch].begun = true
 	confirm, err := p.ch.PublishWithDeferredConfirm(b.Topic, routingKey(b.Partition), true, false, publishing(m, at))
+	if errors.Is(err, amqp.ErrClosed) {
+		return err // before anything of it was sent
+	}
+	f.outcomes[batch].begun = true
 	if err != nil {
 		return err
 	}
