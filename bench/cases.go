@@ -125,20 +125,19 @@ func brokers(closed func(system string, publishers, batch, events int)) {
 }
 
 // pick leaves out what -only does not ask for. For -quick it keeps one case of each system
-// under load and one at a rate, and shrinks them.
+// under load and one of each rate, and shrinks them.
 func pick(all []*benchCase, s *settings) []*benchCase {
 	var picked []*benchCase
-	type way struct {
-		system string
-		open   bool
-	}
-	seen := make(map[way]bool)
+	seen := make(map[string]bool)
 	for _, c := range all {
 		named := func(part string) bool { return strings.Contains(c.Name, part) }
 		if !slices.ContainsFunc(strings.Split(s.only, ","), named) {
 			continue
 		}
-		is := way{c.Request.System, c.Request.Rate > 0}
+		is := c.Request.System
+		if c.Request.Rate > 0 {
+			is = fmt.Sprint(c.Request.Rate)
+		}
 		if s.quick && seen[is] {
 			continue
 		}
