@@ -81,7 +81,7 @@ func (r *runner) run(ctx context.Context, packages []string, race bool) error {
 			return err
 		}
 	}
-	args := []string{"test", "-json", "-count=1", fmt.Sprintf("-timeout=%v", packageLimit)}
+	args := []string{"test", "-json", "-count=1", "-vet=off", fmt.Sprintf("-timeout=%v", packageLimit)} // vet comes first
 	race = race && r.raceWorks(ctx)
 	for _, dir := range modules {
 		stages, err := findPackages(ctx, dir, packages)
