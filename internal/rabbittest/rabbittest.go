@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -92,6 +93,7 @@ func start(t testing.TB, s *Server, lines []string) *Server {
 		Prepare: func() error { return s.configure(lines) },
 		Command: func() []string { return append(append([]string{"/usr/bin/env"}, s.environment()...), program) },
 		Ready:   func(int) error { return s.ready() },
+		Quit:    syscall.SIGTERM, // the program is a script: killed, it would leave the node behind
 	})
 	s.Launch()
 	return s
