@@ -115,6 +115,7 @@ func brokers(closed func(system string, publishers, batch, events int)) {
 	closed("raw/rabbitmq/publish", 8, 256, 50_000)
 	closed("deed/rabbitmq", 8, 256, 50_000)
 	closed("deed/rabbitmq/publish", 8, 256, 50_000)
+	closed("watermill/rabbitmq", 32, 64, 10_000)
 	closed("raw/rabbitmq", 64, 1, 10_000)
 	closed("deed/rabbitmq", 64, 1, 10_000)
 	closed("deed/nats/sync-always", 8, 256, 60_000)

@@ -55,6 +55,7 @@ func rabbitSystems() []system {
 			return openDeed(ctx, url, &deedVariant{state: "sqlite:" + filepath.Join(dir, "state.db")}, handle)
 		}),
 		onRabbit("deed/rabbitmq/publish", deedRabbitPublish),
+		onRabbit("watermill/rabbitmq", watermillRabbit),
 	}
 }
 
