@@ -198,8 +198,9 @@ func (k *Keeper) renew(seats []*Seat, lease time.Duration) {
 	k.validUntil, k.renewAt = start.Add(lease), start.Add(lease/3)
 }
 
-// retryPause is how long to wait after the store failed.
-func retryPause(lease time.Duration) time.Duration { return lease / 20 }
+// retryPause is how long to wait after the store failed. With a long lease there is time
+// to wait, but a new member has nothing until then.
+func retryPause(lease time.Duration) time.Duration { return min(lease/20, time.Second) }
 
 // pause returns how long until the next renewal, the end of the own lease, or the
 // end of another member's.

@@ -312,6 +312,37 @@ func TestKeeperRenewsWhileSeatsTake(t *testing.T) {
 	})
 }
 
+// failing is a store of which one call fails.
+type failing struct {
+	*member
+	failed bool
+}
+
+func (f *failing) View(ctx context.Context, seats []string) (map[string]View, time.Duration, error) {
+	if !f.failed {
+		f.failed = true
+		return nil, 0, errBroken
+	}
+	return f.member.View(ctx, seats)
+}
+
+// However long the lease, a store that failed is asked again soon.
+func TestKeeperTriesAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := NewKeeper(&failing{member: &member{shared: newShared(1), name: "a"}})
+		defer k.Close()
+		seat, err := k.Join("a/1", time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pass(2 * time.Second)
+		synctest.Wait()
+		if n := seat.News(); len(n.Granted) != 1 {
+			t.Errorf("two seconds after the failure: %+v", n)
+		}
+	})
+}
+
 func TestKeeperLeavesUnseenGrantsClean(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShared(3)
