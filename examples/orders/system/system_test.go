@@ -11,6 +11,7 @@ import (
 
 	"github.com/deedgo/deed/internal/kafkatest"
 	"github.com/deedgo/deed/internal/mariatest"
+	"github.com/deedgo/deed/internal/mqtttest"
 	"github.com/deedgo/deed/internal/natstest"
 	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/rabbittest"
@@ -84,6 +85,15 @@ func booksAddUpWith(t *testing.T, o Options) {
 	}
 	if t.Failed() {
 		t.Log(out.String())
+	}
+}
+
+// A broker that keeps nothing is refused with the reason, before any service starts.
+func TestBrokerWithoutGroupsIsRefused(t *testing.T) {
+	var out bytes.Buffer
+	err := Run(t.Context(), Options{Dir: t.TempDir(), Bus: mqtttest.Start(t).URL(), Out: &out})
+	if err == nil || !strings.Contains(err.Error(), "mqtt has no groups, retries and dead letters") || out.Len() > 0 {
+		t.Errorf("%v, output %q", err, &out)
 	}
 }
 
