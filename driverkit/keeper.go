@@ -121,11 +121,13 @@ func (k *Keeper) run() {
 func (k *Keeper) step() time.Duration {
 	k.stepping.Lock()
 	defer k.stepping.Unlock()
+	k.mu.Lock()
 	seats, lease := k.snapshot()
+	k.mu.Unlock()
 	if len(seats) == 0 {
 		return time.Hour // Join nudges
 	}
-	k.renew(seats, lease)
+	k.renew()
 	if k.expired() {
 		for _, s := range seats {
 			s.loseAll()
@@ -139,7 +141,7 @@ func (k *Keeper) step() time.Duration {
 		return min(k.pause(lease, 0), retryPause(lease))
 	}
 	for _, s := range seats {
-		k.renew(seats, lease) // many seats that take something may need longer than a lease
+		k.renew() // many seats that take something may need longer than a lease
 		rest, err := k.refresh(s, views[s.name])
 		if err != nil {
 			return min(k.pause(lease, 0), retryPause(lease))
@@ -172,16 +174,20 @@ func (k *Keeper) refresh(s *Seat, v View) (rest time.Duration, err error) {
 	return 0, nil
 }
 
-// renew extends the lease when a third of it has passed. The new lease counts from
-// before the call, so that it ends here no later than in the store.
-func (k *Keeper) renew(seats []*Seat, lease time.Duration) {
+// renew extends the lease of all seats when a third of it has passed, or one has joined. The
+// new lease counts from before the call, so that it ends here no later than in the store.
+func (k *Keeper) renew() {
+	start := time.Now()
 	k.mu.Lock()
-	due := !time.Now().Before(k.renewAt)
+	due := !start.Before(k.renewAt)
+	seats, lease := k.snapshot()
+	if due {
+		k.renewAt = start.Add(lease / 3) // who joins during the call makes it due again
+	}
 	k.mu.Unlock()
 	if !due {
 		return
 	}
-	start := time.Now()
 	limit := start.Add(lease)
 	if !k.expired() {
 		limit = k.deadline()
@@ -195,7 +201,7 @@ func (k *Keeper) renew(seats []*Seat, lease time.Duration) {
 		k.renewAt = time.Now().Add(retryPause(lease))
 		return
 	}
-	k.validUntil, k.renewAt = start.Add(lease), start.Add(lease/3)
+	k.validUntil = start.Add(lease)
 }
 
 // retryPause is how long to wait after the store failed. With a long lease there is time
@@ -218,9 +224,8 @@ func (k *Keeper) pause(lease, lapse time.Duration) time.Duration {
 	return max(wait, time.Millisecond)
 }
 
+// snapshot returns the seats and the shortest of their leases. The caller holds mu.
 func (k *Keeper) snapshot() ([]*Seat, time.Duration) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	seats := make([]*Seat, 0, len(k.seats))
 	lease := time.Duration(0)
 	for _, s := range k.seats {

@@ -312,6 +312,36 @@ func TestKeeperRenewsWhileSeatsTake(t *testing.T) {
 	})
 }
 
+// Who joins while others take something is seated after that, and not at the next renewal:
+// something is wanted for it.
+func TestKeeperSeatsWhoJoinsMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := NewKeeper(slow{&member{shared: newShared(3), name: "a"}})
+		defer k.Close()
+		join := func(name string) *Seat {
+			t.Helper()
+			seat, err := k.Join(name, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return seat
+		}
+		early := []*Seat{join("a/1"), join("a/2")}
+		pass(lease / 10) // one of them is at it, the other's turn comes
+		join("a/3")
+		pass(5 * lease)
+		synctest.Wait()
+		granted, wanted := 0, 0
+		for _, seat := range early {
+			n := seat.News()
+			granted, wanted = granted+len(n.Granted), wanted+len(n.Wanted)
+		}
+		if granted != 3 || wanted != 1 {
+			t.Errorf("those who were there before have %d partitions, and %d are wanted (want 3 and 1)", granted, wanted)
+		}
+	})
+}
+
 // failing is a store of which one call fails.
 type failing struct {
 	*member
