@@ -31,12 +31,8 @@ func findModules(root string) ([]string, error) {
 // other packages' tests it would test those.
 const alone = "/internal/torture"
 
-// Most tests wait: for leases, for servers. So there is more at once than processors.
-const (
-	aloneParallel    = 4 // tests of the package above
-	togetherPackages = 3 // of the others
-	togetherParallel = 3 // and tests of each
-)
+// aloneParallel is how many of its tests run at once: they mostly wait.
+const aloneParallel = 4
 
 // findPackages returns a module's packages in the order they are tested: all
 // together, then each that has to be alone. There may be none, as in tools/.
@@ -57,7 +53,6 @@ func findPackages(ctx context.Context, dir string, patterns []string) ([][]strin
 	if len(together) == 0 {
 		return apart, nil
 	}
-	together = append(together, fmt.Sprintf("-p=%d", togetherPackages), fmt.Sprintf("-parallel=%d", togetherParallel))
 	return append([][]string{together}, apart...), nil
 }
 
