@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -39,22 +38,7 @@ func watermillKafka(ctx context.Context, _, addr string, handle func([]byte)) (*
 	if err := subscriber.SubscribeInitialize("orders"); err != nil {
 		return nil, errors.Join(err, publisher.Close(), subscriber.Close())
 	}
-	messages, err := subscriber.Subscribe(ctx, "orders")
-	if err != nil {
-		return nil, errors.Join(err, publisher.Close(), subscriber.Close())
-	}
-	var handling sync.WaitGroup
-	handling.Go(func() { watermillHandle(messages, handle) })
-	return &started{
-		publish: func(_ context.Context, events []event) error {
-			return publisher.Publish("orders", watermillBatch(events)...)
-		},
-		stop: func() error {
-			err := errors.Join(subscriber.Close(), publisher.Close())
-			handling.Wait()
-			return err
-		},
-	}, nil
+	return startWatermill(ctx, publisher, subscriber, handle)
 }
 
 // watermillNATS is watermill on JetStream, with as many subscribers as on Redis.
@@ -73,20 +57,5 @@ func watermillNATS(ctx context.Context, srv *server.Server, handle func([]byte))
 	if err != nil {
 		return nil, errors.Join(err, publisher.Close())
 	}
-	messages, err := subscriber.Subscribe(ctx, "orders")
-	if err != nil {
-		return nil, errors.Join(err, publisher.Close(), subscriber.Close())
-	}
-	var handling sync.WaitGroup
-	handling.Go(func() { watermillHandle(messages, handle) })
-	return &started{
-		publish: func(_ context.Context, events []event) error {
-			return publisher.Publish("orders", watermillBatch(events)...)
-		},
-		stop: func() error {
-			err := errors.Join(subscriber.Close(), publisher.Close())
-			handling.Wait()
-			return err
-		},
-	}, nil
+	return startWatermill(ctx, publisher, subscriber, handle)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"sync"
 
 	"github.com/ThreeDotsLabs/watermill"
 	wamqp "github.com/ThreeDotsLabs/watermill-amqp/v3/pkg/amqp"
@@ -26,20 +25,5 @@ func watermillRabbit(ctx context.Context, _, url string, handle func([]byte)) (*
 	if err != nil {
 		return nil, errors.Join(err, publisher.Close())
 	}
-	messages, err := subscriber.Subscribe(ctx, "orders")
-	if err != nil {
-		return nil, errors.Join(err, publisher.Close(), subscriber.Close())
-	}
-	var handling sync.WaitGroup
-	handling.Go(func() { watermillHandle(messages, handle) })
-	return &started{
-		publish: func(_ context.Context, events []event) error {
-			return publisher.Publish("orders", watermillBatch(events)...)
-		},
-		stop: func() error {
-			err := errors.Join(subscriber.Close(), publisher.Close())
-			handling.Wait()
-			return err
-		},
-	}, nil
+	return startWatermill(ctx, publisher, subscriber, handle)
 }

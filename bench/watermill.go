@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -47,4 +48,26 @@ func watermillHandle(messages <-chan *message.Message, handle func([]byte)) {
 		handle(m.Payload)
 		m.Ack()
 	}
+}
+
+// startWatermill is watermill at work on a broker. It closes both.
+func startWatermill(
+	ctx context.Context, publisher message.Publisher, subscriber message.Subscriber, handle func([]byte),
+) (*started, error) {
+	messages, err := subscriber.Subscribe(ctx, "orders")
+	if err != nil {
+		return nil, errors.Join(err, publisher.Close(), subscriber.Close())
+	}
+	var handling sync.WaitGroup
+	handling.Go(func() { watermillHandle(messages, handle) })
+	return &started{
+		publish: func(_ context.Context, events []event) error {
+			return publisher.Publish("orders", watermillBatch(events)...)
+		},
+		stop: func() error {
+			err := errors.Join(subscriber.Close(), publisher.Close())
+			handling.Wait()
+			return err
+		},
+	}, nil
 }
