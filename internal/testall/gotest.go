@@ -133,7 +133,7 @@ func (p *progress) endTest(name testName, action string) {
 		c.passed++
 	case "skip":
 		c.skipped++
-		p.skips = append(p.skips, name.String()+": "+reason(p.tail(name).text()))
+		p.skips = append(p.skips, skip{name, reason(p.tail(name).text())})
 	case "fail":
 		c.failed++
 		p.failures = append(p.failures, name.String()+"\n"+p.tail(name).text())
@@ -207,41 +207,6 @@ func (p *progress) tail(name testName) *tail {
 		p.output[name] = &tail{}
 	}
 	return p.output[name]
-}
-
-// tail keeps the end of a test's output, which is where it says what went wrong.
-type tail struct {
-	lines   []string
-	dropped int
-}
-
-const tailLines = 2000
-
-func (t *tail) add(line string) {
-	if len(t.lines) == tailLines {
-		t.dropped += tailLines / 2
-		t.lines = append(t.lines[:0], t.lines[tailLines/2:]...)
-	}
-	t.lines = append(t.lines, line)
-}
-
-func (t *tail) text() string {
-	text := strings.Join(t.lines, "")
-	if t.dropped > 0 {
-		text = fmt.Sprintf("(%d lines before)\n", t.dropped) + text
-	}
-	return text
-}
-
-// reason finds what a skipped test said, among the runner's own lines.
-func reason(output string) string {
-	for line := range strings.Lines(output) {
-		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasPrefix(line, "===") && !strings.HasPrefix(line, "---") {
-			return line
-		}
-	}
-	return "gave no reason"
 }
 
 // short leaves out the module's path, which all packages share.

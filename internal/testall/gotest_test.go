@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // The streams are what go test -json prints, shortened.
@@ -28,13 +29,14 @@ func TestFollow(t *testing.T) {
 {"Action":"fail",` + m + `,"Test":"TestB"}
 {"Action":"fail",` + m + `,"Elapsed":0.2}
 `,
-			want: []string{"FAIL  ./outbox", "TestB", "got 1, want 2", "\n1 passed, 1 failed\n"}},
+			want: []string{"FAIL  ./outbox", "TestB", "got 1, want 2",
+				"\nFAIL  github.com/deedgo/deed/outbox TestB\n\ntook 0s\n1 passed, 1 failed\n"}},
 		{name: "skip is loud", passed: 1,
 			stream: pass + `{"Action":"output",` + m + `,"Test":"TestB","Output":"=== RUN   TestB\n"}
 {"Action":"output",` + m + `,"Test":"TestB","Output":"    b_test.go:7: wants a moon\n"}
 {"Action":"skip",` + m + `,"Test":"TestB"}
 ` + ended,
-			want: []string{"1 SKIPPED", "TestB: b_test.go:7: wants a moon", "\n1 passed, 0 failed\n"}},
+			want: []string{"1 SKIPPED", "./outbox: b_test.go:7: wants a moon: TestB\n", "\n1 passed, 0 failed\n"}},
 		{name: "does not build", failed: 1,
 			stream: `{"Action":"build-output","ImportPath":"deed/outbox","Output":"x.go:1: syntax error\n"}
 {"Action":"build-fail","ImportPath":"deed/outbox"}
@@ -53,7 +55,7 @@ func TestFollow(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out strings.Builder
-			r := &runner{out: &out}
+			r := &runner{out: &out, start: time.Now()}
 			r.follow(strings.NewReader(c.stream))
 			if ok := r.summary(); ok != (c.failed == 0) {
 				t.Errorf("summary says %v", ok)

@@ -61,8 +61,8 @@ type runner struct {
 	start time.Time
 
 	passed, failed int
-	skips          []string
-	failures       []string // whole texts, shown at the end
+	skips          []skip
+	failures       []string // whole texts that begin with a line of where, shown at the end
 }
 
 // run checks packages, or everything when there are none. Its error means that it
@@ -143,16 +143,15 @@ func (r *runner) check(ctx context.Context, dir, name string, args []string) {
 }
 
 // summary prints what was skipped, what failed and the last line. It reports
-// whether all is well.
+// whether all is well. What failed is named once more at the very end, for who
+// sees only that.
 func (r *runner) summary() bool {
+	r.printSkips()
 	for _, f := range r.failures {
 		fmt.Fprintf(r.out, "\n--- %s\n", f)
 	}
-	if len(r.skips) > 0 {
-		fmt.Fprintf(r.out, "\n*** %d SKIPPED:\n", len(r.skips))
-		for _, s := range r.skips {
-			fmt.Fprintln(r.out, "***", s)
-		}
+	for _, f := range r.failures {
+		fmt.Fprintf(r.out, "FAIL  %s\n", firstLine([]byte(f)))
 	}
 	fmt.Fprintf(r.out, "\ntook %v\n%d passed, %d failed\n", time.Since(r.start).Round(time.Second), r.passed, r.failed)
 	return r.failed == 0
