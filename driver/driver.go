@@ -222,6 +222,13 @@ type Received struct {
 	Missed Missed
 }
 
+// Any reports whether there is something to hear.
+func (r *Received) Any() bool {
+	m := &r.Missed
+	return len(r.Lost)+len(r.Granted)+len(r.Deliveries)+len(r.Wanted)+len(r.Stopped) > 0 ||
+		m.Events > 0 || m.Deaf != nil || m.Back > 0
+}
+
 // Stopped says that a partition cannot be read on: the engine met there what it cannot
 // pass over without losing something, and the text says how to go on. The others do.
 type Stopped struct {

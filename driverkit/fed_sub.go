@@ -199,7 +199,7 @@ func (s *fedSub) take(f driver.Fetch, paused bool) (got driver.Received, any boo
 		}
 		s.end(err)
 	}
-	return got, len(got.Deliveries)+len(got.Stopped) > 0, err
+	return got, got.Any(), err
 }
 
 // tell notes that the caller hears of news, and reports whether there are any.
@@ -216,7 +216,7 @@ func (s *fedSub) tell(got *driver.Received) bool {
 		}
 		return c == nil
 	})
-	return len(got.Lost)+len(got.Granted)+len(got.Wanted) > 0
+	return got.Any()
 }
 
 // Settle implements [driver.Subscription]. The log comes first: what it has let go never

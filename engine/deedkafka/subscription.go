@@ -183,7 +183,7 @@ func (s *subscription) news(f driver.Fetch) (driver.Received, bool) {
 			return h
 		})
 	}
-	return got, len(got.Lost)+len(got.Granted)+len(got.Wanted)+len(got.Stopped)+len(got.Deliveries) > 0
+	return got, got.Any()
 }
 
 // assigned notes what the new generation gives this member.

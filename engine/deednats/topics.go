@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/driverkit"
 )
 
 // formatVersion is how this version writes topics. A higher one is refused.
@@ -319,20 +320,7 @@ func (c *Conn) Topics(ctx context.Context) ([]driver.TopicInfo, error) {
 	if err != nil {
 		return nil, c.fail("list topics", err)
 	}
-	infos := make([]driver.TopicInfo, 0, len(names))
-	for _, name := range names {
-		info, err := c.Topic(ctx, name)
-		switch {
-		case errors.Is(err, driver.ErrNotFound): // deleted meanwhile
-		case errors.Is(err, driver.ErrRefused): // it cannot be read, which the others can
-			infos = append(infos, driver.TopicInfo{Name: name, Damage: err.Error()})
-		case err != nil:
-			return nil, err
-		default:
-			infos = append(infos, info)
-		}
-	}
-	return infos, nil
+	return driverkit.Describe(ctx, c, names)
 }
 
 // topicNames returns the names of all topics, sorted.

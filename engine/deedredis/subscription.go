@@ -163,7 +163,7 @@ func (s *subscription) Receive(ctx context.Context, f driver.Fetch) (driver.Rece
 	for {
 		changed, ready := s.seat.Changed(), s.ready.Wait()
 		r, again, err := s.poll(ctx, f)
-		if err != nil || r.Granted != nil || r.Wanted != nil || r.Lost != nil || r.Deliveries != nil || r.Stopped != nil {
+		if err != nil || r.Any() {
 			return r, err
 		}
 		var soon <-chan time.Time

@@ -81,7 +81,7 @@ func (s *subscription) Receive(ctx context.Context, f driver.Fetch) (driver.Rece
 	for {
 		published, changed, anywhere := s.c.published(s.topic.id).Wait(), s.seat.Changed(), s.c.anywhere.Wait()
 		r, err := s.poll(f)
-		if err != nil || r.Granted != nil || r.Wanted != nil || r.Lost != nil || r.Deliveries != nil {
+		if err != nil || r.Any() {
 			return r, err
 		}
 		select {

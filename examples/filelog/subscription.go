@@ -132,7 +132,7 @@ func (s *subscription) Receive(ctx context.Context, f driver.Fetch) (driver.Rece
 	for {
 		published, changed := s.conn.log.published.Wait(), s.seat.Changed()
 		got, err := do(ctx, s.conn, "receive "+s.group, func(*Log) (driver.Received, error) { return s.poll(f) })
-		if err != nil || got.Granted != nil || got.Wanted != nil || got.Lost != nil || got.Deliveries != nil {
+		if err != nil || got.Any() {
 			return got, err
 		}
 		select {
