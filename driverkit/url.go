@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -16,9 +17,31 @@ import (
 // What engines read from their URLs alike. The errors name the parameter and what is wanted,
 // and never repeat the URL, which may hold a password.
 
-// CheckParameters refuses parameters that are not known, and those given twice that are not
+// ParseURL takes a URL apart that looks as example does, and refuses parameters
+// that are not known, and those given twice that are not repeatable.
+func ParseURL(text, example string, known []string, repeatable ...string) (*url.URL, url.Values, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Opaque != "" || u.Fragment != "" {
+		return nil, nil, fmt.Errorf("cannot be read (want %s, special characters as %%XX)", example)
+	}
+	q, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, nil, errors.New("its parameters cannot be read (want ?NAME=VALUE&NAME=VALUE, special characters as %XX)")
+	}
+	return u, q, checkParameters(q, known, repeatable...)
+}
+
+// WithPort returns host with a port: its own, or else the one given.
+func WithPort(host, port string) string {
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		return net.JoinHostPort(strings.Trim(host, "[]"), port)
+	}
+	return host
+}
+
+// checkParameters refuses parameters that are not known, and those given twice that are not
 // repeatable.
-func CheckParameters(q url.Values, known []string, repeatable ...string) error {
+func checkParameters(q url.Values, known []string, repeatable ...string) error {
 	for name, values := range q {
 		switch {
 		case !slices.Contains(known, name):

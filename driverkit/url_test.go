@@ -43,6 +43,39 @@ func certificate(t *testing.T) (cert, key string) {
 	return write("cert.pem", "CERTIFICATE", signed), write("key.pem", "EC PRIVATE KEY", secret)
 }
 
+func TestParseURL(t *testing.T) {
+	known := []string{"addr", "timeout"}
+	for text, want := range map[string]string{
+		"x://me:secret@host/a?timeout=2s&addr=b&addr=c": "",
+		"x://me:secret@host:port/a":                     "cannot be read (want x://HOST, special characters as %XX)",
+		"x:secret":                                      "cannot be read (want x://HOST",
+		"x://me:secret@host/#a":                         "cannot be read (want x://HOST",
+		"x://me:secret@host?timeout=%zz":                "its parameters cannot be read",
+		"x://me:secret@host?timeuot=2s":                 `unknown parameter "timeuot" (want addr, timeout)`,
+		"x://me:secret@host?timeout=2s&timeout=3s":      "timeout is given 2 times (want once)",
+	} {
+		u, q, err := ParseURL(text, "x://HOST", known, "addr")
+		switch {
+		case want == "" && (err != nil || u.Host != "host" || len(q["addr"]) != 2):
+			t.Errorf("%s: got %v, %v and %v", text, u, q, err)
+		case want != "" && (err == nil || !strings.HasPrefix(err.Error(), want)):
+			t.Errorf("%s: got %v, want %s…", text, err, want)
+		case err != nil && strings.Contains(err.Error(), "secret"):
+			t.Errorf("%s: the error gives the password away: %v", text, err)
+		}
+	}
+}
+
+func TestWithPort(t *testing.T) {
+	for host, want := range map[string]string{
+		"a": "a:7", "a:8": "a:8", "10.0.0.1": "10.0.0.1:7", "[::1]": "[::1]:7", "[::1]:8": "[::1]:8",
+	} {
+		if got := WithPort(host, "7"); got != want {
+			t.Errorf("%s: got %s, want %s", host, got, want)
+		}
+	}
+}
+
 func TestReadTLS(t *testing.T) {
 	cert, key := certificate(t)
 	empty := filepath.Join(t.TempDir(), "empty")
@@ -106,7 +139,7 @@ func TestReadParameters(t *testing.T) {
 			t.Fatal(err)
 		}
 		wait, room := time.Minute, Room{Events: 1, Bytes: 2}
-		err = CheckParameters(q, []string{"addr", "buffer_bytes", "buffer_events", "on", "wait"}, "addr")
+		err = checkParameters(q, []string{"addr", "buffer_bytes", "buffer_events", "on", "wait"}, "addr")
 		if err == nil {
 			err = ReadTimes(q, map[string]*time.Duration{"wait": &wait})
 		}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -49,13 +48,9 @@ func parseURL(text string) (settings, error) {
 }
 
 func readURL(text string) (s settings, err error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Opaque != "" || u.Fragment != "" {
-		return s, errors.New("cannot be read (want amqp://USER:PASSWORD@HOST:PORT/VHOST, special characters as %XX)")
-	}
-	q, err := url.ParseQuery(u.RawQuery)
+	u, q, err := driverkit.ParseURL(text, "amqp://USER:PASSWORD@HOST:PORT/VHOST", parameters, "node")
 	if err != nil {
-		return s, errors.New("its parameters cannot be read (want ?NAME=VALUE&NAME=VALUE, special characters as %XX)")
+		return s, err
 	}
 	port := "5672"
 	switch u.Scheme {
@@ -68,11 +63,8 @@ func readURL(text string) (s settings, err error) {
 	if u.Hostname() == "" {
 		return s, errors.New("it names no host (want amqp://HOST:PORT/VHOST)")
 	}
-	if err := driverkit.CheckParameters(q, parameters, "node"); err != nil {
-		return s, err
-	}
 	for _, node := range append([]string{u.Host}, q["node"]...) {
-		s.nodes = append(s.nodes, withPort(node, port))
+		s.nodes = append(s.nodes, driverkit.WithPort(node, port))
 	}
 	s.vhost = "/"
 	if path := strings.TrimPrefix(u.EscapedPath(), "/"); path != "" {
@@ -95,13 +87,6 @@ func readURL(text string) (s settings, err error) {
 		s.auth = &amqp.ExternalAuth{}
 	}
 	return s, nil
-}
-
-func withPort(host, port string) string {
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		return net.JoinHostPort(strings.Trim(host, "[]"), port)
-	}
-	return host
 }
 
 func (s *settings) readTimes(q url.Values) error {

@@ -48,20 +48,17 @@ func parseURL(text string) (settings, error) {
 }
 
 func readURL(text string) (s settings, err error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "kafka" || u.Opaque != "" || u.Fragment != "" || strings.Trim(u.Path, "/") != "" {
-		return s, errors.New("cannot be read (want kafka://USER:PASSWORD@HOST:PORT?NAME=VALUE, special characters as %XX)")
-	}
-	q, err := url.ParseQuery(u.RawQuery)
+	const example = "kafka://USER:PASSWORD@HOST:PORT?NAME=VALUE"
+	u, q, err := driverkit.ParseURL(text, example, parameters, "broker")
 	if err != nil {
-		return s, errors.New("its parameters cannot be read (want ?NAME=VALUE&NAME=VALUE, special characters as %XX)")
-	}
-	if err := driverkit.CheckParameters(q, parameters, "broker"); err != nil {
 		return s, err
 	}
-	seeds := []string{withPort(u.Host)}
+	if u.Scheme != "kafka" || strings.Trim(u.Path, "/") != "" {
+		return s, fmt.Errorf("cannot be read (want %s)", example)
+	}
+	seeds := []string{driverkit.WithPort(u.Host, defaultPort)}
 	for _, broker := range q["broker"] {
-		seeds = append(seeds, withPort(broker))
+		seeds = append(seeds, driverkit.WithPort(broker, defaultPort))
 	}
 	if u.Hostname() == "" {
 		return s, errors.New("names no broker (want kafka://HOST:PORT)")
@@ -77,13 +74,6 @@ func readURL(text string) (s settings, err error) {
 		}
 	}
 	return s, nil
-}
-
-func withPort(host string) string {
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		return net.JoinHostPort(strings.Trim(host, "[]"), defaultPort)
-	}
-	return host
 }
 
 // readDial sets how connections are made.
@@ -103,7 +93,7 @@ func (s *settings) readDial(u *url.URL, q url.Values) error {
 	case tunnel && q.Has("broker"):
 		return errors.New("a tunnel leads to one address, so that broker means nothing beside it")
 	case tunnel:
-		s.options = append(s.options, through(withPort(u.Host), timeout, config))
+		s.options = append(s.options, through(driverkit.WithPort(u.Host, defaultPort), timeout, config))
 	case config != nil:
 		s.options = append(s.options, kgo.DialTLSConfig(config), kgo.DialTimeout(timeout))
 	default:

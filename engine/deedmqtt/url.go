@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
-	"net/url"
 	"strings"
 	"time"
 
@@ -40,15 +39,15 @@ const (
 func parseURL(text string) (settings, error) {
 	s, err := readURL(text)
 	if err != nil {
-		return settings{}, fmt.Errorf("url: %w: %w", err, driver.ErrRefused)
+		return settings{}, fmt.Errorf("%w: url: %w", driver.ErrRefused, err)
 	}
 	return s, nil
 }
 
 func readURL(text string) (s settings, err error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Opaque != "" {
-		return s, fmt.Errorf("cannot be read (want mqtt://USER:PASSWORD@HOST:PORT, special characters as %%XX)")
+	u, q, err := driverkit.ParseURL(text, "mqtt://USER:PASSWORD@HOST:PORT", parameters)
+	if err != nil {
+		return s, err
 	}
 	port := "1883"
 	switch u.Scheme {
@@ -71,10 +70,6 @@ func readURL(text string) (s settings, err error) {
 	}
 	s.user = u.User.Username()
 	s.password, _ = u.User.Password()
-	q := u.Query()
-	if err := driverkit.CheckParameters(q, parameters); err != nil {
-		return s, err
-	}
 	if s.prefix = strings.Trim(q.Get("prefix"), "/"); s.prefix != "" {
 		if strings.ContainsAny(s.prefix, "+#\x00") || strings.HasPrefix(s.prefix, "$") {
 			return s, fmt.Errorf("prefix %q (want an MQTT topic without + and #)", s.prefix)

@@ -48,16 +48,13 @@ func parseURL(text string) (settings, error) {
 }
 
 func readURL(text string) (s settings, err error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Opaque != "" || u.Fragment != "" || u.Hostname() == "" {
-		return s, errors.New("cannot be read (want nats://USER:PASSWORD@HOST:PORT/PREFIX, special characters as %XX)")
-	}
-	q, err := url.ParseQuery(u.RawQuery)
+	const example = "nats://USER:PASSWORD@HOST:PORT/PREFIX"
+	u, q, err := driverkit.ParseURL(text, example, parameters, "addr")
 	if err != nil {
-		return s, errors.New("its parameters cannot be read (want ?NAME=VALUE&NAME=VALUE, special characters as %XX)")
-	}
-	if err := driverkit.CheckParameters(q, parameters, "addr"); err != nil {
 		return s, err
+	}
+	if u.Hostname() == "" {
+		return s, fmt.Errorf("names no host (want %s)", example)
 	}
 	s.prefix = strings.Trim(u.Path, "/")
 	if q.Has("prefix") {

@@ -55,15 +55,11 @@ func parseURL(text string) (settings, error) {
 }
 
 func readURL(text string) (s settings, err error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Opaque != "" || u.Fragment != "" {
-		return s, errors.New("cannot be read (want redis://USER:PASSWORD@HOST:PORT/DB, special characters as %XX)")
-	}
-	q, err := url.ParseQuery(u.RawQuery)
+	u, q, err := driverkit.ParseURL(text, "redis://USER:PASSWORD@HOST:PORT/DB", parameters, "addr")
 	if err != nil {
-		return s, errors.New("its parameters cannot be read (want ?NAME=VALUE&NAME=VALUE, special characters as %XX)")
+		return s, err
 	}
-	if err := checkNames(q); err != nil {
+	if err := checkMeaning(q); err != nil {
 		return s, err
 	}
 	u.Path = strings.TrimSuffix(u.Path, "/")
@@ -90,12 +86,9 @@ func readURL(text string) (s settings, err error) {
 	return s, nil
 }
 
-// checkNames refuses parameters that are unknown, given twice, or alone where they want
-// another.
-func checkNames(q url.Values) error {
-	if err := driverkit.CheckParameters(q, parameters, "addr"); err != nil {
-		return err
-	}
+// checkMeaning refuses parameters that are alone where they want another, and addresses
+// that are none.
+func checkMeaning(q url.Values) error {
 	for _, w := range wants {
 		if q.Has(w.name) && !q.Has(w.other) {
 			return fmt.Errorf("%s means nothing without %s", w.name, w.other)

@@ -46,21 +46,9 @@ func parseMySQL(text string) (mysqlSettings, error) {
 }
 
 func readMySQL(text string) (s mysqlSettings, err error) {
-	u, err := url.Parse(text)
-	if err != nil || u.Opaque != "" || u.Fragment != "" {
-		return s, errors.New("cannot be read (want mysql://USER:PASSWORD@HOST:PORT/DATABASE, special characters as %XX)")
-	}
-	q, err := url.ParseQuery(u.RawQuery)
+	u, q, err := driverkit.ParseURL(text, "mysql://USER:PASSWORD@HOST:PORT/DATABASE", mysqlParameters)
 	if err != nil {
-		return s, errors.New("its parameters cannot be read (want ?NAME=VALUE&NAME=VALUE, special characters as %XX)")
-	}
-	for name, values := range q {
-		switch {
-		case !slices.Contains(mysqlParameters, name):
-			return s, fmt.Errorf("unknown parameter %q (want %s)", name, strings.Join(mysqlParameters, ", "))
-		case len(values) > 1:
-			return s, fmt.Errorf("%s is given %d times (want once)", name, len(values))
-		}
+		return s, err
 	}
 	c := mysql.NewConfig()
 	c.DBName = strings.TrimPrefix(u.Path, "/")
