@@ -31,11 +31,11 @@ func (s *subscription) claim(ctx context.Context) error {
 	s.mu.Lock()
 	all := make(map[int]standing)
 	for _, p := range s.coming {
-		h := s.hold(p, known)
+		h := s.hold(p, known, starts[p])
 		if err := lostLog(h.Next, ends[p]); err != nil {
 			s.stopped = append(s.stopped, driver.Stopped{Partition: p, Err: err})
 		} else {
-			s.reader.add(p, max(h.Next, starts[p]), ends[p])
+			s.reader.add(p, h.Next, ends[p])
 		}
 		s.held[p] = h
 		all[p] = h.standing
@@ -58,8 +58,8 @@ func (s *subscription) claim(ctx context.Context) error {
 	return err
 }
 
-// hold works out the claim to a partition.
-func (s *subscription) hold(p int, known map[int]standing) *holding {
+// hold works out the claim to a partition whose log begins at start.
+func (s *subscription) hold(p int, known map[int]standing, start int64) *holding {
 	st, ok := known[p]
 	if !ok {
 		st = standing{Topic: s.topic.detail.ID.String(), Next: s.start[p]}
@@ -67,6 +67,7 @@ func (s *subscription) hold(p int, known map[int]standing) *holding {
 			st.Run, st.Quiet = other.Run, other.Quiet
 		}
 	}
+	st.begin(start)
 	before := st.Owner
 	// An epoch of a group of the same name that was deleted must be less.
 	st.Epoch = max(st.Epoch+1, time.Now().UnixMilli())

@@ -154,6 +154,7 @@ func (c *Conn) Groups(ctx context.Context) ([]driver.GroupInfo, error) {
 		}
 		for _, st := range known {
 			info.Run = max(info.Run, st.Run)
+			info.Dropped += st.Dropped
 			if beat := time.UnixMilli(st.Beat).UTC(); st.Beat > 0 && beat.After(info.LastSeen) {
 				info.LastSeen = beat
 			}
@@ -206,7 +207,13 @@ func (c *Conn) lagOf(ctx context.Context, n named, t *topic, members []string) (
 	}
 	lags := make([]driver.PartitionLag, len(ends))
 	for p := range lags {
-		st := known[p]
+		st, begun := known[p]
+		if begun {
+			st.begin(starts[p])
+		}
+		if st.Status == "" && st.Dropped > 0 {
+			st.Status = fmt.Sprintf("%d unhandled events were removed by Kafka's retention", st.Dropped)
+		}
 		l := driver.PartitionLag{
 			Group: n.group, Topic: n.topic, Partition: p,
 			Position: driverkit.Position(st.Next), End: driverkit.Position(ends[p]),

@@ -47,16 +47,21 @@ var errRejoin = errors.New("join again")
 // trouble waits a little after an error that may pass. What the brokers will never take is
 // told to the caller of Receive.
 func (s *subscription) trouble(err error) {
-	if explained := explain(err); errors.Is(explained, driver.ErrRefused) {
-		s.mu.Lock()
-		s.refused = explained
-		s.mu.Unlock()
-		s.changed.Notify()
-	}
+	s.tell("join", err)
 	s.expire()
 	select {
 	case <-time.After(s.spec.Lease / 10):
 	case <-s.ctx.Done():
+	}
+}
+
+// tell lets Receive return an error that asks for somebody's help.
+func (s *subscription) tell(what string, err error) {
+	if errors.Is(explain(err), driver.ErrRefused) {
+		s.mu.Lock()
+		s.refused = s.fail(what, err)
+		s.mu.Unlock()
+		s.changed.Notify()
 	}
 }
 

@@ -24,6 +24,7 @@ type standing struct {
 	Run     int     `json:"r,omitempty"`
 	Quiet   bool    `json:"q,omitempty"`
 	Handled int64   `json:"h,omitempty"` // highest offset that was ever settled
+	Dropped int64   `json:"d,omitempty"` // offsets that Kafka removed before they were handled
 	Rate    float64 `json:"x,omitempty"`
 	Status  string  `json:"s,omitempty"`
 }
@@ -48,6 +49,14 @@ func (s *standing) written() *string {
 	}
 	text := string(b)
 	return &text
+}
+
+// begin notes that the log begins at an offset: what is before it nobody can handle any more.
+func (s *standing) begin(start int64) {
+	if start > s.Next {
+		s.Dropped += start - s.Next
+		s.Next = start
+	}
 }
 
 // lapses is when the lease of an owner runs out that is silent.
@@ -121,23 +130,17 @@ func commit(
 	return said, nil
 }
 
-// starts resolves where a group begins that has no offsets yet.
+// starts resolves where a group begins, or goes back to: nowhere before its log does.
 func (c *Conn) starts(ctx context.Context, t *topic, f from) ([]int64, error) {
-	n := len(t.detail.Partitions)
-	switch {
-	case f.End:
-		_, ends, err := c.ends(ctx, t)
-		return ends, err
-	case !f.Time.IsZero():
+	if !f.Time.IsZero() {
 		return c.since(ctx, t, f.Time)
 	}
-	offsets := make([]int64, n)
-	if len(f.Cursor) == 0 {
-		return offsets, nil
-	}
-	_, ends, err := c.ends(ctx, t)
-	if err != nil {
+	offsets, ends, err := c.ends(ctx, t)
+	switch {
+	case err != nil:
 		return nil, err
+	case f.End:
+		return ends, nil
 	}
 	return offsets, f.place(offsets, ends)
 }

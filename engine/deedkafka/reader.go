@@ -161,6 +161,8 @@ func (r *reader) put(fetches kgo.Fetches) {
 		case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
 		case errors.Is(err, kerr.OffsetOutOfRange):
 			r.s.outOfRange(int(p))
+		default: // the client goes on trying
+			r.s.tell("read", err)
 		}
 	})
 	if any {
@@ -261,6 +263,7 @@ func (s *subscription) outOfRange(p int) {
 		s.changed.Notify()
 		return
 	}
+	h.begin(starts[p])
 	s.reader.drop(p)
-	s.reader.add(p, max(h.Next, starts[p]), ends[p])
+	s.reader.add(p, h.Next, ends[p])
 }

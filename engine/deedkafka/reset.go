@@ -16,7 +16,8 @@ import (
 // from says where a group starts.
 type from driver.From
 
-// place sets the offsets of a cursor and refuses those that are not in the log.
+// place moves offsets, which are those that the log begins at, to a cursor's, and refuses
+// those that are behind its end.
 func (f from) place(offsets, ends []int64) error {
 	for p, pos := range f.Cursor {
 		next, err := driverkit.ParsePosition(pos)
@@ -29,7 +30,7 @@ func (f from) place(offsets, ends []int64) error {
 			return fmt.Errorf("%w: the cursor has position %d of partition %d, which ends at %d",
 				driver.ErrRefused, next, p, ends[p])
 		}
-		offsets[p] = next
+		offsets[p] = max(next, offsets[p])
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ type subscription struct {
 	lost    []int // to be told
 	wanted  []int // to be told
 	stopped []driver.Stopped
-	refused error     // the brokers do not take this member
+	refused error     // what the brokers do not let this member do
 	gone    error     // the topic is
 	joining bool      // waits for the other members of the next generation
 	joined  time.Time // since when
@@ -149,7 +149,7 @@ func (s *subscription) over() error {
 	}
 	err := s.refused
 	s.refused = nil
-	return s.fail("join", err)
+	return err
 }
 
 func (s *subscription) fail(what string, err error) error {

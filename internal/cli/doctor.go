@@ -216,8 +216,9 @@ func (d *doctor) examineGroup(g driver.GroupInfo, s standing) {
 			plural(s.Parked, "event")), "deed dlq ls --group "+at)
 	}
 	if g.Dropped > 0 {
-		d.add(isWrong, name, fmt.Sprintf("hold removed %s of %s before it had handled them",
-			plural(g.Dropped, "event"), g.Topic), "deed topics set "+g.Topic+" --hold makes them wait longer")
+		d.add(isWrong, name, fmt.Sprintf("%s of %s removed before it had handled them",
+			plural(g.Dropped, "event"), g.Topic), "deed topics set "+g.Topic+" --hold makes them wait longer; "+
+			"on Kafka the topic's retention.ms does")
 	}
 }
 

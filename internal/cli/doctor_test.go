@@ -25,7 +25,7 @@ func TestDoctorGroups(t *testing.T) {
 		{driver.GroupInfo{LastSeen: long}, driver.PartitionLag{}, isNote,
 			"abandoned: no member for 1d1h; it has handled all of t"},
 		{driver.GroupInfo{LastSeen: time.Now(), Dropped: 3}, driver.PartitionLag{}, isWrong,
-			"hold removed 3 events of t before it had handled them"},
+			"3 events of t removed before it had handled them"},
 	} {
 		c.group.Group, c.group.Topic = "g", "t"
 		var d doctor

@@ -137,6 +137,7 @@ func (p *progress) endTest(name testName, action string) {
 	case "fail":
 		c.failed++
 		p.failures = append(p.failures, name.String()+"\n"+p.tail(name).text())
+		fmt.Fprintf(p.out, "FAIL  %s\n", short(name.String())) // its text is in the summary
 	}
 	delete(p.output, name)
 }
