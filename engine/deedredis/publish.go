@@ -97,7 +97,7 @@ func (c *Conn) appendAll(ctx context.Context, calls []call) (results []rueidis.R
 	if !c.settings.waits() {
 		return c.runAll(ctx, calls), nil
 	}
-	results = c.runThen(ctx, calls, func(cmds rueidis.Commands) []rueidis.RedisResult {
+	results = c.runThen(calls, func(cmds rueidis.Commands) []rueidis.RedisResult {
 		all := c.client.DoMulti(ctx, append(cmds, c.waiting())...)
 		last := len(all) - 1
 		short = errors.Join(short, c.waited(all[last]))

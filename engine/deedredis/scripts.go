@@ -153,38 +153,35 @@ func (c *Conn) run(ctx context.Context, s *script, keys []string, args ...string
 
 // runAll runs scripts in one pipeline, those of one key in order. A server that does
 // not know a script has not run it, nor what followed it on the same key unless it
-// knew that; so scripts are loaded and all that was not run is sent again.
+// knew that; so all that was not run is sent again, with the scripts' texts.
 func (c *Conn) runAll(ctx context.Context, calls []call) []rueidis.RedisResult {
-	return c.runThen(ctx, calls, func(cmds rueidis.Commands) []rueidis.RedisResult {
+	return c.runThen(calls, func(cmds rueidis.Commands) []rueidis.RedisResult {
 		return c.client.DoMulti(ctx, cmds...)
 	})
 }
 
-// runThen is runAll with another way to send commands, which is used once or several
-// times. A batch behind one that was not run met a gap in its producer's sequence, if
-// the server knew the script again by then: it is sent again as well, in order.
+// runThen is runAll with another way to send commands, which is used once or twice. A
+// batch behind one that was not run met a gap in its producer's sequence, if the server
+// knew the script again by then: it is sent again as well, in order.
 func (c *Conn) runThen(
-	ctx context.Context, calls []call, send func(rueidis.Commands) []rueidis.RedisResult,
+	calls []call, send func(rueidis.Commands) []rueidis.RedisResult,
 ) []rueidis.RedisResult {
-	results := send(c.commands(calls))
-	for tries, before := 0, len(calls)+1; tries < loadTries; tries++ {
-		missing := notRun(calls, results)
-		if len(missing) == 0 {
-			break
-		}
-		if len(missing) < before {
-			tries, before = 0, len(missing) // it gets on
-		}
-		again := make([]call, len(missing))
-		for k, i := range missing {
-			again[k] = calls[i]
-		}
-		if c.loadAll(ctx, again) != nil {
-			break
-		}
-		for k, r := range send(c.commands(again)) {
-			results[missing[k]] = r
-		}
+	cmds := make(rueidis.Commands, len(calls))
+	for i, x := range calls {
+		cmds[i] = c.client.B().Evalsha().Sha1(x.script.sha).Numkeys(int64(len(x.keys))).Key(x.keys...).Arg(x.args...).Build()
+	}
+	results := send(cmds)
+	missing := notRun(calls, results)
+	if len(missing) == 0 {
+		return results
+	}
+	cmds = make(rueidis.Commands, len(missing))
+	for k, i := range missing {
+		x := calls[i]
+		cmds[k] = c.client.B().Eval().Script(x.script.text).Numkeys(int64(len(x.keys))).Key(x.keys...).Arg(x.args...).Build()
+	}
+	for k, r := range send(cmds) {
+		results[missing[k]] = r
 	}
 	return results
 }
@@ -226,24 +223,6 @@ func hasGap(r rueidis.RedisResult) bool {
 	return false
 }
 
-// loadTries is how often scripts are loaded that are flushed meanwhile, without any more
-// being run.
-const loadTries = 5
-
-// loadAll makes the calls' scripts known.
-func (c *Conn) loadAll(ctx context.Context, calls []call) error {
-	known := make(map[*script]bool, 1)
-	for _, x := range calls {
-		if !known[x.script] {
-			known[x.script] = true
-			if err := c.load(ctx, x.script); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // texts reads an answer of texts and numbers as texts.
 func texts(r interface {
 	ToArray() ([]rueidis.RedisMessage, error)
@@ -261,23 +240,4 @@ func texts(r interface {
 		}
 	}
 	return out, nil
-}
-
-// load makes a script known to every node.
-func (c *Conn) load(ctx context.Context, s *script) error {
-	for _, node := range c.client.Nodes() {
-		cmd := node.B().ScriptLoad().Script(s.text).Build()
-		if err := node.Do(ctx, cmd).Error(); err != nil && !isReadOnly(err) {
-			return err
-		}
-	}
-	return nil
-}
-
-func (c *Conn) commands(calls []call) rueidis.Commands {
-	cmds := make(rueidis.Commands, len(calls))
-	for i, x := range calls {
-		cmds[i] = c.client.B().Evalsha().Sha1(x.script.sha).Numkeys(int64(len(x.keys))).Key(x.keys...).Arg(x.args...).Build()
-	}
-	return cmds
 }

@@ -145,11 +145,7 @@ func (c *Conn) inspect(ctx context.Context) (driver.Class, string, error) {
 
 // scripting finds out whether the user may run scripts on the keys of the prefix.
 func (c *Conn) scripting(ctx context.Context) error {
-	err := c.load(ctx, seatsScript)
-	if err == nil {
-		_, _, err = c.liveSeats(ctx, "any", "any") // it need not be there
-	}
-	if err != nil {
+	if _, _, err := c.liveSeats(ctx, "any", "any"); err != nil { // it need not be there
 		return fmt.Errorf("run a script on the keys %s:*: %w", c.keys.prefix, explain(err))
 	}
 	return nil
