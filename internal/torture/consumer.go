@@ -15,16 +15,11 @@ import (
 
 // consumer is a member of every group.
 func consumer(ctx context.Context, job Job) error {
-	rec, err := NewRecorder(job.Dir, job.proc())
+	rec, db, done, err := openBooks(job)
 	if err != nil {
 		return err
 	}
-	defer rec.Close()
-	db, err := openEffects(job.Effects)
-	if err != nil {
-		return err
-	}
-	defer closeEffects(db)
+	defer done()
 	bus, err := openBus(ctx, job, rec)
 	if err != nil {
 		return err

@@ -18,16 +18,11 @@ func init() { testRoles["teller"] = teller }
 // teller handles events in transactions of the database that its job names. One that is
 // to freeze does so inside of one, with the rows locked that it has written.
 func teller(ctx context.Context, job Job) error {
-	rec, err := NewRecorder(job.Dir, job.proc())
+	rec, db, done, err := openBooks(job)
 	if err != nil {
 		return err
 	}
-	defer rec.Close()
-	db, err := openEffects(job.Effects)
-	if err != nil {
-		return err
-	}
-	defer closeEffects(db)
+	defer done()
 	bus, err := openBus(ctx, job, rec)
 	if err != nil {
 		return err

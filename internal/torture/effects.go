@@ -75,6 +75,18 @@ func openEffects(at string) (*sqldb.DB, error) {
 
 func closeEffects(db *sqldb.DB) error { return errors.Join(db.Close(), db.SQL().Close()) }
 
+// openBooks opens what a role writes to beside the bus: its record, and the consumers'
+// database. It is done with both when it calls done.
+func openBooks(job Job) (rec *Recorder, db *sqldb.DB, done func(), err error) {
+	if rec, err = NewRecorder(job.Dir, job.proc()); err != nil {
+		return nil, nil, nil, err
+	}
+	if db, err = openEffects(job.Effects); err != nil {
+		return nil, nil, nil, errors.Join(err, rec.Close())
+	}
+	return rec, db, func() { closeEffects(db); rec.Close() }, nil
+}
+
 // createEffects makes the database before the first consumer starts.
 func createEffects(at string) error {
 	db, err := openEffects(at)

@@ -26,16 +26,11 @@ const (
 // transaction. The account's row gives the event its version, under its lock. Some
 // transactions are rolled back at the end, and some stay open.
 func writer(ctx context.Context, job Job) error {
-	rec, err := NewRecorder(job.Dir, job.proc())
+	rec, db, done, err := openBooks(job)
 	if err != nil {
 		return err
 	}
-	defer rec.Close()
-	db, err := openEffects(job.Effects)
-	if err != nil {
-		return err
-	}
-	defer closeEffects(db)
+	defer done()
 	box, err := openOutbox(ctx, db)
 	if err != nil {
 		return err
@@ -206,16 +201,11 @@ func (w *writing) watchBacklog(ctx context.Context) {
 
 // relay moves what writers have committed to the bus.
 func relay(ctx context.Context, job Job) error {
-	rec, err := NewRecorder(job.Dir, job.proc())
+	rec, db, done, err := openBooks(job)
 	if err != nil {
 		return err
 	}
-	defer rec.Close()
-	db, err := openEffects(job.Effects)
-	if err != nil {
-		return err
-	}
-	defer closeEffects(db)
+	defer done()
 	box, err := openOutbox(ctx, db)
 	if err != nil {
 		return err
