@@ -122,6 +122,7 @@ func (p *progress) line(line string) bool {
 			return true
 		}
 		p.endTest(name, e.Action)
+		p.slow.add(name, e.Elapsed)
 	}
 	return false
 }

@@ -50,6 +50,11 @@ func TestFollow(t *testing.T) {
 {"Action":"fail",` + m + `,"Elapsed":0.2}
 `,
 			want: []string{"exit status 3", "still running: TestB", "about to die", "\n1 passed, 1 failed\n"}},
+		{name: "slow tests are named", passed: 3,
+			stream: pass + `{"Action":"pass",` + m + `,"Test":"TestB/part","Elapsed":99}
+{"Action":"pass",` + m + `,"Test":"TestB","Elapsed":99.5}
+` + ended,
+			want: []string{"slowest:\n  99.5s  ./outbox TestB\n\n"}, wantNot: "TestB/part"},
 		{name: "lines that are no JSON are shown", stream: "warning: something\n" + pass + ended, passed: 1,
 			want: []string{"warning: something"}},
 	} {

@@ -61,6 +61,7 @@ type runner struct {
 	start time.Time
 
 	passed, failed int
+	slow           slowest
 	skips          []skip
 	failures       []string // whole texts that begin with a line of where, shown at the end
 }
@@ -146,6 +147,7 @@ func (r *runner) check(ctx context.Context, dir, name string, args []string) {
 // whether all is well. What failed is named once more at the very end, for who
 // sees only that.
 func (r *runner) summary() bool {
+	r.slow.print(r.out)
 	r.printSkips()
 	for _, f := range r.failures {
 		fmt.Fprintf(r.out, "\n--- %s\n", f)
