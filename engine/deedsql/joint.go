@@ -45,8 +45,19 @@ var jointRights = []string{
 
 // writable reports whether the user of db has the rights to settle events and to add some. A user of its
 // own for the service, which sees nothing of the engine, is as if the database was another.
-func (c *Conn) writable(ctx context.Context, db *sql.DB) (bool, error) {
-	tx, err := db.BeginTx(ctx, nil)
+func (c *Conn) writable(ctx context.Context, db *sql.DB) (may bool, err error) {
+	for range retries {
+		may, err = c.tryWritable(ctx, db)
+		if who, _ := c.dialect.explain(err); err == nil || who != noJob || ctx.Err() != nil {
+			break
+		}
+	}
+	return may, err
+}
+
+// tryWritable locks no gaps, into which others may be about to insert.
+func (c *Conn) tryWritable(ctx context.Context, db *sql.DB) (bool, error) {
+	tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return false, err
 	}

@@ -46,9 +46,9 @@ func main() {
 		return
 	}
 	r := &runner{out: os.Stdout, start: time.Now()}
-	if err := r.run(ctx, flag.Args(), !*noRace); err != nil {
-		fmt.Fprintln(os.Stderr, "testall:", err)
-		os.Exit(1)
+	if err := r.run(ctx, flag.Args(), !*noRace); err != nil { // what failed until then is shown all the same
+		r.failed++
+		r.failures = append(r.failures, "the run itself\n"+err.Error())
 	}
 	if !r.summary() {
 		os.Exit(1)
