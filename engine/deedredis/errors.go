@@ -79,11 +79,6 @@ func isNoScript(err error) bool {
 	return ok && server.IsNoScript()
 }
 
-func isReadOnly(err error) bool {
-	server, ok := rueidis.IsRedisErr(err)
-	return ok && strings.HasPrefix(server.Error(), "READONLY")
-}
-
 // fail names what was tried in an error that is not nil.
 func (c *Conn) fail(what string, err error) error {
 	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
