@@ -206,6 +206,7 @@ func TestURLs(t *testing.T) {
 		"mqtts://u:secret@h?ca=/dev/null": "no certificate",
 		"mqtts://h?skip_verify=perhaps":   "true or false",
 		"mqtt://h?version=4":              "want 5 or 3.1.1",
+		"mqtt://h?prefix=a":               "in front of them",
 	} {
 		if err := CheckURL(url); !errors.Is(err, driver.ErrRefused) || !strings.Contains(err.Error(), want) ||
 			strings.Contains(err.Error(), "secret") {

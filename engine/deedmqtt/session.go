@@ -46,22 +46,25 @@ type Heard struct {
 // Ack tells the broker that it may forget the message. A message without it comes again
 // with the next connection of the session. Acknowledgements reach the broker in the order
 // of the messages, so that one which is missing holds back those behind it.
-func (h Heard) Ack() error { return h.ack() }
+func (h Heard) Ack() error {
+	if h.ack == nil { // there is nothing to do, or somebody does it
+		return nil
+	}
+	return h.ack()
+}
 
 // ErrTaken means that another program has connected under the session's name.
 var ErrTaken = errors.New("another program has connected under the same client id")
 
 const (
 	inFlight     = 1024
-	ackInterval  = 2 * time.Millisecond
 	replyTimeout = 10 * time.Second
 )
 
 // Session is one connection to a broker. It is over when the connection is lost. Its
 // methods are safe for concurrent use.
 type Session struct {
-	wire   wire
-	byHand bool
+	wire wire
 
 	sending sync.Mutex
 	over    chan struct{} // closed when the connection is lost
@@ -82,11 +85,12 @@ type wire interface {
 }
 
 // Dial connects to the broker that url names: mqtt://USER:PASSWORD@HOST:PORT, or mqtts://
-// for TLS; see docs/guides/mqtt.md.
+// for TLS; see docs/guides/mqtt.md. A session names MQTT's topics as they are, so the URL
+// has no prefix.
 func Dial(ctx context.Context, url string, o SessionOptions) (*Session, error) {
-	s, err := parseURL(url)
+	s, err := parseSessionURL(url)
 	if err != nil {
-		return nil, fmt.Errorf("mqtt: %w", err)
+		return nil, err
 	}
 	session, err := dial(ctx, &s, o)
 	if err != nil {
@@ -95,38 +99,49 @@ func Dial(ctx context.Context, url string, o SessionOptions) (*Session, error) {
 	return session, nil
 }
 
-// CheckURL says what is wrong with a URL, without connecting. It never repeats it, for it
-// may hold a password.
+// CheckURL says what is wrong with a URL for [Dial], without connecting. It never repeats
+// it, for it may hold a password.
 func CheckURL(url string) error {
-	if _, err := parseURL(url); err != nil {
-		return fmt.Errorf("mqtt: %w", err)
+	_, err := parseSessionURL(url)
+	return err
+}
+
+func parseSessionURL(url string) (settings, error) {
+	s, err := parseURL(url)
+	switch {
+	case err != nil:
+		return s, fmt.Errorf("mqtt: %w", err)
+	case s.prefix != "":
+		return s, fmt.Errorf("mqtt: url: prefix: MQTT's topics are named as they are here "+
+			"(write it in front of them): %w", driver.ErrRefused)
 	}
-	return nil
+	return s, nil
 }
 
 func dial(ctx context.Context, to *settings, o SessionOptions) (*Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, replyTimeout)
 	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", to.addr)
+	tcp, err := (&net.Dialer{}).DialContext(ctx, "tcp", to.addr)
 	if err != nil {
 		return nil, explain(err)
 	}
 	if to.tls != nil {
-		c := tls.Client(conn, to.tls)
-		if err := c.HandshakeContext(ctx); err != nil {
-			conn.Close()
+		secret := tls.Client(tcp, to.tls)
+		if err := secret.HandshakeContext(ctx); err != nil {
+			tcp.Close()
 			return nil, explain(err)
 		}
-		conn = c
+		tcp = secret
 	}
-	s := &Session{byHand: o.ByHand, over: make(chan struct{})}
+	s := &Session{over: make(chan struct{})}
+	c := newConn(tcp)
 	if to.version == version311 {
-		s.wire, err = connect3(ctx, conn, s, to, o)
+		s.wire, err = connect3(ctx, c, s, to, o)
 	} else {
-		s.wire, err = connect5(ctx, conn, s, to, o)
+		s.wire, err = connect5(ctx, c, s, to, o)
 	}
 	if err != nil {
-		conn.Close()
+		c.Close()
 		return nil, err
 	}
 	return s, nil
@@ -153,11 +168,9 @@ func (s *Session) lose(why error) {
 	})
 }
 
-// Close ends the connection. The broker keeps the session for its expiry.
+// Close ends the connection, once the broker has been told of everything that is
+// acknowledged. It keeps the session for its expiry.
 func (s *Session) Close() error {
-	if s.byHand && s.Err() == nil {
-		time.Sleep(5 * ackInterval) // acknowledgements leave every ackInterval
-	}
 	s.lose(fmt.Errorf("mqtt: %w", driver.ErrClosed))
 	s.wire.close()
 	return nil

@@ -22,19 +22,20 @@ type wire3 struct {
 	session *Session
 	client  mqtt3.Client
 	known   bool // the broker had kept the session
+	acks    acks
 
 	retained atomic.Bool // what the broker keeps is wanted
 }
 
-func connect3(ctx context.Context, conn net.Conn, s *Session, to *settings, o SessionOptions) (wire, error) {
+func connect3(ctx context.Context, c *conn, s *Session, to *settings, o SessionOptions) (wire, error) {
 	w := &wire3{session: s}
 	options := mqtt3.NewClientOptions().AddBroker("tcp://" + to.addr).
-		SetCustomOpenConnectionFn(func(*url.URL, mqtt3.ClientOptions) (net.Conn, error) { return conn, nil }).
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt3.ClientOptions) (net.Conn, error) { return c, nil }).
 		SetProtocolVersion(4). // which is 3.1.1
 		SetClientID(o.ClientID).SetCleanSession(o.Expiry == 0).
 		SetUsername(to.user).SetPassword(to.password).
 		SetKeepAlive(to.keepAlive).SetPingTimeout(to.keepAlive / 2).
-		SetConnectTimeout(replyTimeout).SetWriteTimeout(replyTimeout).
+		SetConnectTimeout(replyTimeout).
 		SetAutoReconnect(false).SetConnectRetry(false).
 		SetAutoAckDisabled(o.ByHand).SetOrderMatters(true).
 		SetDefaultPublishHandler(func(_ mqtt3.Client, m mqtt3.Message) { w.hear(m, o) }).
@@ -44,7 +45,7 @@ func connect3(ctx context.Context, conn net.Conn, s *Session, to *settings, o Se
 	select {
 	case <-token.Done():
 	case <-ctx.Done():
-		conn.Close()
+		c.Close()
 		<-token.Done()
 	}
 	if err := token.Error(); err != nil {
@@ -61,14 +62,14 @@ func (w *wire3) hear(m mqtt3.Message, o SessionOptions) {
 		return
 	}
 	h := Heard{Topic: m.Topic(), Retained: m.Retained()}
-	h.ack = func() error {
-		m.Ack()
-		return w.session.Err()
+	if o.ByHand {
+		h.ack = w.acks.add(func() error {
+			m.Ack()
+			return w.session.Err()
+		})
 	}
 	if h.Retained && !w.retained.Load() {
-		if o.ByHand {
-			m.Ack()
-		}
+		h.Ack() //nolint:errcheck // nobody waits for it
 		return
 	}
 	h.Damage = driverkit.ReadDocument(string(m.Payload()), &h.Message)
@@ -118,8 +119,8 @@ func (w *wire3) subscribe(ctx context.Context, filter string, retained bool) err
 	return nil
 }
 
-// close ends the connection. What is acknowledged until then the broker hears.
-func (w *wire3) close() { w.client.Disconnect(uint(5 * ackInterval / time.Millisecond)) }
+// close ends the connection, behind what is acknowledged until then.
+func (w *wire3) close() { w.client.Disconnect(uint(lastWords / time.Millisecond)) }
 
 // rejected3 makes an error of the broker's no to a connection.
 func rejected3(err error) error {

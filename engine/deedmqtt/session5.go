@@ -1,17 +1,16 @@
 package deedmqtt
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"net"
+	"io"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/eclipse/paho.golang/paho/session/state"
+	"github.com/eclipse/paho.golang/paho/store/memory"
 
 	"github.com/deedgo/deed/driver"
 )
@@ -21,15 +20,27 @@ type wire5 struct {
 	session *Session
 	client  *paho.Client
 	state   *state.State
-	conn    *lockedConn
+	conn    *conn
 	limits  limits
+	acks    acks
 }
 
-// lockedConn is locked by whoever writes a packet, the library included.
-type lockedConn struct {
-	net.Conn
-	sync.Mutex
-}
+// forgetful is the library's store of packets that a later connection would send again: a
+// session is one connection, and the publisher above hears what became of its events.
+type forgetful struct{ *memory.Store }
+
+// Put keeps nothing.
+func (forgetful) Put(uint16, byte, io.WriterTo) error { return nil }
+
+// Delete finds nothing.
+func (forgetful) Delete(uint16) error { return nil }
+
+// byHand is a state of a client that leaves it to us when a message is acknowledged. The
+// library's own way is to do it now and then.
+type byHand struct{ *state.State }
+
+// Ack is called by the library when a message was heard.
+func (byHand) Ack(*packets.Publish) error { return nil }
 
 // limits are what the broker takes.
 type limits struct {
@@ -38,18 +49,22 @@ type limits struct {
 	shared bool
 }
 
-func connect5(ctx context.Context, conn net.Conn, s *Session, to *settings, o SessionOptions) (wire, error) {
-	w := &wire5{session: s, state: state.NewInMemory(), conn: &lockedConn{Conn: conn}}
-	w.client = paho.NewClient(paho.ClientConfig{
+func connect5(ctx context.Context, c *conn, s *Session, to *settings, o SessionOptions) (wire, error) {
+	nothing := forgetful{memory.New()}
+	w := &wire5{session: s, state: state.New(nothing, nothing), conn: c}
+	config := paho.ClientConfig{
 		Conn: w.conn, Session: w.state, PacketTimeout: replyTimeout,
-		EnableManualAcknowledgment: o.ByHand, SendAcksInterval: ackInterval,
 		OnPublishReceived: []func(paho.PublishReceived) (bool, error){func(p paho.PublishReceived) (bool, error) {
-			w.hear(p, o.Hear)
+			w.hear(p.Packet, o)
 			return true, nil
 		}},
 		OnClientError:      func(err error) { w.lose(explain(err)) },
 		OnServerDisconnect: func(d *paho.Disconnect) { w.lose(dismissed(d)) },
-	})
+	}
+	if o.ByHand {
+		config.Session = byHand{w.state}
+	}
+	w.client = paho.NewClient(config)
 	answer, err := w.client.Connect(ctx, to.connect5(o))
 	if answer != nil && answer.ReasonCode >= 0x80 {
 		return nil, rejected(answer)
@@ -90,14 +105,21 @@ func readLimits(answer *paho.Connack) limits {
 	return l
 }
 
-func (w *wire5) hear(p paho.PublishReceived, tell func(Heard)) {
-	if tell == nil {
+func (w *wire5) hear(p *paho.Publish, o SessionOptions) {
+	if o.Hear == nil {
 		return
 	}
-	h := Heard{Topic: p.Packet.Topic, Retained: p.Packet.Retain}
-	h.ack = func() error { return p.Client.Ack(p.Packet) }
-	h.Damage = readPacket(p.Packet, &h.Message)
-	tell(h)
+	h := Heard{Topic: p.Topic, Retained: p.Retain}
+	if o.ByHand && p.QoS > 0 {
+		h.ack = w.acks.add(func() error {
+			if err := w.session.Err(); err != nil {
+				return err
+			}
+			return w.state.Ack(p.Packet())
+		})
+	}
+	h.Damage = readPacket(p, &h.Message)
+	o.Hear(h)
 }
 
 func (w *wire5) lose(why error) {
@@ -125,20 +147,10 @@ func (w *wire5) send(ctx context.Context, topic string, m *driver.Message) (func
 	if err := w.state.AddToSession(ctx, raw, reply); err != nil {
 		return nil, fmt.Errorf("%w: %w: %w", driver.ErrNotStored, driver.ErrAway, err)
 	}
-	var b bytes.Buffer
-	raw.WriteTo(&b) //nolint:errcheck // a buffer takes everything
-	if err := w.write(b.Bytes()); err != nil {
+	if _, err := raw.WriteTo(w.conn); err != nil {
 		w.lose(explain(err)) // what the broker has of it nobody knows
 	}
 	return func(ctx context.Context) error { return w.await(ctx, reply) }, nil
-}
-
-// write sends a packet in one piece, as the library would not.
-func (w *wire5) write(packet []byte) error {
-	w.conn.Lock()
-	defer w.conn.Unlock()
-	_, err := w.conn.Write(packet)
-	return err
 }
 
 // overhead bounds the bytes of a packet beside its payload.

@@ -28,10 +28,10 @@ func TestRetainedOnce(t *testing.T) {
 		retain(t, s, "a", "kept")
 		texts := make(chan string, 10)
 		o := SessionOptions{ClientID: "reader", Expiry: time.Hour, ByHand: true, Hear: func(h Heard) {
-			texts <- string(h.Message.Data)
 			if err := h.Ack(); err != nil {
 				t.Errorf("acknowledge: %v", err)
 			}
+			texts <- string(h.Message.Data)
 		}}
 		connect := func(retained bool) *Session {
 			t.Helper()
