@@ -123,6 +123,10 @@ func brokers(closed func(system string, publishers, batch, events int)) {
 	closed("raw/mqtt/publish", 8, 256, 60_000)
 	closed("deed/mqtt", 8, 256, 60_000)
 	closed("deed/mqtt/publish", 8, 256, 60_000)
+	closed("raw/mqtt3", 8, 256, 60_000)
+	closed("raw/mqtt3/publish", 8, 256, 60_000)
+	closed("deed/mqtt3", 8, 256, 60_000)
+	closed("deed/mqtt3/publish", 8, 256, 60_000)
 }
 
 // pick leaves out what -only does not ask for. For -quick it keeps one case of each system

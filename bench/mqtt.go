@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -19,8 +20,8 @@ import (
 const mqttKeeps = "memory"
 
 const (
-	mqttPublishers = 64 // calls at once of the raw client, each of which waits for its answer
-	mqttProbe      = 10 * time.Millisecond
+	mqttWindow = 1000 // messages on their way to the broker or from it, unacknowledged
+	mqttProbe  = 10 * time.Millisecond
 )
 
 // onMQTT makes a system of one that needs mosquitto, with queues without a bound: what it
@@ -28,24 +29,34 @@ const (
 func onMQTT(name string, start func(ctx context.Context, url string, handle func([]byte)) (*started, error)) system {
 	return system{name: name, durability: mqttKeeps,
 		start: func(ctx context.Context, _ string, handle func([]byte)) (*started, error) {
+			var server *mqtttest.Server
 			url, end, err := serve(ctx, func(t testing.TB) string {
-				return mqtttest.Start(t, "max_queued_messages 0", "max_inflight_messages 1000", "set_tcp_nodelay true").URL()
+				server = mqtttest.Start(t, "max_queued_messages 0", "set_tcp_nodelay true",
+					fmt.Sprint("max_inflight_messages ", mqttWindow))
+				return server.URL()
 			})
 			if err != nil {
 				return nil, err
 			}
+			pid := server.PID()
 			st, err := start(ctx, url, handle)
 			if err != nil {
 				return nil, errors.Join(err, end())
 			}
 			stop := st.stop
 			st.stop = func() error { return errors.Join(stop(), end()) }
+			st.serverCPU = func() time.Duration { return cpuOf(pid) }
 			return st, nil
 		}}
 }
 
-// mqttSystems are all systems on MQTT.
+// mqttSystems are all systems on MQTT, by version 5 and by 3.1.1.
 func mqttSystems() []system {
+	publish := func(version string) func(context.Context, string, func([]byte)) (*started, error) {
+		return func(ctx context.Context, url string, handle func([]byte)) (*started, error) {
+			return openDeed(ctx, url+"?version="+version, &deedVariant{publishOnly: true}, handle)
+		}
+	}
 	return []system{
 		onMQTT("raw/mqtt", func(ctx context.Context, url string, handle func([]byte)) (*started, error) {
 			return rawMQTT(ctx, url, handle, false)
@@ -53,16 +64,28 @@ func mqttSystems() []system {
 		onMQTT("raw/mqtt/publish", func(ctx context.Context, url string, handle func([]byte)) (*started, error) {
 			return rawMQTT(ctx, url, handle, true)
 		}),
-		onMQTT("deed/mqtt", deedMQTT),
-		onMQTT("deed/mqtt/publish", func(ctx context.Context, url string, handle func([]byte)) (*started, error) {
-			return openDeed(ctx, url, &deedVariant{publishOnly: true}, handle)
+		onMQTT("raw/mqtt3", func(ctx context.Context, url string, handle func([]byte)) (*started, error) {
+			return rawMQTT3(ctx, url, handle, false)
 		}),
+		onMQTT("raw/mqtt3/publish", func(ctx context.Context, url string, handle func([]byte)) (*started, error) {
+			return rawMQTT3(ctx, url, handle, true)
+		}),
+		onMQTT("deed/mqtt", deedMQTT("5")),
+		onMQTT("deed/mqtt/publish", publish("5")),
+		onMQTT("deed/mqtt3", deedMQTT("3.1.1")),
+		onMQTT("deed/mqtt3/publish", publish("3.1.1")),
 	}
 }
 
 // deedMQTT is a listener, which has room for whatever is not handled yet.
-func deedMQTT(ctx context.Context, url string, handle func([]byte)) (*started, error) {
-	bus, err := openBus(ctx, url+"?buffer_events=10000000&buffer_bytes=4000000000", "")
+func deedMQTT(version string) func(ctx context.Context, url string, handle func([]byte)) (*started, error) {
+	return func(ctx context.Context, url string, handle func([]byte)) (*started, error) {
+		return listenMQTT(ctx, url+"?buffer_events=10000000&buffer_bytes=4000000000&version="+version, handle)
+	}
+}
+
+func listenMQTT(ctx context.Context, url string, handle func([]byte)) (*started, error) {
+	bus, err := openBus(ctx, url, "")
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +147,7 @@ func dialMQTT(ctx context.Context, url string, hear func(*paho.Publish)) (*paho.
 }
 
 // rawMQTT is the client library as it is: a Publish returns when the broker has answered, so
-// that many run at once, and there is no order.
+// that as many run at once as the broker allows, and there is no order. Fewer were slower.
 func rawMQTT(ctx context.Context, url string, handle func([]byte), publishOnly bool) (*started, error) {
 	writer, err := dialMQTT(ctx, url, func(*paho.Publish) {})
 	if err != nil {
@@ -141,7 +164,7 @@ func rawMQTT(ctx context.Context, url string, handle func([]byte), publishOnly b
 		}
 		clients = append(clients, reader)
 	}
-	slots := make(chan struct{}, mqttPublishers)
+	slots := make(chan struct{}, mqttWindow)
 	return &started{
 		publish: func(ctx context.Context, events []event) error {
 			errs := make([]error, len(events))

@@ -107,6 +107,10 @@ func rawOf(system string) string {
 		return rawPostgresCase
 	case strings.Contains(system, "mysql"):
 		return rawMySQLCase
+	case strings.HasSuffix(system, "mqtt3/publish"):
+		return rawMQTT3PublishCase
+	case strings.Contains(system, "mqtt3"):
+		return rawMQTT3Case
 	case strings.HasSuffix(system, "mqtt/publish"):
 		return rawMQTTPublishCase
 	case strings.Contains(system, "mqtt"):

@@ -22,6 +22,8 @@ const (
 	rawRabbitPublishCase = "raw/rabbitmq/publish 8x256"
 	rawMQTTCase          = "raw/mqtt 8x256"
 	rawMQTTPublishCase   = "raw/mqtt/publish 8x256"
+	rawMQTT3Case         = "raw/mqtt3 8x256"
+	rawMQTT3PublishCase  = "raw/mqtt3/publish 8x256"
 
 	rawKafkaCase        = "raw/kafka 8x256"
 	rawKafkaPublishCase = "raw/kafka/publish 8x256"
@@ -68,6 +70,9 @@ func targetsOf() []target {
 		{what: "deed/nats publishing, of nats.go", want: 0.6, got: ratio("deed/nats/publish 8x256", rawNATSPublishCase)},
 		{what: "deed/mqtt end to end, of paho", want: 0.6, got: ratio("deed/mqtt 8x256", rawMQTTCase)},
 		{what: "deed/mqtt publishing, of paho", want: 0.6, got: ratio("deed/mqtt/publish 8x256", rawMQTTPublishCase)},
+		{what: "deed/mqtt3 end to end, of paho for 3.1.1", want: 0.6, got: ratio("deed/mqtt3 8x256", rawMQTT3Case)},
+		{what: "deed/mqtt3 publishing, of paho for 3.1.1", want: 0.6,
+			got: ratio("deed/mqtt3/publish 8x256", rawMQTT3PublishCase)},
 		{what: "deed/rabbitmq end to end, of amqp091", want: 0.6, got: ratio("deed/rabbitmq 8x256", rawRabbitCase)},
 		{what: "deed/rabbitmq publishing, of amqp091", want: 0.6,
 			got: ratio("deed/rabbitmq/publish 8x256", rawRabbitPublishCase)},
