@@ -94,11 +94,13 @@ func dial(t *testing.T, url string, o deedmqtt.SessionOptions) *deedmqtt.Session
 
 func announce(t *testing.T, s *deedmqtt.Session, topic string, ids ...string) {
 	t.Helper()
+	var as []deedmqtt.Announcement
 	for _, id := range ids {
 		m := driver.Message{ID: id, Source: "/device", Type: "reading", Version: 1, Data: []byte(id)}
-		if errs := s.Publish(t.Context(), []deedmqtt.Announcement{{Topic: topic, Message: &m}}); errs != nil {
-			t.Fatal(errs)
-		}
+		as = append(as, deedmqtt.Announcement{Topic: topic, Message: &m})
+	}
+	if errs := s.Publish(t.Context(), as); errs != nil {
+		t.Fatal(errs)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/deedgo/deed"
@@ -34,6 +35,9 @@ type In struct {
 	Retained bool
 	// Type is the type of an event that does not say it. Empty means the topic's name.
 	Type string
+	// Ready, if set, is called each time the broker has begun to pass messages on. What was
+	// published before the first time, no broker has kept for the bridge.
+	Ready func()
 	// Logger is told when the broker is away. Nil means slog.Default.
 	Logger *slog.Logger
 }
@@ -117,13 +121,25 @@ func (in *In) carry(ctx context.Context, b *deed.Bus, log *slog.Logger) (connect
 	if err != nil {
 		return false, err
 	}
+	// A session that the broker has kept brings messages before the broker confirms anything,
+	// and does not get to that while they wait.
+	subscribed := make(chan error, 1)
+	var subscribing sync.WaitGroup
+	subscribing.Go(func() {
+		sub := deedmqtt.Subscription{Filter: in.Filter, Share: in.Share, Retained: in.Retained}
+		subscribed <- s.Subscribe(ctx, sub)
+	})
+	defer subscribing.Wait()
 	defer s.Close() //nolint:errcheck // it has nothing to lose
-	err = s.Subscribe(ctx, deedmqtt.Subscription{Filter: in.Filter, Share: in.Share, Retained: in.Retained})
-	if err != nil {
-		return true, err
-	}
 	for {
 		select {
+		case err := <-subscribed:
+			if err != nil {
+				return true, err
+			}
+			if in.Ready != nil {
+				in.Ready()
+			}
 		case h := <-heard:
 			if err := in.store(ctx, b, log, gather(h, heard)); err != nil {
 				return true, err

@@ -84,6 +84,7 @@ func (a *app) bridge(cmd *cobra.Command, broker string, f bridgeFlags) error {
 		}
 		both = append(both, &bridge.In{
 			Broker: broker, Name: f.name, Filter: f.in, Topic: topic, Share: f.share, Retained: f.retained,
+			Ready:  func() { a.say("carrying %s on the broker into topic %s", f.in, f.topic) },
 			Logger: slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		})
 	}
