@@ -25,7 +25,8 @@ func TestModule(t *testing.T) {
 		}
 	}
 	direct := make(map[string]bool) // by project, which may have several modules
-	for _, m := range regexp.MustCompile(`(?m)^(?:require )?\s*(\S+\.\S+/?\S*) v\S+(.*)$`).FindAllStringSubmatch(text, -1) {
+	requirement := regexp.MustCompile(`(?m)^(?:require )?\s*(\S+\.\S+/?\S*) v\S+(.*)$`)
+	for _, m := range requirement.FindAllStringSubmatch(text, -1) {
 		if project, _, _ := strings.Cut(m[1], "/pkg/"); !strings.Contains(m[2], "indirect") {
 			direct[project] = true
 		}
@@ -43,7 +44,7 @@ func TestModule(t *testing.T) {
 // TestBinary builds cmd/deed as users get it: static, without a C compiler.
 func TestBinary(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "deed")
-	build(t, binary)
+	build(t, "./cmd/deed", binary)
 	info, err := os.Stat(binary)
 	if err != nil {
 		t.Fatal(err)
@@ -57,9 +58,9 @@ func TestBinary(t *testing.T) {
 	}
 }
 
-func build(t *testing.T, binary string) {
+func build(t *testing.T, program, binary string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, "./cmd/deed")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", binary, program)
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
