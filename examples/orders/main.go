@@ -7,6 +7,7 @@
 //	go run ./examples/orders -bus redis://localhost:6379
 //	go run ./examples/orders -bus kafka://localhost:9092 -state sqlite:state.db
 //	go run ./examples/orders -bus amqp://localhost -state sqlite:state.db
+//	go run ./examples/orders -broker mqtt://localhost
 //	go run ./examples/orders service order -bus sqlite:bus.db -listen 127.0.0.1:8080
 package main
 
@@ -37,6 +38,7 @@ func run(args []string) error {
 	flags.IntVar(&o.Orders, "orders", 300, "how many orders customers place")
 	flags.StringVar(&o.Bus, "bus", "", "`URL` of the bus (default one SQLite file in the folder)")
 	flags.StringVar(&o.State, "state", "", "`URL` of a second engine, for a bus that keeps no dead letters")
+	flags.StringVar(&o.Broker, "broker", "", "`URL` of an MQTT broker, for customers who order at a till")
 	flags.StringVar(&o.Dir, "dir", "", "`folder` that keeps databases and logs (default a temporary one)")
 	if err := flags.Parse(args); err != nil {
 		return err

@@ -6,10 +6,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/deedgo/deed/internal/freeport"
 	"github.com/deedgo/deed/internal/mariatest"
+	"github.com/deedgo/deed/internal/mqtttest"
 	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/redistest"
 	"github.com/deedgo/deed/internal/testenv"
@@ -25,6 +28,35 @@ func TestGuideSession(t *testing.T) {
 	t.Run("postgres.md", func(t *testing.T) { runGuide(t, "docs/guides/postgres.md", 2, postgresEnv(t)) })
 	t.Run("mysql.md", func(t *testing.T) { runGuide(t, "docs/guides/mysql.md", 2, mysqlEnv(t)) })
 	t.Run("redis.md", func(t *testing.T) { runGuide(t, "docs/guides/redis.md", 8, redisEnv(t)) })
+	t.Run("mqtt.md", func(t *testing.T) {
+		env, here := mqttEnv(t)
+		runGuide(t, "docs/guides/mqtt.md", 7, env, here...)
+	})
+}
+
+// mqttEnv is the environment of a session with a broker and the order services, and what
+// the guide's addresses are here.
+func mqttEnv(t *testing.T) (env, here []string) {
+	_, err := exec.LookPath("curl")
+	testenv.Require(t, "curl, to run the guide", err)
+	s := mqtttest.Start(t)
+	programs := t.TempDir()
+	build(t, "./examples/orders", filepath.Join(programs, "orders"))
+	path := []string{programs}
+	for _, name := range []string{"mosquitto_pub", "mosquitto_sub"} {
+		client, err := exec.LookPath(name)
+		testenv.Require(t, name+", to run the guide", err)
+		path = append(path, wrapped(t, name, client, "-h", "127.0.0.1", "-p", strconv.Itoa(s.Port())))
+	}
+	port, err := freeport.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	env = append(os.Environ(), "DEED_URL=sqlite:bus.db")
+	for _, dir := range path {
+		env = inFront(env, dir)
+	}
+	return env, []string{"mqtt://localhost", s.URL(), "localhost:8081", fmt.Sprint("localhost:", port)}
 }
 
 // redisEnv is the environment of a session with a server, which redis-cli finds as if
@@ -50,12 +82,17 @@ func mysqlEnv(t *testing.T) []string {
 
 // with returns PATH with a program that runs a command, with further arguments, in front.
 func with(t *testing.T, program string, command ...string) string {
+	return "PATH=" + wrapped(t, program, command...) + string(os.PathListSeparator) + os.Getenv("PATH")
+}
+
+// wrapped returns a folder with a program that runs a command, with further arguments.
+func wrapped(t *testing.T, program string, command ...string) string {
 	bin := t.TempDir()
 	text := fmt.Sprintf("#!/bin/sh\nexec '%s' \"$@\"\n", strings.Join(command, "' '"))
 	if err := os.WriteFile(filepath.Join(bin, program), []byte(text), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return "PATH=" + bin + string(os.PathListSeparator) + os.Getenv("PATH")
+	return bin
 }
 
 // postgresEnv is the same with psql.
@@ -69,13 +106,16 @@ func postgresEnv(t *testing.T) []string {
 		"PGDATABASE="+database)
 }
 
-// runGuide runs a guide that has at least so many blocks.
-func runGuide(t *testing.T, guide string, least int, env []string) {
+// runGuide runs a guide that has at least so many blocks. What it says for something else
+// here is given in pairs. Processes that it leaves in the background are those of its files
+// *.pid.
+func runGuide(t *testing.T, guide string, least int, env []string, here ...string) {
 	shell, err := exec.LookPath("sh")
 	testenv.Require(t, "a POSIX shell, to run the guide", err)
 	const data = "earthquakes.ndjson"
 	dir, bin := t.TempDir(), filepath.Join(t.TempDir(), "deed")
-	build(t, bin)
+	build(t, "./cmd/deed", bin)
+	t.Cleanup(func() { killLeft(dir) })
 	env = inFront(env, filepath.Dir(bin))
 	feed, err := os.ReadFile(filepath.Join(root, "examples", "data", data))
 	if err != nil {
@@ -94,7 +134,7 @@ func runGuide(t *testing.T, guide string, least int, env []string) {
 			}
 			continue
 		}
-		cmd := exec.Command(shell, "-eu", "-c", b.text)
+		cmd := exec.Command(shell, "-eu", "-c", strings.NewReplacer(here...).Replace(b.text))
 		cmd.Dir = dir
 		cmd.Env = env
 		var stderr strings.Builder
@@ -107,6 +147,21 @@ func runGuide(t *testing.T, guide string, least int, env []string) {
 	}
 	if len(blocks) < least {
 		t.Errorf("%s has %d blocks to run or compare: are the marks still there?", guide, len(blocks))
+	}
+}
+
+// killLeft ends the processes whose numbers a guide has left in files.
+func killLeft(dir string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "*.pid"))
+	for _, name := range files {
+		text, _ := os.ReadFile(name)
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			continue
+		}
+		if p, err := os.FindProcess(pid); err == nil {
+			p.Kill() //nolint:errcheck // as a rule it has ended
+		}
 	}
 }
 

@@ -14,15 +14,18 @@ import (
 var (
 	Orders = deed.NewTopic("orders", nil)
 	Stock  = deed.NewTopic("stock", nil)
+	Tills  = deed.NewTopic("tills", nil) // what comes from outside, over a bridge
 )
 
-// Types. The order service publishes the first three, inventory the other two.
+// Types. The order service publishes the first three, inventory the next two, and tills
+// the last.
 var (
 	OrderCreated   = deed.NewType(Orders, "orders.created", 1, func(o Created) string { return o.OrderID })
 	OrderConfirmed = deed.NewType(Orders, "orders.confirmed", 1, func(o Confirmed) string { return o.OrderID })
 	OrderCancelled = deed.NewType(Orders, "orders.cancelled", 1, func(o Cancelled) string { return o.OrderID })
 	StockReserved  = deed.NewType(Stock, "stock.reserved", 1, func(r Reserved) string { return r.OrderID })
 	StockRejected  = deed.NewType(Stock, "stock.rejected", 1, func(r Rejected) string { return r.OrderID })
+	TillOrdered    = deed.NewType(Tills, "tills.ordered", 1, func(o Ordered) string { return o.OrderID })
 )
 
 // Money is an amount in cents.
@@ -36,6 +39,20 @@ type Item struct {
 	SKU      string `json:"sku"`
 	Quantity int    `json:"quantity"`
 	Price    Money  `json:"price"` // of one piece
+}
+
+// Wanted is a line of what a customer wants. The price is the shop's business.
+type Wanted struct {
+	SKU      string `json:"sku"`
+	Quantity int    `json:"quantity"`
+}
+
+// Ordered says that a customer placed an order at a till, which the order service has
+// not seen yet.
+type Ordered struct {
+	OrderID  string   `json:"order_id"`
+	Customer string   `json:"customer"`
+	Items    []Wanted `json:"items"`
 }
 
 // Created says that a customer placed an order.

@@ -19,14 +19,8 @@ var Prices = map[string]events.Money{
 
 // Request is the body of POST /orders.
 type Request struct {
-	Customer string        `json:"customer"`
-	Items    []RequestItem `json:"items"`
-}
-
-// RequestItem is a line of a Request. The price is the shop's business.
-type RequestItem struct {
-	SKU      string `json:"sku"`
-	Quantity int    `json:"quantity"`
+	Customer string          `json:"customer"`
+	Items    []events.Wanted `json:"items"`
 }
 
 func (o *orders) routes() http.Handler {
@@ -71,20 +65,25 @@ func (o *orders) get(w http.ResponseWriter, r *http.Request) {
 
 const maxBody = 64 << 10 // bytes of a request
 
-// readOrder turns a request into an order with prices, or says what is wrong.
 func readOrder(r *http.Request) (Order, error) {
-	order := Order{ID: r.Header.Get("Idempotency-Key"), Status: statusCreated}
-	if order.ID == "" {
+	id := r.Header.Get("Idempotency-Key")
+	if id == "" {
 		return Order{}, errors.New("header Idempotency-Key is missing (send the order's id)")
 	}
 	var body Request
 	if err := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxBody)).Decode(&body); err != nil {
 		return Order{}, fmt.Errorf("body: %w", err)
 	}
-	if body.Customer == "" || len(body.Items) == 0 {
-		return Order{}, errors.New("customer and items are required")
+	return newOrder(id, body)
+}
+
+// newOrder turns what is wanted into an order with prices, or says what is wrong.
+func newOrder(id string, wanted Request) (Order, error) {
+	order := Order{ID: id, Status: statusCreated}
+	if id == "" || wanted.Customer == "" || len(wanted.Items) == 0 {
+		return Order{}, errors.New("an id, customer and items are required")
 	}
-	for i, item := range body.Items {
+	for i, item := range wanted.Items {
 		price, ok := Prices[item.SKU]
 		if !ok || item.Quantity < 1 {
 			return Order{}, fmt.Errorf("items[%d]: %d of %q (want at least 1 of a thing that we sell)",
@@ -93,7 +92,7 @@ func readOrder(r *http.Request) (Order, error) {
 		order.Items = append(order.Items, events.Item{SKU: item.SKU, Quantity: item.Quantity, Price: price})
 		order.Total += price * events.Money(item.Quantity)
 	}
-	order.Customer = body.Customer
+	order.Customer = wanted.Customer
 	order.Created = time.Now().UTC().Truncate(time.Millisecond)
 	return order, nil
 }

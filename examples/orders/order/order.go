@@ -1,5 +1,5 @@
-// Package order is the service that owns orders: it takes them over HTTP, announces
-// them, and confirms or cancels each when inventory has answered.
+// Package order is the service that owns orders: it takes them over HTTP and from tills,
+// announces them, and confirms or cancels each when inventory has answered.
 package order
 
 import (
@@ -54,10 +54,11 @@ func Run(ctx context.Context, cfg service.Config) error {
 		return err
 	}
 	o := &orders{db: s.DB, box: outbox.New(s.DB, "/order", nil)}
-	answers := deed.Subscribe("order", nil,
+	heard := deed.Subscribe("order", nil,
+		inbox.On(o.db, events.TillOrdered, o.take),
 		inbox.On(o.db, events.StockReserved, o.confirm),
 		inbox.On(o.db, events.StockRejected, o.cancel))
-	return s.Run(ctx, o.routes(), o.box, answers)
+	return s.Run(ctx, o.routes(), o.box, heard)
 }
 
 type orders struct {
@@ -74,34 +75,52 @@ var (
 // already means that the customer did not hear our first answer: nothing happens
 // again, and created is false.
 func (o *orders) create(ctx context.Context, order Order) (stored Order, created bool, err error) {
+	err = o.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		stored, created, err = o.insert(ctx, tx, order)
+		return err
+	})
+	return stored, created, err
+}
+
+// take is create for an order that a till has sent, maybe twice. What no retry will mend
+// becomes a dead letter: at a till there is nobody to ask.
+func (o *orders) take(ctx context.Context, tx *sql.Tx, e deed.Received[events.Ordered]) error {
+	order, err := newOrder(e.Data.OrderID, Request{Customer: e.Data.Customer, Items: e.Data.Items})
+	if err != nil {
+		return deed.Reject(err)
+	}
+	_, _, err = o.insert(ctx, tx, order)
+	if errors.Is(err, errOtherOrder) {
+		return deed.Reject(err)
+	}
+	return err
+}
+
+func (o *orders) insert(ctx context.Context, tx *sql.Tx, order Order) (stored Order, created bool, err error) {
 	items, err := json.Marshal(order.Items)
 	if err != nil {
 		return Order{}, false, err
 	}
-	err = o.db.Tx(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		res, err := tx.ExecContext(ctx, `INSERT INTO orders (id, customer, items, total, created, status)
-			VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			order.ID, order.Customer, string(items), order.Total, order.Created.Format(time.RFC3339Nano), statusCreated)
-		if err != nil {
-			return err
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return err
-		}
-		if created = n == 1; !created {
-			stored, err = find(ctx, tx, order.ID)
-			return err
-		}
-		stored = order
-		return o.box.Publish(ctx, tx, events.OrderCreated.New(events.Created{
-			OrderID: order.ID, Customer: order.Customer, Items: order.Items, Total: order.Total, Created: order.Created,
-		}))
-	})
-	if err == nil && !created && !sameOrder(stored, order) {
-		err = fmt.Errorf("order %s: %w", order.ID, errOtherOrder)
+	res, err := tx.ExecContext(ctx, `INSERT INTO orders (id, customer, items, total, created, status)
+		VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+		order.ID, order.Customer, string(items), order.Total, order.Created.Format(time.RFC3339Nano), statusCreated)
+	if err != nil {
+		return Order{}, false, err
 	}
-	return stored, created, err
+	n, err := res.RowsAffected()
+	if err != nil {
+		return Order{}, false, err
+	}
+	if n == 0 {
+		stored, err = find(ctx, tx, order.ID)
+		if err == nil && !sameOrder(stored, order) {
+			err = fmt.Errorf("order %s: %w", order.ID, errOtherOrder)
+		}
+		return stored, false, err
+	}
+	return order, true, o.box.Publish(ctx, tx, events.OrderCreated.New(events.Created{
+		OrderID: order.ID, Customer: order.Customer, Items: order.Items, Total: order.Total, Created: order.Created,
+	}))
 }
 
 func (o *orders) confirm(ctx context.Context, tx *sql.Tx, e deed.Received[events.Reserved]) error {

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/examples/orders/events"
 	"github.com/deedgo/deed/examples/orders/order"
 	"github.com/deedgo/deed/examples/orders/service/servicetest"
@@ -65,4 +66,28 @@ func TestOutcomes(t *testing.T) {
 	if yes.Status != "confirmed" || no.Status != "cancelled" || no.Reason != "no lamps" {
 		t.Errorf("orders are %+v and %+v", yes, no)
 	}
+}
+
+// What a till sends twice is one order; what is none becomes a dead letter, and holds
+// nobody else back.
+func TestOrdersFromATill(t *testing.T) {
+	s := servicetest.Start(t, order.Run)
+	at := func(id, customer string, items ...events.Wanted) deed.Draft {
+		d := events.TillOrdered.New(events.Ordered{OrderID: id, Customer: customer, Items: items})
+		d.ID = id
+		return d
+	}
+	lamp := events.Wanted{SKU: "lamp", Quantity: 2}
+	again := at("a", "c1", lamp)
+	again.ID = "published anew"
+	other := at("a", "c2", lamp)
+	other.ID = "another under the same number"
+	s.Publish(at("a", "c1", lamp), at("a", "c1", lamp), again, other,
+		at("b", "c1", events.Wanted{SKU: "car", Quantity: 1}), at("", "c1", lamp), at("c", "c1", lamp))
+	s.Await("the last order", func() bool { return s.Events(events.Orders, events.OrderCreated.Name()) == 2 })
+	var a order.Order
+	if status := s.Call(http.MethodGet, "/orders/a", "", "", &a); status != http.StatusOK || a.Total != 7980 {
+		t.Errorf("GET: %d, %+v", status, a)
+	}
+	s.Await("the dead letters", func() bool { return s.Dead("order") == 3 })
 }

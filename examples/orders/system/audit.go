@@ -21,6 +21,7 @@ type facts struct {
 	accepted map[string]order.Request // the customers
 	stock    map[string]int           // what was delivered, by SKU
 	mails    map[string]int           // mails that went out, by order
+	heard    map[string]int           // outcomes that the till heard, by order; nil without one
 
 	orders       map[string]orderRow // order.db
 	onHand       map[string]int      // inventory.db, by SKU

@@ -12,6 +12,7 @@ import (
 	"github.com/deedgo/deed"
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/engine"
+	"github.com/deedgo/deed/examples/orders/edge"
 	"github.com/deedgo/deed/examples/orders/events"
 )
 
@@ -77,9 +78,13 @@ func awaitGroups(ctx context.Context, o Options) error {
 	if bus.Features().Backlog || !ok {
 		return nil
 	}
+	wanted := slices.Clone(allServices)
+	if o.Broker != "" {
+		wanted = append(wanted, edge.Group(o.bridge))
+	}
 	for deadline := time.Now().Add(o.Patience); ; {
 		there, err := groups.Groups(ctx)
-		missing := slices.DeleteFunc(slices.Clone(allServices), func(name string) bool {
+		missing := slices.DeleteFunc(slices.Clone(wanted), func(name string) bool {
 			return slices.ContainsFunc(there, func(g driver.GroupInfo) bool { return g.Group == name })
 		})
 		switch {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,17 @@ const (
 )
 
 var allServices = []string{orderService, inventoryService, notificationService, analyticsService}
+
+// edgeService starts last, and only where there are tills.
+const edgeService = "edge"
+
+// names are the services that run, in the order in which they start and stop.
+func (o Options) names() []string {
+	if o.Broker == "" {
+		return allServices
+	}
+	return append(slices.Clone(allServices), edgeService)
+}
 
 // How long a process may take to start and to stop.
 const (
@@ -62,7 +74,7 @@ func (s *services) url(name string) string {
 }
 
 func (s *services) startAll(ctx context.Context) error {
-	for _, name := range allServices {
+	for _, name := range s.o.names() {
 		if err := s.start(ctx, name); err != nil {
 			return err
 		}
@@ -82,7 +94,8 @@ func (s *services) start(ctx context.Context, name string) error {
 		return err
 	}
 	cmd := exec.Command(exe, "service", name, "-leash",
-		"-bus", s.o.Bus, "-state", s.o.State, "-dir", s.o.Dir, "-lease", s.o.Lease.String(), "-mail", s.mailURL)
+		"-bus", s.o.Bus, "-state", s.o.State, "-dir", s.o.Dir, "-lease", s.o.Lease.String(), "-mail", s.mailURL,
+		"-broker", s.o.Broker, "-bridge", s.o.bridge)
 	cmd.Stderr = log
 	leash, err := cmd.StdinPipe()
 	if err != nil {
@@ -147,7 +160,7 @@ func (s *services) kill(name string) {
 }
 
 func (s *services) killAll() {
-	for _, name := range allServices {
+	for _, name := range s.o.names() {
 		s.kill(name)
 	}
 }
@@ -162,7 +175,7 @@ func (p *process) kill() {
 // and wants each to end well.
 func (s *services) stopAll() error {
 	var errs []error
-	for _, name := range allServices {
+	for _, name := range s.o.names() {
 		s.mu.Lock()
 		p := s.processes[name]
 		delete(s.processes, name)

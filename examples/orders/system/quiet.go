@@ -78,7 +78,7 @@ func unused(ctx context.Context, o Options) error {
 		nothing := func(context.Context, deed.Received[[]byte]) error { return nil }
 		return bus.Run(ctx, deed.Subscribe("inventory", nil, deed.OnAny(events.Orders, nothing)))
 	}
-	for _, t := range []*deed.Topic{events.Orders, events.Stock} {
+	for _, t := range []*deed.Topic{events.Orders, events.Stock, events.Tills} {
 		if _, err := topics.Topic(ctx, t.Name()); !errors.Is(err, driver.ErrNotFound) {
 			return errors.Join(err, fmt.Errorf("orders: the bus has a topic %s already (deed topics rm %s removes it, "+
 				"or name another bus, on Redis by ?prefix=NAME)", t.Name(), t.Name()))

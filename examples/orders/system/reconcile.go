@@ -24,7 +24,7 @@ func (f *facts) lines() []line {
 	created := len(f.events[events.OrderCreated.Name()])
 	reserved, rejected := f.once(events.StockReserved.Name()), f.once(events.StockRejected.Name())
 	plus := func(a, b int) string { return fmt.Sprintf("%d + %d", a, b) }
-	return []line{
+	all := []line{
 		{"orders that customers hold a yes for", len(f.accepted), f.matching(), "in the order database, as ordered", ""},
 		{"orders in the order database", len(f.orders), len(f.accepted), "that customers hold a yes for", ""},
 		{"orders in the order database", len(f.orders), outcomes, "confirmed + cancelled", plus(confirmed, cancelled)},
@@ -45,6 +45,10 @@ func (f *facts) lines() []line {
 		{"parked events", f.work.parked, 0, "", ""},
 		{"events not handled", f.work.lag, 0, "", ""},
 	}
+	if f.heard != nil {
+		all = append(all, line{"orders with an outcome", outcomes, f.heardOnce(), "whose outcome the till heard, once", ""})
+	}
+	return all
 }
 
 // reconcile prints the sums and fails on the first that does not add up.
@@ -64,8 +68,8 @@ func reconcile(w io.Writer, f *facts, t *traffic, mailsRepeated int) error {
 		fmt.Fprintf(w, "  %-38s %8d %s %s\n", l.left, l.a, sign, strings.TrimRight(right, " "))
 	}
 	fmt.Fprintln(w)
-	say(w, "on the way: 2 services killed; customers asked again %d times, %d of them for an order that was stored;",
-		t.repeated, t.lost)
+	say(w, "on the way: %d services killed; customers asked again %d times, %d of them for an order that was stored;",
+		t.killed, t.repeated, t.lost)
 	say(w, "%d calls asked the mail service for a mail that it had sent, and it knew each by its key", mailsRepeated)
 	if len(wrong) > 0 {
 		return fmt.Errorf("orders: the books do not add up: %s", strings.Join(wrong, "; "))
@@ -134,6 +138,16 @@ func (f *facts) mailedOnce() int {
 	n := 0
 	for id := range f.orders {
 		if f.mails[id] == 1 {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *facts) heardOnce() int {
+	n := 0
+	for id := range f.orders {
+		if f.heard[id] == 1 {
 			n++
 		}
 	}

@@ -5,13 +5,14 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/deedgo/deed/examples/orders/events"
 	"github.com/deedgo/deed/examples/orders/order"
 )
 
 // twoOrders are the facts of a day with one confirmed and one cancelled order.
 func twoOrders() *facts {
 	request := func(pieces int) order.Request {
-		return order.Request{Items: []order.RequestItem{{SKU: "lamp", Quantity: pieces}}}
+		return order.Request{Items: []events.Wanted{{SKU: "lamp", Quantity: pieces}}}
 	}
 	rows := func() map[string]orderRow {
 		return map[string]orderRow{
@@ -29,6 +30,7 @@ func twoOrders() *facts {
 		reservations: map[string]int{"a": 2},
 		view:         rows(),
 		remembered:   2,
+		heard:        map[string]int{"a": 1, "b": 1},
 		events: map[string]map[string]int{
 			"orders.created": {"a": 1, "b": 1}, "stock.reserved": {"a": 1}, "stock.rejected": {"b": 1},
 			"orders.confirmed": {"a": 1}, "orders.cancelled": {"b": 1},
@@ -61,9 +63,11 @@ func TestReconcileNotices(t *testing.T) {
 		"another total": func(f *facts) {
 			f.view["a"] = orderRow{status: "confirmed", pieces: 2, total: 1, created: "2026-01-01T00:00:00Z"}
 		},
-		"a dead letter":    func(f *facts) { f.work.dead = 1 },
-		"a parked event":   func(f *facts) { f.work.parked = 1 },
-		"something to do ": func(f *facts) { f.work.lag = 1 },
+		"an outcome not heard":   func(f *facts) { delete(f.heard, "a") },
+		"an outcome heard twice": func(f *facts) { f.heard["b"] = 2 },
+		"a dead letter":          func(f *facts) { f.work.dead = 1 },
+		"a parked event":         func(f *facts) { f.work.parked = 1 },
+		"something to do ":       func(f *facts) { f.work.lag = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := twoOrders()

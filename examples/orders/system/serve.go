@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/deedgo/deed/examples/orders/analytics"
+	"github.com/deedgo/deed/examples/orders/edge"
 	"github.com/deedgo/deed/examples/orders/inventory"
 	"github.com/deedgo/deed/examples/orders/notification"
 	"github.com/deedgo/deed/examples/orders/order"
@@ -35,6 +36,8 @@ func Serve(args []string) error {
 	flags.StringVar(&cfg.Listen, "listen", "", "`address` of the HTTP API (default a free port)")
 	flags.DurationVar(&cfg.Lease, "lease", 0, "how long others wait for a silent service")
 	mail := flags.String("mail", "", "`URL` of the mail service (notification)")
+	broker := flags.String("broker", "", "`URL` of the MQTT broker (edge)")
+	bridge := flags.String("bridge", "shop", "`name` of the bridge at the broker (edge)")
 	leash := flags.Bool("leash", false, "stop when standard input ends")
 	if err := flags.Parse(args[2:]); err != nil {
 		return err
@@ -56,6 +59,8 @@ func Serve(args []string) error {
 		return notification.Run(ctx, cfg, *mail)
 	case analyticsService:
 		return analytics.Run(ctx, cfg)
+	case edgeService:
+		return edge.Run(ctx, cfg, *broker, *bridge)
 	}
-	return fmt.Errorf("orders: service %q is unknown (want one of %v)", name, allServices)
+	return fmt.Errorf("orders: service %q is unknown (want one of %v, or %s)", name, allServices, edgeService)
 }

@@ -4,6 +4,7 @@ package system
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +18,10 @@ type Options struct {
 	Orders int    // how many are placed; 0 means 300
 	Bus    string // URL of the bus; "" means one SQLite file in Dir
 	State  string // URL of a second engine, for a bus that keeps no dead letters
+	// Broker is the URL of an MQTT broker. With one customers order at a till, which knows
+	// only the broker, and a fifth process is the bridge between broker and bus.
+	Broker string
+	bridge string // its name, another for each run: a broker keeps what the one before left
 	// Dir keeps the databases and logs. Empty means a temporary folder, which is
 	// removed when everything adds up.
 	Dir string
@@ -58,6 +63,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Dir, err = makeDir(o.Dir); err != nil {
 		return err
 	}
+	o.bridge = "shop-" + rand.Text()
 	if o.Bus == "" {
 		o.Bus = "sqlite:" + filepath.Join(o.Dir, "bus.db")
 	}
@@ -109,6 +115,13 @@ func run(ctx context.Context, o Options) (err error) {
 	if along != nil {
 		defer along.stop() // whatever happens
 	}
+	till, err := openTill(ctx, o)
+	if err != nil {
+		return err
+	}
+	if till != nil {
+		defer func() { err = errors.Join(err, till.close()) }()
+	}
 	services := newServices(o, mails.url)
 	defer services.killAll() // whatever happens, no process is left
 	if err := services.startAll(ctx); err != nil {
@@ -122,13 +135,21 @@ func run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	say(o.Out, "started  order, inventory, notification, analytics: 4 processes, each with its own database")
+	place := services.place
+	if till != nil {
+		say(o.Out, "started  edge: between the bus and a till, which knows only the MQTT broker")
+		place = till.place
+	}
 
-	shown := newProgress(o.Out, "orders", o.Orders)
-	traffic, err := drive(ctx, o, services, shown)
+	traffic, err := drive(ctx, o, services, place, newProgress(o.Out, "orders", o.Orders))
 	if err != nil {
 		return err
 	}
-	if err := waitQuiet(ctx, o, services); err != nil {
+	err = waitQuiet(ctx, o, services)
+	if err == nil && till != nil {
+		err = till.await(ctx, o)
+	}
+	if err != nil {
 		say(o.Out, "not quiet: %v", err) // the table shows what is missing
 	}
 	if err := services.stopAll(); err != nil {
@@ -140,6 +161,9 @@ func run(ctx context.Context, o Options) (err error) {
 	}
 	facts.accepted, facts.stock = traffic.accepted, stock
 	facts.mails = mails.sent()
+	if till != nil {
+		facts.heard = till.outcomes()
+	}
 	return reconcile(o.Out, facts, traffic, mails.repeated())
 }
 

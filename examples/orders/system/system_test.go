@@ -62,20 +62,34 @@ func TestBooksAddUpOnRabbitMQ(t *testing.T) {
 	booksAddUpWith(t, Options{Bus: rabbittest.Start(t).URL(), State: "sqlite:" + t.TempDir() + "/state.db"})
 }
 
+// Customers who order at a till, which knows only an MQTT broker: a bridge carries their
+// orders in and the outcomes out, and is killed on the way, too.
+func TestBooksAddUpOverMQTT(t *testing.T) {
+	for _, version := range []string{"5", "3.1.1"} {
+		t.Run(version, func(t *testing.T) {
+			booksAddUpWith(t, Options{Broker: mqtttest.Start(t).URL() + "?version=" + version},
+				"started  edge", "kill -9  edge", "restart  edge",
+				"60 = 60       whose outcome the till heard, once")
+		})
+	}
+}
+
 func booksAddUp(t *testing.T, bus string) { booksAddUpWith(t, Options{Bus: bus}) }
 
-func booksAddUpWith(t *testing.T, o Options) {
+// booksAddUpWith runs the system, which has to say certain things beside those that it
+// always says.
+func booksAddUpWith(t *testing.T, o Options, says ...string) {
 	var out bytes.Buffer
 	o.Orders, o.Dir, o.Out = 60, t.TempDir(), &out
 	if err := Run(t.Context(), o); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	for _, want := range []string{
+	for _, want := range append(says,
 		"kill -9  inventory", "restart  inventory", "kill -9  order", "restart  order",
 		"60 = 60       in the order database, as ordered",
 		"60 = 60       about which exactly one mail went out",
 		"60 = 60       with an equal row in the view",
-	} {
+	) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("the output lacks %q", want)
 		}

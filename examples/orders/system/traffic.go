@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/deedgo/deed/examples/orders/events"
 	"github.com/deedgo/deed/examples/orders/order"
 )
 
@@ -41,6 +42,7 @@ type traffic struct {
 	accepted map[string]order.Request // by order id: the shop said yes
 	repeated int                      // requests sent again because no answer came
 	lost     int                      // of these, orders that had been taken: only the answer was lost
+	killed   int                      // services
 }
 
 // answered is what one customer has to say.
@@ -54,9 +56,11 @@ type answered struct {
 
 const customers = 8 // that order at the same time
 
-// drive sends customers to the shop and kills inventory and the order service
-// while they are there.
-func drive(ctx context.Context, o Options, s *services, shown *progress) (*traffic, error) {
+// placer places the i-th order and returns when somebody has taken it.
+type placer func(ctx context.Context, i int) answered
+
+// drive sends customers to the shop and kills services while they are there.
+func drive(ctx context.Context, o Options, s *services, place placer, shown *progress) (*traffic, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	next := make(chan int)
@@ -66,7 +70,7 @@ func drive(ctx context.Context, o Options, s *services, shown *progress) (*traff
 		wg.Go(func() {
 			for i := range next {
 				select {
-				case answers <- place(ctx, s, i):
+				case answers <- place(ctx, i):
 				case <-ctx.Done():
 				}
 			}
@@ -101,7 +105,7 @@ func drive(ctx context.Context, o Options, s *services, shown *progress) (*traff
 			return nil, ctx.Err()
 		}
 		shown.set(len(t.accepted))
-		if err := disturb(ctx, s, len(t.accepted), o.Orders, shown); err != nil {
+		if err := disturb(ctx, s, t, o.Orders, shown); err != nil {
 			return nil, err
 		}
 	}
@@ -110,23 +114,35 @@ func drive(ctx context.Context, o Options, s *services, shown *progress) (*traff
 }
 
 // disturb kills and restarts services at fixed points of the traffic.
-func disturb(ctx context.Context, s *services, accepted, total int, shown *progress) error {
-	switch accepted {
-	case total / 4:
-		s.kill(inventoryService)
-		shown.say("kill -9  inventory after %d orders; customers go on ordering", accepted)
-	case total / 2:
-		if err := s.start(ctx, inventoryService); err != nil {
+func disturb(ctx context.Context, s *services, t *traffic, total int, shown *progress) error {
+	accepted, edge := len(t.accepted), s.o.Broker != ""
+	kill := func(name, then string) {
+		s.kill(name)
+		t.killed++
+		shown.say("kill -9  %s after %d orders; %s", name, accepted, then)
+	}
+	restart := func(name, then string) error {
+		if err := s.start(ctx, name); err != nil {
 			return err
 		}
-		shown.say("restart  inventory, which missed %d orders meanwhile", accepted-total/4)
-	case total * 2 / 3:
-		s.kill(orderService)
-		shown.say("kill -9  order after %d orders; customers get no answer and ask again", accepted)
-		if err := s.start(ctx, orderService); err != nil {
-			return err
-		}
-		shown.say("restart  order")
+		shown.say("restart  %s%s", name, then)
+		return nil
+	}
+	switch {
+	case accepted == total/4:
+		kill(inventoryService, "customers go on ordering")
+	case accepted == total/3 && edge:
+		kill(edgeService, "the broker keeps what the till publishes")
+	case accepted == total*5/12 && edge:
+		return restart(edgeService, "")
+	case accepted == total/2:
+		return restart(inventoryService, fmt.Sprintf(", which missed %d orders meanwhile", accepted-total/4))
+	case accepted == total*2/3 && edge:
+		kill(orderService, "the till notices nothing")
+		return restart(orderService, "")
+	case accepted == total*2/3:
+		kill(orderService, "customers get no answer and ask again")
+		return restart(orderService, "")
 	}
 	return nil
 }
@@ -137,9 +153,11 @@ const (
 	giveUpAfter   = 30 * time.Second
 )
 
+func orderID(i int) string { return fmt.Sprintf("order-%05d", i+1) }
+
 // place orders once, asking again with the same key until there is an answer.
-func place(ctx context.Context, s *services, i int) answered {
-	a := answered{id: fmt.Sprintf("order-%05d", i+1), request: makeRequest(i)}
+func (s *services) place(ctx context.Context, i int) answered {
+	a := answered{id: orderID(i), request: makeRequest(i)}
 	body, err := json.Marshal(a.request)
 	if err != nil {
 		a.err = err
@@ -172,7 +190,7 @@ func makeRequest(i int) order.Request {
 	skus := slices.Sorted(maps.Keys(order.Prices))
 	request := order.Request{Customer: fmt.Sprintf("customer-%02d", 1+r.IntN(40))}
 	for _, n := range r.Perm(len(skus))[:1+r.IntN(3)] {
-		request.Items = append(request.Items, order.RequestItem{SKU: skus[n], Quantity: 1 + r.IntN(3)})
+		request.Items = append(request.Items, events.Wanted{SKU: skus[n], Quantity: 1 + r.IntN(3)})
 	}
 	return request
 }

@@ -108,6 +108,24 @@ func (s *Service) Events(topic *deed.Topic, typeName string) int {
 	return n
 }
 
+// Dead returns how many dead letters a group has.
+func (s *Service) Dead(group string) int {
+	s.t.Helper()
+	groups, ok := driver.As[driver.Groups](s.Bus.Conn())
+	if !ok {
+		s.t.Fatal("the engine tells nothing of its groups")
+	}
+	lags, err := groups.Lag(s.t.Context(), group, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	n := 0
+	for _, l := range lags {
+		n += int(l.Dead)
+	}
+	return n
+}
+
 // patience is how long Await waits.
 const patience = time.Minute
 
