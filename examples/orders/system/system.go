@@ -67,21 +67,20 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Bus == "" {
 		o.Bus = "sqlite:" + filepath.Join(o.Dir, "bus.db")
 	}
-	if err = unused(ctx, o); err == nil {
+	unfit := unused(ctx, o)
+	err = unfit
+	if err == nil {
 		err = run(ctx, o)
 	}
 	if err != nil && ctx.Err() != nil {
 		err = errors.New("orders: stopped before the books could be compared")
-		if temporary {
-			err = errors.Join(err, os.RemoveAll(o.Dir))
-		}
-		return err
 	}
 	switch {
-	case err != nil && temporary:
+	case !temporary:
+	case err == nil, unfit != nil, ctx.Err() != nil:
+		err = errors.Join(err, os.RemoveAll(o.Dir))
+	default:
 		err = fmt.Errorf("%w (databases and logs are in %s)", err, o.Dir)
-	case temporary:
-		err = os.RemoveAll(o.Dir)
 	}
 	return err
 }
