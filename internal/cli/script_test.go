@@ -30,7 +30,10 @@ import (
 
 // TestMain builds deed as users get it, for scripts and tests to run: what the race
 // detector adds to time and memory would hide what they measure.
-func TestMain(m *testing.M) { os.Exit(withDeed(m)) }
+func TestMain(m *testing.M) {
+	testenv.Parallel(6)
+	os.Exit(withDeed(m))
+}
 
 func withDeed(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "deed-test-")

@@ -31,9 +31,6 @@ func findModules(root string) ([]string, error) {
 // other packages' tests it would test those.
 const alone = "/internal/torture"
 
-// aloneParallel is how many of its tests run at once: they mostly wait.
-const aloneParallel = 4
-
 // findPackages returns a module's packages in the order they are tested: all
 // together, then each that has to be alone. There may be none, as in tools/.
 func findPackages(ctx context.Context, dir string, patterns []string) ([][]string, error) {
@@ -45,7 +42,7 @@ func findPackages(ctx context.Context, dir string, patterns []string) ([][]strin
 	var apart [][]string
 	for _, pkg := range strings.Fields(string(out)) {
 		if strings.HasSuffix(pkg, alone) {
-			apart = append(apart, []string{pkg, fmt.Sprintf("-parallel=%d", aloneParallel)})
+			apart = append(apart, []string{pkg})
 		} else {
 			together = append(together, pkg)
 		}

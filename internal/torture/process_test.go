@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/deedgo/deed/internal/testenv"
 )
 
 // testRoles are what worker processes of this package's tests can be, beside the
@@ -21,6 +23,7 @@ var testRoles = map[string]Role{
 
 func TestMain(m *testing.M) {
 	Worker(testRoles)
+	testenv.Parallel(6)
 	os.Exit(m.Run())
 }
 
