@@ -83,7 +83,8 @@ type lane struct {
 func (r *reader) open(b *Bus) error {
 	browser, ok := driver.As[driver.Browser](b.conn)
 	if !ok {
-		return fmt.Errorf("%s cannot be read without a group: %w", b.features.Engine, errors.ErrUnsupported)
+		return fmt.Errorf("%s cannot be read without a group%s: %w", b.features.Engine, b.features.Otherwise(),
+			errors.ErrUnsupported)
 	}
 	r.browser = browser
 	ends, err := browser.Ends(r.ctx, r.topic)

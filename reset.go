@@ -51,7 +51,8 @@ func (b *Bus) Reset(ctx context.Context, group, topic string, to From, o ResetOp
 func (b *Bus) reset(ctx context.Context, group, topic string, to From, o ResetOptions) error {
 	resetter, ok := driver.As[driver.Resetter](b.conn)
 	if !ok || !b.features.Reset {
-		return fmt.Errorf("%s cannot reset groups: %w", b.features.Engine, errors.ErrUnsupported)
+		return fmt.Errorf("%s cannot reset groups%s: %w", b.features.Engine, b.features.Otherwise(),
+			errors.ErrUnsupported)
 	}
 	if o.Effects && o.Quiet {
 		return errors.New("both effects and quiet are asked for (choose one)")

@@ -31,6 +31,7 @@ type Features struct {
 	Engine     string // "sqlite", as in the URL scheme
 	Durability Class  // as the server is really configured
 	Setting    string // what to change for a higher class, "" when nothing helps
+	Advice     string // how to have groups set back and events read again, "" when nothing helps
 
 	KeyOrder     bool // events of one key are delivered in publish order
 	Groups       bool // consumers share a topic, each event goes to one of them
@@ -62,4 +63,12 @@ type Features struct {
 
 	MaxEventBytes int   // largest Data; 0 means no limit of the engine's own
 	MaxTopicBytes int64 // MaxBytes of a topic that does not say; 0 means no bound
+}
+
+// Otherwise is the advice for whoever is refused something, to be put behind the refusal.
+func (f Features) Otherwise() string {
+	if f.Advice == "" {
+		return ""
+	}
+	return " (" + f.Advice + ")"
 }

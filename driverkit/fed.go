@@ -12,12 +12,17 @@ import (
 )
 
 // fed is the connection of a Feeder with its state. A topic is one of the state's,
-// "ENGINE/TOPIC", with as many partitions and no events: its groups, claims and positions
-// are those of the log's queues.
+// "SPACE/TOPIC", with as many partitions and no events: its groups, claims and positions
+// are those of the log's queues, or logs.
 type fed struct {
 	book
 	recordStore
 	log      Feeder
+	space    string            // with a slash
+	others   map[string]string // why a topic is refused, by the space that it is in
+	queues   Queues            // nil when it has logs
+	logs     Logs              // nil when it has queues
+	fence    driver.Resetter   // the state's
 	shadows  driver.Topics
 	groups   driver.Groups
 	ledger   Ledger
@@ -40,17 +45,20 @@ const fresh = time.Second
 func newFed(l driver.Features, log Feeder, state driver.Conn) (driver.Conn, error) {
 	s := state.Features()
 	c := &fed{log: log, features: l, recent: make(map[string]seenTopic)}
+	c.space, c.others = log.Space()
+	c.space += "/"
 	c.book = book{state: state, named: func(shadow string, p int) (string, int, bool) {
 		topic, ok := c.shadowed(shadow)
 		return topic, p, ok
 	}, place: func(topic string, p int) (string, int) { return c.shadow(topic), p }}
-	var has [6]bool
+	var has [7]bool
 	c.ledger, has[0] = driver.As[Ledger](state)
 	c.recordStore, has[1] = driver.As[driver.Records](state)
 	c.shadows, has[2] = driver.As[driver.Topics](state)
 	c.groups, has[3] = driver.As[driver.Groups](state)
 	c.side, has[4] = driver.As[driver.SideLog](state)
 	c.letters, has[5] = driver.As[driver.Letters](state)
+	c.fence, has[6] = driver.As[driver.Resetter](state)
 	for _, ok := range has {
 		if !ok {
 			return nil, fmt.Errorf("%w: %s cannot keep the state of %s (want sqlite, postgres or mysql)",
@@ -63,6 +71,15 @@ func newFed(l driver.Features, log Feeder, state driver.Conn) (driver.Conn, erro
 	if s.Durability < l.Durability {
 		f.Durability, f.Setting = s.Durability, s.Setting
 	}
+	var waits, keeps bool
+	c.queues, waits = driver.As[Queues](log)
+	c.logs, keeps = driver.As[Logs](log)
+	if waits == keeps || l.Browse != keeps || l.Backlog != keeps || l.Reset != keeps {
+		return nil, fmt.Errorf("%w: %s has neither queues nor logs", driver.ErrRefused, l.Engine)
+	}
+	if keeps {
+		return &fedLog{c}, nil
+	}
 	return c, nil
 }
 
@@ -73,11 +90,11 @@ func (c *fed) Features() driver.Features { return c.features }
 func (c *fed) Close() error { return errors.Join(c.log.Close(), c.state.Close()) }
 
 // shadow is the state's topic of a topic.
-func (c *fed) shadow(topic string) string { return c.features.Engine + "/" + topic }
+func (c *fed) shadow(topic string) string { return c.space + topic }
 
 // shadowed is its reverse; a topic of the state's own is none.
 func (c *fed) shadowed(name string) (topic string, ok bool) {
-	return strings.CutPrefix(name, c.features.Engine+"/")
+	return strings.CutPrefix(name, c.space)
 }
 
 // List implements [driver.Letters].
@@ -151,15 +168,36 @@ func (c *fed) missing(ctx context.Context, topic string, err error) error {
 // look returns a topic as the state has it, without counts.
 func (c *fed) look(ctx context.Context, name string) (driver.TopicInfo, error) {
 	at := time.Now()
-	info, err := c.shadows.Topic(ctx, c.shadow(name))
+	err := c.alone(ctx, name)
 	if err == nil {
-		info = c.remember(info, at)
-		return info, nil
+		var info driver.TopicInfo
+		if info, err = c.shadows.Topic(ctx, c.shadow(name)); err == nil {
+			return c.remember(info, at), nil
+		}
 	}
+	c.forget(name)
+	return driver.TopicInfo{}, fmt.Errorf("%s: topic %s: %w", c.features.Engine, name, err)
+}
+
+// alone is ErrRefused when a topic is there in another space.
+func (c *fed) alone(ctx context.Context, name string) error {
+	for space, why := range c.others {
+		_, err := c.shadows.Topic(ctx, space+"/"+name)
+		if err == nil {
+			return fmt.Errorf("%w: %s", driver.ErrRefused, why)
+		}
+		if !errors.Is(err, driver.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// forget makes the next publisher look at a topic.
+func (c *fed) forget(name string) {
 	c.mu.Lock()
 	delete(c.recent, name)
 	c.mu.Unlock()
-	return info, fmt.Errorf("%s: topic %s: %w", c.features.Engine, name, err)
 }
 
 // remember keeps what the state has told about a topic, under the name it has in the log.

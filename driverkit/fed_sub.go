@@ -35,8 +35,9 @@ type fedSub struct {
 // fedClaim is a partition that this member has.
 type fedClaim struct {
 	driver.Claim
-	told   bool // the caller knows of it
-	wanted bool // and of this
+	replay string // events up to here are replays
+	told   bool   // the caller knows of it
+	wanted bool   // and of this
 }
 
 // Subscribe implements [driver.Conn].
@@ -51,9 +52,9 @@ func (c *fed) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver.
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	known := slices.Contains(groups, spec.Group)
-	if !known && (!spec.From.Time.IsZero() || spec.From.Cursor != nil) {
-		return nil, fmt.Errorf("%s: %w: a group starts when it is made, and cannot get what was published before",
-			what, driver.ErrRefused)
+	if !known && c.logs == nil && (!spec.From.Time.IsZero() || spec.From.Cursor != nil) {
+		return nil, fmt.Errorf("%s: %w: a group starts when it is made, and cannot get what was published before%s",
+			what, driver.ErrRefused, c.features.Otherwise())
 	}
 	missing, err := c.log.MakeGroup(ctx, spec.Group, spec.Topic, info.Partitions, known)
 	if err != nil {
@@ -61,11 +62,16 @@ func (c *fed) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver.
 	}
 	s := &fedSub{c: c, spec: spec, claims: make(map[int]*fedClaim)}
 	if missing > 0 {
-		s.over = fmt.Errorf("%s: %w: %w: %d of its %d queues were gone, with what was in them, and are made anew", what,
+		s.over = fmt.Errorf("%s: %w: %w: %d of its %d partitions were gone, with what was in them, and are made anew", what,
 			driver.ErrLost, driver.ErrNotFound, missing, info.Partitions)
 	}
 	seated := spec
 	seated.Topic, seated.From = c.shadow(spec.Topic), driver.From{}
+	if !known && c.logs != nil {
+		if seated.From, err = c.place(ctx, spec.Topic, spec.From); err != nil {
+			return nil, fmt.Errorf("%s: %w", what, err)
+		}
+	}
 	if s.seat, err = c.state.Subscribe(ctx, seated); err != nil {
 		return nil, fmt.Errorf("%s: state: %w", what, err)
 	}
@@ -81,12 +87,16 @@ func (c *fed) Subscribe(ctx context.Context, spec driver.SubscribeSpec) (driver.
 func (s *fedSub) hear() {
 	for s.ctx.Err() == nil {
 		got, err := s.seat.Receive(s.ctx, driver.Fetch{Events: 1, Bytes: 1})
+		var replays []string
+		if err == nil {
+			replays = s.replays(got.Granted)
+		}
 		if s.ctx.Err() != nil {
 			break
 		}
 		s.mu.Lock()
 		if err == nil {
-			s.note(got)
+			s.note(got, replays)
 		} else if s.trouble = err; errors.Is(err, driver.ErrNotFound) || errors.Is(err, driver.ErrClosed) {
 			s.trouble = nil
 			s.end(err)
@@ -98,12 +108,33 @@ func (s *fedSub) hear() {
 			return
 		}
 		if err != nil {
-			select {
-			case <-time.After(s.spec.Lease / 20):
-			case <-s.ctx.Done():
-			}
+			s.rest()
 		}
 	}
+}
+
+// rest waits before the state is asked again.
+func (s *fedSub) rest() {
+	select {
+	case <-time.After(s.spec.Lease / 20):
+	case <-s.ctx.Done():
+	}
+}
+
+// replays asks up to where deliveries under new claims are replays. It asks until there is
+// an answer: claims are told once.
+func (s *fedSub) replays(granted []driver.Claim) []string {
+	upTo := make([]string, len(granted))
+	for i := range granted {
+		for granted[i].Run > 0 && s.ctx.Err() == nil {
+			var err error
+			if upTo[i], err = s.c.ledger.Replays(s.seat, granted[i]); err == nil {
+				break
+			}
+			s.rest()
+		}
+	}
+	return upTo
 }
 
 // end stops to read, for good: a queue of the same name may be another one's by now. The
@@ -116,7 +147,7 @@ func (s *fedSub) end(err error) {
 }
 
 // note keeps what the state said, and lets the log follow. The caller holds mu.
-func (s *fedSub) note(got driver.Received) {
+func (s *fedSub) note(got driver.Received, replays []string) {
 	var untold []int
 	for _, p := range got.Lost {
 		if c := s.claims[p]; c != nil && !c.told {
@@ -128,7 +159,7 @@ func (s *fedSub) note(got driver.Received) {
 	for i := range got.Granted {
 		c := &got.Granted[i]
 		c.Topic = s.spec.Topic
-		s.claims[c.Partition] = &fedClaim{Claim: *c}
+		s.claims[c.Partition] = &fedClaim{Claim: *c, replay: replays[i]}
 		s.feed.Open(c.Partition, c.Position)
 	}
 	for _, p := range untold { // nobody heard of these
@@ -193,6 +224,12 @@ func (s *fedSub) take(f driver.Fetch, paused bool) (got driver.Received, any boo
 	}
 	f.Full = full
 	got, err = s.feed.Take(f)
+	for i := range got.Deliveries {
+		d := &got.Deliveries[i]
+		if c := s.claims[d.Partition]; c != nil && c.replay != "" {
+			d.Replay = !above(d.Position, c.replay)
+		}
+	}
 	if errors.Is(err, driver.ErrLost) {
 		if _, look := s.c.look(s.ctx, s.spec.Topic); errors.Is(look, driver.ErrNotFound) {
 			err = look // no loss: somebody deleted it

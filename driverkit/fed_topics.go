@@ -12,6 +12,9 @@ import (
 // CreateTopic implements [driver.Topics].
 func (c *fed) CreateTopic(ctx context.Context, name string, s driver.TopicSettings) (driver.TopicInfo, error) {
 	s, err := c.complete(s)
+	if err == nil {
+		err = c.alone(ctx, name)
+	}
 	var info driver.TopicInfo
 	if err == nil {
 		if info, err = c.shadows.CreateTopic(ctx, c.shadow(name), s); err == nil {
@@ -28,7 +31,7 @@ func (c *fed) CreateTopic(ctx context.Context, name string, s driver.TopicSettin
 	return info, nil
 }
 
-// complete fills in the defaults and refuses what a queue does not keep.
+// complete fills in the defaults and refuses what a queue or log does not keep.
 func (c *fed) complete(s driver.TopicSettings) (driver.TopicSettings, error) {
 	s, err := s.Complete(c.features)
 	if err == nil && (s.Dedupe > 0 || s.Pack || s.Streams || s.MaxBytes > 0) {
@@ -49,13 +52,16 @@ func (c *fed) Topic(ctx context.Context, name string) (driver.TopicInfo, error) 
 // count counts the events of a topic. A queue lets go what its group has settled, so that
 // of each partition there is as much as the group has that is furthest behind.
 func (c *fed) count(ctx context.Context, info *driver.TopicInfo) error {
+	if c.logs != nil {
+		return c.countLogs(ctx, info)
+	}
 	groups, err := c.groupsOf(ctx, info.Name)
 	if err != nil {
 		return err
 	}
 	most := make([]int64, info.Partitions)
 	for _, g := range groups {
-		ws, err := c.log.Waiting(ctx, g, info.Name, info.Partitions)
+		ws, err := c.queues.Waiting(ctx, g, info.Name, info.Partitions)
 		if err != nil {
 			return err
 		}
@@ -115,7 +121,7 @@ func (c *fed) SetTopic(ctx context.Context, name string, s driver.TopicSettings)
 // DeleteTopic implements [driver.Topics]. The queues go first: whoever dies in between has
 // left a topic that can be deleted again.
 func (c *fed) DeleteTopic(ctx context.Context, name string) error {
-	info, err := c.look(ctx, name)
+	info, err := c.shadows.Topic(ctx, c.shadow(name)) // in another space too, it goes
 	if err != nil {
 		return err
 	}
@@ -126,9 +132,7 @@ func (c *fed) DeleteTopic(ctx context.Context, name string) error {
 	if err == nil {
 		err = c.shadows.DeleteTopic(ctx, c.shadow(name))
 	}
-	c.mu.Lock()
-	delete(c.recent, name)
-	c.mu.Unlock()
+	c.forget(name)
 	if err != nil {
 		return fmt.Errorf("%s: delete topic %s: %w", c.features.Engine, name, err)
 	}
@@ -165,69 +169,4 @@ func (c *fed) DeleteGroup(ctx context.Context, group, topic string) error {
 		err = errors.Join(err, c.log.DropGroup(ctx, group, topic, info.Partitions))
 	}
 	return err
-}
-
-// Lag implements [driver.Groups]: how many wait is the log's, all else the state's.
-func (c *fed) Lag(ctx context.Context, group, topic string) ([]driver.PartitionLag, error) {
-	shadow := ""
-	if topic != "" {
-		shadow = c.shadow(topic)
-	}
-	all, err := c.groups.Lag(ctx, group, shadow)
-	if err != nil {
-		return nil, err
-	}
-	var lags []driver.PartitionLag
-	partitions := make(map[key]int)
-	for _, l := range all {
-		if t, ok := c.shadowed(l.Topic); ok {
-			l.Topic = t
-			lags = append(lags, l)
-			partitions[key{l.Group, t}]++
-		}
-	}
-	waiting := make(map[key][]Waiting)
-	for k, n := range partitions {
-		if waiting[k], err = c.log.Waiting(ctx, k.group, k.topic, n); err != nil {
-			return nil, err
-		}
-	}
-	for i := range lags {
-		l := &lags[i]
-		w := waiting[key{l.Group, l.Topic}][l.Partition]
-		l.Events, l.Oldest, l.End = w.Events, w.Oldest, w.Last
-		if l.Status == "" {
-			l.Status = w.Status
-		}
-		if l.Events == 0 {
-			l.End = l.Position
-		} else if err := c.setApart(ctx, l); err != nil {
-			return nil, err
-		}
-	}
-	return lags, nil
-}
-
-// setApart takes what is in the side log already off a lag.
-func (c *fed) setApart(ctx context.Context, l *driver.PartitionLag) error {
-	if l.Parked+l.Dead == 0 {
-		return nil
-	}
-	const page = 1000
-	f := driver.LetterFilter{Group: l.Group, Topic: c.shadow(l.Topic), Limit: page}
-	for {
-		ls, err := c.letters.List(ctx, f)
-		if err != nil {
-			return err
-		}
-		for _, letter := range ls {
-			if letter.Partition == l.Partition && above(letter.Position, l.Position) {
-				l.Events = max(0, l.Events-1)
-			}
-			f.After = letter.ID
-		}
-		if len(ls) < page {
-			return nil
-		}
-	}
 }

@@ -7,27 +7,46 @@ import (
 	"github.com/deedgo/deed/driver"
 )
 
-// Feeder is a log that has a queue for each partition of each group, and nothing else: it
-// passes on what waits in them, and knows no members, claims or settings. [WithState] lets
-// a [Ledger] keep these. A group gets what is published after its queues were made.
+// Feeder is a log that passes on what it has of each partition, and nothing else: it knows
+// no members, claims or settings. [WithState] lets a [Ledger] keep these.
+//
+// It has a queue for each partition of each group, and a group gets what is published after
+// its queues were made: then it is [Queues]. Or it has one log for each partition, for all
+// groups: then it is [Logs], and promises Features.Browse, Backlog and Reset.
 //
 // Its Publish is ErrNotStored for what goes to no queue, and ErrNotFound for a topic that
 // is not there; which partitions a topic has is checked before. Its Subscribe is ErrRefused.
 type Feeder interface {
 	driver.Conn
+	// Space is what its topics go under in the state. Others are spaces of feeders that the
+	// same names are taken from: a topic that is there is refused, for the reason given.
+	Space() (own string, others map[string]string)
 	// MakeTopic makes what the log needs of a topic, unless it is there.
 	MakeTopic(ctx context.Context, topic string, partitions int) error
-	// MakeGroup makes a group's queues. Of a known group these should be there: it returns
-	// how many were not.
+	// MakeGroup makes what it needs of a group. Of a known group that should be there: it
+	// returns how many queues, or logs, were not.
 	MakeGroup(ctx context.Context, group, topic string, partitions int, known bool) (missing int, err error)
 	// DropTopic removes a topic with the queues of its groups. What is not there is no
 	// error, nor is it for DropGroup.
 	DropTopic(ctx context.Context, topic string, partitions int, groups []string) error
 	DropGroup(ctx context.Context, group, topic string, partitions int) error
+	// Feed makes a member's end of what its group is to be given. It has no partitions yet.
+	Feed(group, topic string, lease time.Duration) (Feed, error)
+}
+
+// Queues is a [Feeder] that forgets what a group has settled.
+type Queues interface {
 	// Waiting tells of each partition what a group has not settled.
 	Waiting(ctx context.Context, group, topic string, partitions int) ([]Waiting, error)
-	// Feed makes a member's end of a group's queues. It has no partitions yet.
-	Feed(group, topic string, lease time.Duration) (Feed, error)
+}
+
+// Logs is a [Feeder] that keeps what it has, for whoever reads it again. Its positions are
+// the same for all, and there is one for each event, and few others.
+type Logs interface {
+	// Browse, Seek and Ends are those of [driver.Browser].
+	Browse(ctx context.Context, p driver.Page) ([]driver.Delivery, error)
+	Seek(ctx context.Context, topic string, partition int, t time.Time) (string, error)
+	Ends(ctx context.Context, topic string, partitions int) ([]string, error)
 }
 
 // Waiting is what a group has not settled of a partition.
@@ -56,10 +75,13 @@ type Feed interface {
 	Close() error
 }
 
-// Ledger is implemented by engines that can keep the state of a [Feeder]: they take any
-// position for handled, whatever they have stored themselves.
+// Ledger is implemented by engines that can keep the state of a [Feeder]: on a topic with a
+// slash in its name they take any position for handled, and any cursor to start at or be
+// reset to, whatever they have stored themselves.
 type Ledger interface {
 	// Paused tells whether the group of a subscription is paused. When that may have
 	// changed, the channel is closed.
 	Paused(sub driver.Subscription) (paused bool, changed <-chan struct{})
+	// Replays returns up to which position deliveries under a claim are replays, "" for none.
+	Replays(sub driver.Subscription, claim driver.Claim) (upTo string, err error)
 }

@@ -19,8 +19,7 @@ import (
 // events. Whoever log gives a partition to joins the group on that too, and hands out its
 // claim there. So a member is fenced twice: log refuses its positions, state what it parks.
 //
-// A log that is a [Feeder] has queues and nothing else: there all but the events is the
-// state's.
+// A log that is a [Feeder] has events and nothing else: there all but these is the state's.
 //
 // A state that does not count positions, or keeps no side log and records, is ErrRefused.
 func WithState(log, state driver.Conn) (driver.Conn, error) {
@@ -194,7 +193,7 @@ func (c *stateful) Lag(ctx context.Context, group, topic string) ([]driver.Parti
 	for _, l := range all {
 		states[key{l.Group, l.Topic}] = l
 	}
-	runs, err := c.runs(ctx)
+	runs, err := runs(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -208,49 +207,17 @@ func (c *stateful) Lag(ctx context.Context, group, topic string) ([]driver.Parti
 		if l.Events == 0 || s.Parked+s.Dead == 0 {
 			continue
 		}
-		apart, err := c.apart(ctx, l, runs[key{l.Group, l.Topic}])
+		apart, err := c.apart(ctx, l, c.shadow(l.Topic, l.Partition), runs[key{l.Group, l.Topic}])
 		if err != nil {
 			return nil, err
 		}
-		l.Events = max(0, l.Events-apart)
+		l.Events = max(0, l.Events-int64(len(apart)))
 	}
 	return lags, nil
 }
 
 // key is a group on a topic, of the log or the state.
 type key struct{ group, topic string }
-
-// runs returns how often each group was reset.
-func (c *stateful) runs(ctx context.Context) (map[key]int, error) {
-	all, err := c.Groups(ctx)
-	runs := make(map[key]int, len(all))
-	for _, g := range all {
-		runs[key{g.Group, g.Topic}] = g.Run
-	}
-	return runs, err
-}
-
-// apart counts the events above a group's position that its present run has in the side
-// log.
-func (c *stateful) apart(ctx context.Context, l *driver.PartitionLag, run int) (n int64, err error) {
-	const page = 1000
-	f := driver.LetterFilter{Group: l.Group, Topic: c.shadow(l.Topic, l.Partition), Limit: page}
-	for {
-		ls, err := c.letters.List(ctx, f)
-		if err != nil {
-			return 0, err
-		}
-		for _, letter := range ls {
-			if letter.Run == run && above(letter.Position, l.Position) {
-				n++
-			}
-			f.After = letter.ID
-		}
-		if len(ls) < page {
-			return n, nil
-		}
-	}
-}
 
 // above compares positions, which are numbers.
 func above(a, b string) bool { return len(a) > len(b) || len(a) == len(b) && a > b }

@@ -112,3 +112,41 @@ func (b *book) Discard(ctx context.Context, ids []int64) (int, error) {
 func (b *book) Edit(ctx context.Context, id int64, e driver.Edit) error {
 	return b.letters.Edit(ctx, id, e)
 }
+
+// apart returns the positions above a group's that its present run has in the side log. The
+// state has the topic as shadow.
+func (b *book) apart(
+	ctx context.Context, l *driver.PartitionLag, shadow string, run int,
+) (map[string]bool, error) {
+	const page = 1000
+	f := driver.LetterFilter{Group: l.Group, Topic: shadow, Limit: page}
+	at := make(map[string]bool)
+	for {
+		ls, err := b.letters.List(ctx, f)
+		if err != nil {
+			return nil, err
+		}
+		full := len(ls) == page
+		if full {
+			f.After = ls[page-1].ID
+		}
+		for _, letter := range b.inLog(ls) {
+			if letter.Partition == l.Partition && letter.Run == run && above(letter.Position, l.Position) {
+				at[letter.Position] = true
+			}
+		}
+		if !full {
+			return at, nil
+		}
+	}
+}
+
+// runs returns how often each group was reset.
+func runs(ctx context.Context, c driver.Groups) (map[key]int, error) {
+	all, err := c.Groups(ctx)
+	runs := make(map[key]int, len(all))
+	for _, g := range all {
+		runs[key{g.Group, g.Topic}] = g.Run
+	}
+	return runs, err
+}

@@ -33,7 +33,7 @@ type held struct {
 }
 
 // answer tells whoever asks what this member has, until the feed is closed.
-func (f *feed) answer() {
+func (f queueFeed) answer() {
 	for f.ctx.Err() == nil {
 		_ = f.listen() // else whoever asks is told that nobody answers
 		select {
@@ -43,7 +43,7 @@ func (f *feed) answer() {
 	}
 }
 
-func (f *feed) listen() error {
+func (f queueFeed) listen() error {
 	conn, err := f.c.reads.get(f.ctx)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (f *feed) listen() error {
 }
 
 // holds counts what has come and is not settled, with what is on its way.
-func (f *feed) holds() []held {
+func (f queueFeed) holds() []held {
 	f.mu.Lock()
 	taps := maps.Clone(f.taps)
 	f.mu.Unlock()
@@ -93,7 +93,7 @@ func (f *feed) holds() []held {
 	defer limit.Stop()
 	var all []held
 	for _, p := range slices.Sorted(maps.Keys(taps)) {
-		t, flushed := taps[p], make(chan struct{})
+		t, flushed := taps[p].(*queueTap), make(chan struct{})
 		select {
 		case t.flushes <- flushed:
 			select {
@@ -116,7 +116,7 @@ func (f *feed) holds() []held {
 	return all
 }
 
-// Waiting implements [driverkit.Feeder].
+// Waiting implements [driverkit.Queues].
 func (c *Conn) Waiting(ctx context.Context, group, topic string, partitions int) ([]driverkit.Waiting, error) {
 	all := make([]driverkit.Waiting, partitions)
 	for range askRounds {

@@ -32,16 +32,22 @@ func pair(ctx context.Context, url, state string) (driver.Conn, error) {
 	return both, nil
 }
 
-func TestConformance(t *testing.T) {
-	url, state := rabbittest.Start(t).URL(), "sqlite:"+filepath.Join(t.TempDir(), "state.db")
+func conforms(t *testing.T, query, state string) {
+	url := rabbittest.Start(t).URL() + query
 	drivertest.Test(t, drivertest.Harness{
 		Open: func(ctx context.Context) (driver.Conn, error) { return pair(ctx, url, state) },
 	})
 }
 
-func TestConformanceWithPostgres(t *testing.T) {
-	url, state := rabbittest.Start(t).URL(), pgtest.Open(t)
-	drivertest.Test(t, drivertest.Harness{
-		Open: func(ctx context.Context) (driver.Conn, error) { return pair(ctx, url, state) },
-	})
-}
+func sqlite(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "state.db") }
+
+func TestConformance(t *testing.T) { conforms(t, "", sqlite(t)) }
+
+func TestConformanceWithPostgres(t *testing.T) { conforms(t, "", pgtest.Open(t)) }
+
+func TestStreamsConformance(t *testing.T) { conforms(t, streaming, sqlite(t)) }
+
+func TestStreamsConformanceWithPostgres(t *testing.T) { conforms(t, streaming, pgtest.Open(t)) }
+
+// streaming is put behind a URL for streams.
+const streaming = "?queues=stream"

@@ -13,9 +13,13 @@ import (
 	"github.com/deedgo/deed/driverkit"
 )
 
-var _ driverkit.Feeder = (*Conn)(nil)
+var (
+	_ driverkit.Feeder = (*Conn)(nil)
+	_ driverkit.Queues = (*Conn)(nil)
+)
 
-// Conn is a connection to a server. Its methods are safe for concurrent use.
+// Conn is a connection to a server, with quorum queues. Its methods are safe for concurrent
+// use.
 type Conn struct {
 	settings settings
 	member   string // host/pid/random
@@ -43,8 +47,20 @@ const (
 )
 
 // Open connects to the server that url names: amqp://USER:PASSWORD@HOST:PORT/VHOST; see
-// docs/guides/rabbitmq.md. What it returns wants a second engine, see driverkit.WithState.
-func Open(ctx context.Context, url string) (*Conn, error) {
+// docs/guides/rabbitmq.md. It is a [Conn], or [Streams] where url says queues=stream. What it
+// returns wants a second engine, see driverkit.WithState.
+func Open(ctx context.Context, url string) (driver.Conn, error) {
+	c, err := connect(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	if c.settings.streams {
+		return &Streams{Conn: c, tails: make(map[string]tail)}, nil
+	}
+	return c, nil
+}
+
+func connect(ctx context.Context, url string) (*Conn, error) {
 	s, err := parseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("deedamqp: %w", err)
@@ -59,7 +75,7 @@ func Open(ctx context.Context, url string) (*Conn, error) {
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	conn, err := c.reads.get(ctx)
 	if err == nil {
-		_, err = inspect(conn)
+		_, err = inspect(conn, s.streams)
 	}
 	if err != nil {
 		err = c.fail("open", err)
@@ -79,6 +95,7 @@ func Promise() driver.Features {
 		// A quorum queue confirms what a majority of its replicas has on disk. How many it
 		// has the protocol does not tell; one survives a power cut.
 		Durability:    driver.Power,
+		Advice:        "queues=stream in the URL keeps what was read",
 		KeyOrder:      true,
 		MultiProcess:  true,
 		Flights:       flights,
@@ -149,15 +166,27 @@ func (c *Conn) with(ctx context.Context, do func(*amqp.Channel) error) error {
 }
 
 // inspect returns the version of a server, or why it does not do.
-func inspect(conn *amqp.Connection) (version string, err error) {
+func inspect(conn *amqp.Connection, streams bool) (version string, err error) {
 	product, _ := conn.Properties["product"].(string)
 	version, _ = conn.Properties["version"].(string)
 	if product != "RabbitMQ" {
 		return version, fmt.Errorf("%w: the server is %q (want RabbitMQ)", driver.ErrRefused, product)
 	}
+	return version, old(version, streams)
+}
+
+// old refuses a server that has not what the URL asks for.
+func old(version string, streams bool) error {
 	var major, minor int
-	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err == nil && (major < 3 || major == 3 && minor < 8) {
-		return version, fmt.Errorf("%w: RabbitMQ %s has no quorum queues (want 3.8 or newer)", driver.ErrRefused, version)
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+		return nil // not told: what is missing says so itself
 	}
-	return version, nil
+	switch before := func(n int) bool { return major < 3 || major == 3 && minor < n }; {
+	case before(8):
+		return fmt.Errorf("%w: RabbitMQ %s has no quorum queues (want 3.8 or newer)", driver.ErrRefused, version)
+	case streams && before(9):
+		return fmt.Errorf("%w: RabbitMQ %s has no streams (want 3.9 or newer, or no queues=stream in the URL)",
+			driver.ErrRefused, version)
+	}
+	return nil
 }

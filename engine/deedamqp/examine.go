@@ -12,7 +12,7 @@ import (
 // Examine looks at the server that url names and tells what it is and is not set up to
 // keep. What policies change the protocol does not tell.
 func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
-	c, err := Open(ctx, url)
+	c, err := connect(ctx, url)
 	if err != nil {
 		return nil, err
 	}
@@ -21,17 +21,27 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 	if err != nil {
 		return nil, c.fail("examine", err)
 	}
-	version, err := inspect(conn)
+	version, err := inspect(conn, c.settings.streams)
 	if err != nil {
 		return nil, c.fail("examine", err)
 	}
 	found := []driver.Finding{
 		{Result: driver.Good, What: "server", Value: fmt.Sprintf("RabbitMQ %s at %s", version, conn.RemoteAddr())},
-		{Result: driver.Good, What: "durability", Value: driver.Power.String() +
-			", and on a cluster the loss of a minority of a queue's replicas, whose number the protocol does not tell"},
+		c.durability(),
 		heartbeat(conn.Config.Heartbeat.String(), conn.Config.Heartbeat > c.settings.heartbeat || conn.Config.Heartbeat == 0),
 	}
 	return append(found, c.rights(ctx)), nil
+}
+
+func (c *Conn) durability() driver.Finding {
+	const minority = ", and on a cluster the loss of a minority of the replicas, whose number the protocol does not tell"
+	if !c.settings.streams {
+		return driver.Finding{Result: driver.Good, What: "durability", Value: driver.Power.String() + minority}
+	}
+	f := PromiseStreams()
+	return driver.Finding{
+		Result: driver.Noted, What: "durability", Value: f.Durability.String() + minority, Advice: f.Setting,
+	}
 }
 
 func heartbeat(value string, slow bool) driver.Finding {

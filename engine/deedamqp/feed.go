@@ -7,17 +7,16 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/deedgo/deed/driver"
 	"github.com/deedgo/deed/driverkit"
 )
 
-// feed is a member's end of the queues of its group. Each partition has a channel of its
-// own, a tap.
+// feed is what a member is given of a topic. Each partition has a channel of its own.
 type feed struct {
 	c            *Conn
 	group, topic string
+	tap          func(partition int, settled int64) tap // begins to read; the caller holds mu
 	ready        driverkit.Signal
 
 	ctx  context.Context // ends with Close
@@ -25,25 +24,25 @@ type feed struct {
 	done sync.WaitGroup
 
 	mu      sync.Mutex
-	taps    map[int]*tap // nil after Close
-	turn    int          // which partition is first next time
-	trouble error        // to be told once
-	down    bool         // it was told, and nothing has worked since
-	lost    error        // a queue is gone
+	taps    map[int]tap // nil after Close
+	turn    int         // which partition is first next time
+	trouble error       // to be told once
+	down    bool        // it was told, and nothing has worked since
+	lost    error       // a queue is gone
 	stopped []driver.Stopped
 }
 
-// Feed implements [driverkit.Feeder].
-func (c *Conn) Feed(group, topic string, _ time.Duration) (driverkit.Feed, error) {
-	f := &feed{c: c, group: group, topic: topic, taps: make(map[int]*tap)}
+// newFeed makes one that has no partitions.
+func (c *Conn) newFeed(group, topic string) (*feed, error) {
+	f := &feed{c: c, group: group, topic: topic, taps: make(map[int]tap)}
 	f.ctx, f.stop = context.WithCancel(c.ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.feeds == nil {
+		f.stop()
 		return nil, c.fail("feed", driver.ErrClosed)
 	}
 	c.feeds[f] = true
-	f.done.Go(f.answer)
 	return f, nil
 }
 
@@ -55,14 +54,7 @@ func (f *feed) Open(partition int, settled string) {
 		return
 	}
 	n, _ := strconv.ParseInt(settled, 10, 64) // as it was given out, or "" for none
-	t := &tap{
-		f: f, partition: partition, queue: queueName(f.group, f.topic, partition), last: n, settled: n,
-		shut: make(chan struct{}), flushes: make(chan chan struct{}), first: time.Now().Add(firstPatience),
-	}
-	time.AfterFunc(firstPatience, f.ready.Notify)
-	t.ctx, t.stop = context.WithCancel(f.ctx)
-	f.taps[partition] = t
-	f.done.Go(t.run)
+	f.taps[partition] = f.tap(partition, n)
 }
 
 // Shut implements [driverkit.Feed].
@@ -76,8 +68,7 @@ func (f *feed) Shut(partition int) <-chan struct{} {
 		return shut
 	}
 	delete(f.taps, partition)
-	t.stop()
-	return t.shut
+	return t.end()
 }
 
 // Ready implements [driverkit.Feed].
@@ -99,7 +90,7 @@ func (f *feed) Take(fetch driver.Fetch) (got driver.Received, err error) {
 	got.Stopped, f.stopped = f.stopped, nil
 	var ps []int
 	for _, p := range slices.Sorted(maps.Keys(f.taps)) {
-		if time.Now().Before(f.taps[p].first) {
+		if f.taps[p].early() {
 			return got, nil
 		}
 		if !slices.Contains(fetch.Full, p) && f.taps[p].waiting() > 0 {
@@ -122,37 +113,6 @@ func (f *feed) Take(fetch driver.Fetch) (got driver.Received, err error) {
 		}
 	}
 	return got, nil
-}
-
-// Settle implements [driverkit.Feed].
-func (f *feed) Settle(ctx context.Context, partition int, position string) error {
-	n, err := strconv.ParseInt(position, 10, 64)
-	if err != nil || n < 1 {
-		return f.fail(fmt.Errorf("%w: position %.40q is not a number from 1", driver.ErrRefused, position))
-	}
-	f.mu.Lock()
-	t := f.taps[partition]
-	if t == nil {
-		f.mu.Unlock()
-		return f.fail(fmt.Errorf("%w: partition %d is not read from", driver.ErrAway, partition))
-	}
-	ch, tag, err := t.upTo(n)
-	f.mu.Unlock()
-	if err != nil {
-		return f.fail(err)
-	}
-	if tag == 0 { // nothing is left to settle there
-		return nil
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w: no answer within %v", driver.ErrAway, patience))
-	defer cancel()
-	if err = f.c.call(ctx, func() error { return t.settle(ch, tag) }); err != nil {
-		return f.fail(err)
-	}
-	f.mu.Lock()
-	t.drop(n)
-	f.mu.Unlock()
-	return nil
 }
 
 // Close implements [driverkit.Feed].
@@ -185,6 +145,14 @@ func (f *feed) broke(err error) {
 func (f *feed) gone(err error) {
 	f.mu.Lock()
 	f.lost = fmt.Errorf("%w: %w", driver.ErrLost, err)
+	f.mu.Unlock()
+	f.ready.Notify()
+}
+
+// works notes that a channel works, and that there is something to take.
+func (f *feed) works() {
+	f.mu.Lock()
+	f.down = false
 	f.mu.Unlock()
 	f.ready.Notify()
 }

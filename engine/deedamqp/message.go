@@ -87,13 +87,14 @@ func at(headers amqp.Table) int64 {
 	return n
 }
 
-// delivery reads a message, whoever wrote it.
-func delivery(r *amqp.Delivery, topic string, partition int, position string) driver.Delivery {
+// delivery reads a message, whoever wrote it. One that does not say when it was published is
+// of another time.
+func delivery(r *amqp.Delivery, topic string, partition int, position string, other time.Time) driver.Delivery {
 	d := driver.Delivery{Partition: partition, Position: position, Stored: r.Timestamp.UTC()}
 	if n := at(r.Headers); n > 0 {
 		d.Stored = time.Unix(0, n).UTC()
 	} else if r.Timestamp.IsZero() {
-		d.Stored = time.Now().UTC()
+		d.Stored = other.UTC()
 	}
 	m := &d.Message
 	var damage error

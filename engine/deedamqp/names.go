@@ -9,7 +9,7 @@ import (
 )
 
 // The exchange of a topic has its name. The queue of a partition is TOPIC/GROUP/PARTITION,
-// with %2F for a slash in a name and %25 for a percent sign.
+// with %2F for a slash in a name and %25 for a percent sign, its stream TOPIC/PARTITION.
 
 const maxName = 255 // bytes of a name in AMQP
 
@@ -18,6 +18,17 @@ var escapes = strings.NewReplacer("%", "%25", "/", "%2F")
 func queueName(group, topic string, partition int) string {
 	return escapes.Replace(topic) + "/" + escapes.Replace(group) + "/" + strconv.Itoa(partition)
 }
+
+// streamName is that of a partition's stream. No group has a queue of this name.
+func streamName(topic string, partition int) string {
+	return escapes.Replace(topic) + "/" + strconv.Itoa(partition)
+}
+
+// lockName is that of a queue that whoever makes a topic's streams has to itself.
+func lockName(topic string) string { return escapes.Replace(topic) + "/making" }
+
+// markerKey is what the marker of a partition's stream is published by.
+func markerKey(partition int) string { return "marker/" + strconv.Itoa(partition) }
 
 // routingKey is what a partition's queues are bound by.
 func routingKey(partition int) string { return strconv.Itoa(partition) }

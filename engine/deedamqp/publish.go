@@ -50,7 +50,7 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 	receipts := make([]driver.Receipt, len(batches))
 	for i := range receipts {
 		receipts[i].Stored = f.outcomes[i].stored
-		if err := f.outcomes[i].result(&batches[i], err); err != nil {
+		if err := f.outcomes[i].result(&batches[i], err, c.settings.streams); err != nil {
 			receipts[i].Err = fmt.Errorf("deedamqp: publish to %s: %w", batches[i].Topic, err)
 		}
 	}
@@ -248,7 +248,7 @@ func (f *flight) broken(p *publisher, err error) error {
 
 // result is the error of a batch, nil when all of it is stored. broken is why the call ended
 // early.
-func (o *outcome) result(b *driver.Batch, broken error) error {
+func (o *outcome) result(b *driver.Batch, broken error, streams bool) error {
 	switch {
 	case o.err != nil:
 		return o.err
@@ -259,6 +259,8 @@ func (o *outcome) result(b *driver.Batch, broken error) error {
 	case o.stored > 0: // the errors below say that nothing is
 		return fmt.Errorf("%d of %d events were stored, %d went to no queue, %d some queue has not stored: %v",
 			o.stored, len(b.Messages), o.returned, o.failed, broken)
+	case o.returned > 0 && streams:
+		return fmt.Errorf("%w: stream %s is not there", driver.ErrNotFound, streamName(b.Topic, b.Partition))
 	case o.returned > 0:
 		return fmt.Errorf("%w: topic %s has no group yet, and RabbitMQ keeps nothing for groups to come "+
 			"(start a consumer of the group first)", driver.ErrNotStored, b.Topic)

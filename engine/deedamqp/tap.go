@@ -1,10 +1,8 @@
 package deedamqp
 
 import (
-	"context"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -16,15 +14,9 @@ const (
 	// prefetch is how many events of a partition a member has and has not settled. It is the
 	// same for all: what a member leaves behind, its successor is given at once. Had that
 	// less room, what it leaves in turn would queue up behind the rest.
-	prefetch = 256
-	// lostAfter is how long a queue has to be missing before its events count as lost: who
-	// deletes a topic deletes its queues first.
-	lostAfter     = 2 * time.Second
-	reopenMin     = 20 * time.Millisecond
-	reopenMax     = 2 * time.Second
+	prefetch      = 256
 	missingPause  = 200 * time.Millisecond
 	flushPatience = 2 * time.Millisecond
-	firstPatience = 500 * time.Millisecond
 )
 
 // entry is an event that came and is not settled.
@@ -37,17 +29,11 @@ type entry struct {
 	d      driver.Delivery // until it is taken
 }
 
-// tap reads one queue for as long as the partition is claimed. When its channel breaks it
-// opens another one. What was not settled comes again then, and is not handed out twice.
-type tap struct {
-	f         *feed
-	partition int
-	queue     string
-	ctx       context.Context // ends with Shut
-	stop      context.CancelFunc
-	shut      chan struct{} // closed when the channel is
-	flushes   chan chan struct{}
-	asking    sync.Mutex // held by whoever waits for an answer on the channel
+// queueTap reads a queue. What was not settled when its channel broke comes again, and is
+// not handed out twice.
+type queueTap struct {
+	line
+	flushes chan chan struct{}
 
 	// The feed's mu guards these.
 	ch      *amqp.Channel
@@ -55,17 +41,14 @@ type tap struct {
 	taken   int     // so many of them are handed out
 	missing int     // the index from which on they have to come again; len(entries) for none
 	last    int64   // position of the last one that came
-	// first is how long others wait for the first event of a queue that has some. Else the
-	// partition that is there first would have all the room.
-	first   time.Time
 	settled int64
 }
 
 // waiting returns how many events can be taken.
-func (t *tap) waiting() int { return max(0, min(t.missing, len(t.entries))-t.taken) }
+func (t *queueTap) waiting() int { return max(0, min(t.missing, len(t.entries))-t.taken) }
 
 // next returns the next event to hand out, or nil.
-func (t *tap) next() *driver.Delivery {
+func (t *queueTap) next() *driver.Delivery {
 	if t.waiting() == 0 {
 		return nil
 	}
@@ -73,14 +56,14 @@ func (t *tap) next() *driver.Delivery {
 }
 
 // take hands it out.
-func (t *tap) take() {
+func (t *queueTap) take() {
 	t.entries[t.taken].d = driver.Delivery{} // the data is the caller's
 	t.taken++
 }
 
 // upTo returns what acknowledges the events up to a position; the tag is 0 when there are
 // none.
-func (t *tap) upTo(n int64) (ch *amqp.Channel, tag uint64, err error) {
+func (t *queueTap) upTo(n int64) (ch *amqp.Channel, tag uint64, err error) {
 	i := len(t.entries)
 	for i > 0 && t.entries[i-1].n > n {
 		i--
@@ -95,7 +78,7 @@ func (t *tap) upTo(n int64) (ch *amqp.Channel, tag uint64, err error) {
 }
 
 // drop forgets the events up to a position, which are settled.
-func (t *tap) drop(n int64) {
+func (t *queueTap) drop(n int64) {
 	i := 0
 	for i < len(t.entries) && t.entries[i].n <= n {
 		i++
@@ -105,14 +88,14 @@ func (t *tap) drop(n int64) {
 }
 
 // cut removes entries.
-func (t *tap) cut(from, to int) {
+func (t *queueTap) cut(from, to int) {
 	t.entries = append(t.entries[:from], t.entries[to:]...)
 	t.taken -= max(0, min(t.taken, to)-from)
 	t.missing = max(from, t.missing-(to-from))
 }
 
 // add takes what came: a new event, or one that was there before the channel broke.
-func (t *tap) add(r *amqp.Delivery) {
+func (t *queueTap) add(r *amqp.Delivery) {
 	f := t.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,48 +111,13 @@ func (t *tap) add(r *amqp.Delivery) {
 	t.cut(t.missing, len(t.entries))
 	t.first = time.Time{}
 	t.last = max(t.last+1, at(r.Headers))
-	d := delivery(r, f.topic, t.partition, strconv.FormatInt(t.last, 10))
+	d := delivery(r, f.topic, t.partition, strconv.FormatInt(t.last, 10), time.Now())
 	t.entries = append(t.entries, entry{t.last, r.DeliveryTag, same, d.Stored.UnixNano(), d})
 	t.missing = len(t.entries)
 }
 
-// run reads until the tap is shut.
-func (t *tap) run() {
-	defer close(t.shut)
-	pause := reopenMin
-	var since time.Time // when the queue was first not there
-	for t.ctx.Err() == nil {
-		opened := time.Now()
-		err := t.read()
-		t.f.mu.Lock()
-		t.ch = nil
-		t.f.mu.Unlock()
-		if t.ctx.Err() != nil {
-			return
-		}
-		switch {
-		case code(err) != amqp.NotFound:
-			since = time.Time{}
-			t.f.broke(fmt.Errorf("partition %d: %w", t.partition, err))
-		case since.IsZero():
-			since = time.Now()
-		case time.Since(since) > lostAfter:
-			t.f.gone(fmt.Errorf("queue %s: %w", t.queue, err))
-			return
-		}
-		if time.Since(opened) > reopenMax {
-			pause = reopenMin
-		}
-		select {
-		case <-time.After(pause):
-			pause = min(2*pause, reopenMax)
-		case <-t.ctx.Done():
-		}
-	}
-}
-
 // read opens a channel and reads from it until it breaks or the tap is shut.
-func (t *tap) read() error {
+func (t *queueTap) read() error {
 	conn, err := t.f.c.reads.get(t.ctx)
 	if err != nil {
 		return err
@@ -181,6 +129,9 @@ func (t *tap) read() error {
 	// Ended without cancelling the consumer first: what it has not settled goes back to the
 	// queue before anybody else is given anything.
 	defer func() {
+		t.f.mu.Lock()
+		t.ch = nil
+		t.f.mu.Unlock()
 		t.asking.Lock()
 		defer t.asking.Unlock()
 		ch.Close()
@@ -202,7 +153,7 @@ func (t *tap) read() error {
 }
 
 // begin notes that all that is not settled comes again.
-func (t *tap) begin(ch *amqp.Channel) {
+func (t *queueTap) begin(ch *amqp.Channel) {
 	f := t.f
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -213,7 +164,7 @@ func (t *tap) begin(ch *amqp.Channel) {
 }
 
 // follow takes what comes.
-func (t *tap) follow(ch *amqp.Channel, came <-chan amqp.Delivery, closed <-chan *amqp.Error) error {
+func (t *queueTap) follow(ch *amqp.Channel, came <-chan amqp.Delivery, closed <-chan *amqp.Error) error {
 	tick := time.NewTicker(missingPause)
 	defer tick.Stop()
 	quiet := false // nothing came since the last look
@@ -245,23 +196,10 @@ func (t *tap) follow(ch *amqp.Channel, came <-chan amqp.Delivery, closed <-chan 
 	}
 }
 
-// ended is why a channel was closed.
-func ended(closed <-chan *amqp.Error) error {
-	select {
-	case err := <-closed:
-		if err != nil {
-			return err
-		}
-		return amqp.ErrClosed
-	case <-time.After(missingPause): // the server cancelled the consumer, since the queue is gone
-		return &amqp.Error{Code: amqp.NotFound, Reason: "the queue was deleted"}
-	}
-}
-
 // look forgets what has to come again and does not: it was settled just before the channel
 // broke. It reports whether nothing has to come any more. The consumer is the only one and
 // the queue has nothing, twice in a row, with time for what was on its way.
-func (t *tap) look(ch *amqp.Channel, quiet bool) (over bool, err error) {
+func (t *queueTap) look(ch *amqp.Channel, quiet bool) (over bool, err error) {
 	f := t.f
 	f.mu.Lock()
 	over = t.missing == len(t.entries)
@@ -280,7 +218,7 @@ func (t *tap) look(ch *amqp.Channel, quiet bool) (over bool, err error) {
 }
 
 // flush takes what the server had sent when the call began.
-func (t *tap) flush(ch *amqp.Channel, came <-chan amqp.Delivery) error {
+func (t *queueTap) flush(ch *amqp.Channel, came <-chan amqp.Delivery) error {
 	q, err := t.inspect(ch)
 	if err != nil {
 		return err
@@ -304,27 +242,12 @@ func (t *tap) flush(ch *amqp.Channel, came <-chan amqp.Delivery) error {
 	}
 }
 
-// inspect asks for the queue. The answer comes after all that the server sent before.
-func (t *tap) inspect(ch *amqp.Channel) (amqp.Queue, error) {
-	t.asking.Lock()
-	defer t.asking.Unlock()
-	return ch.QueueDeclarePassive(t.queue, true, false, false, false, nil)
-}
-
 // settle acknowledges what came up to a tag. The answer to what it asks then comes after the
 // queue has heard of that.
-func (t *tap) settle(ch *amqp.Channel, tag uint64) error {
+func (t *queueTap) settle(ch *amqp.Channel, tag uint64) error {
 	if err := ch.Ack(tag, true); err != nil {
 		return err
 	}
 	_, err := t.inspect(ch)
 	return err
-}
-
-// works notes that a channel works, and that there is something to take.
-func (f *feed) works() {
-	f.mu.Lock()
-	f.down = false
-	f.mu.Unlock()
-	f.ready.Notify()
 }

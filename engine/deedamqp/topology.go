@@ -17,6 +17,16 @@ func queueArguments() amqp.Table {
 	}
 }
 
+const (
+	queueSpace  = engineName
+	streamSpace = engineName + ".streams"
+)
+
+// Space implements [driverkit.Feeder].
+func (c *Conn) Space() (own string, others map[string]string) {
+	return queueSpace, map[string]string{streamSpace: "it is in streams (say queues=stream in the URL)"}
+}
+
 // MakeTopic implements [driverkit.Feeder].
 func (c *Conn) MakeTopic(ctx context.Context, topic string, _ int) error {
 	err := checkTopic(topic)

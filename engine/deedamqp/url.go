@@ -23,11 +23,12 @@ type settings struct {
 	dial      time.Duration // how long a connection may take
 	heartbeat time.Duration
 	check     bool // topology is looked at and never changed
+	streams   bool // a partition is a stream
 }
 
 // The parameters that a URL may have; docs/guides/rabbitmq.md explains them.
 var parameters = []string{
-	"node", "dial_timeout", "heartbeat", "topology", "ca", "cert", "key", "server_name", "skip_verify",
+	"node", "dial_timeout", "heartbeat", "topology", "queues", "ca", "cert", "key", "server_name", "skip_verify",
 }
 
 const (
@@ -78,7 +79,7 @@ func readURL(text string) (s settings, err error) {
 		password, _ = u.User.Password()
 	}
 	s.auth = &amqp.PlainAuth{Username: user, Password: password}
-	for _, read := range []func(url.Values) error{s.readTimes, s.readTopology, s.readTLS} {
+	for _, read := range []func(url.Values) error{s.readTimes, s.readTopology, s.readQueues, s.readTLS} {
 		if err := read(q); err != nil {
 			return s, err
 		}
@@ -105,6 +106,17 @@ func (s *settings) readTopology(q url.Values) error {
 		s.check = true
 	default:
 		return fmt.Errorf("topology is %q (want make or check)", q.Get("topology"))
+	}
+	return nil
+}
+
+func (s *settings) readQueues(q url.Values) error {
+	switch q.Get("queues") {
+	case "", "quorum":
+	case "stream":
+		s.streams = true
+	default:
+		return fmt.Errorf("queues is %q (want quorum or stream)", q.Get("queues"))
 	}
 	return nil
 }

@@ -80,7 +80,7 @@ func (t *tx) start(topic *topic, partition int, from driver.From) (int64, error)
 		return seek(t.statements, topic.id, partition, h.removed, h.position, from.Time)
 	case from.Cursor[partition] != "":
 		at, err := driverkit.ParsePosition(from.Cursor[partition])
-		if err == nil && at > h.position {
+		if err == nil && at > h.position && !topic.foreign() {
 			err = fmt.Errorf("%w: partition %d ends at %d, the group would start after %d",
 				driver.ErrRefused, partition, h.position, at)
 		}

@@ -255,6 +255,16 @@ func (c *Conn) Paused(sub driver.Subscription) (bool, <-chan struct{}) {
 	return s.seat.Paused(), changed
 }
 
+// Replays implements [driverkit.Ledger].
+func (c *Conn) Replays(sub driver.Subscription, claim driver.Claim) (string, error) {
+	s, ok := sub.(*subscription)
+	if !ok {
+		return "", fmt.Errorf("%w: the subscription is %T", driver.ErrRefused, sub)
+	}
+	at, err := s.replayed(claim)
+	return driverkit.Position(at), s.fail("replays of", err)
+}
+
 func (s *subscription) fail(what string, err error) error {
 	return s.c.fail(what+" "+s.spec.Group+" on "+s.spec.Topic, err)
 }

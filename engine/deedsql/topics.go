@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/deedgo/deed/driver"
@@ -24,6 +25,9 @@ type topic struct {
 	incarnation string
 	created     int64
 }
+
+// foreign reports whether the events are in another engine, that this one keeps the state of.
+func (t *topic) foreign() bool { return strings.Contains(t.name, "/") }
 
 const topicColumns = "id, name, partitions, partition_by, dedupe, keep, hold, max_bytes, streams, generation, " +
 	"incarnation, created"
