@@ -71,15 +71,17 @@ func newFed(l driver.Features, log Feeder, state driver.Conn) (driver.Conn, erro
 	if s.Durability < l.Durability {
 		f.Durability, f.Setting = s.Durability, s.Setting
 	}
-	var waits, keeps bool
-	c.queues, waits = driver.As[Queues](log)
-	c.logs, keeps = driver.As[Logs](log)
-	if waits == keeps || l.Browse != keeps || l.Backlog != keeps || l.Reset != keeps {
-		return nil, fmt.Errorf("%w: %s has neither queues nor logs", driver.ErrRefused, l.Engine)
-	}
-	if keeps {
+	logs, keeps := driver.As[Logs](log)
+	queues, waits := driver.As[Queues](log)
+	switch {
+	case !keeps && !waits || l.Browse != keeps || l.Backlog != keeps || l.Reset != keeps:
+		return nil, fmt.Errorf("%w: %s has neither queues nor logs, or promises what these do not keep",
+			driver.ErrRefused, l.Engine)
+	case keeps:
+		c.logs = logs
 		return &fedLog{c}, nil
 	}
+	c.queues = queues
 	return c, nil
 }
 

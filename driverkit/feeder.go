@@ -40,7 +40,7 @@ type Queues interface {
 	Waiting(ctx context.Context, group, topic string, partitions int) ([]Waiting, error)
 }
 
-// Logs is a [Feeder] that keeps what it has, for whoever reads it again. Its positions are
+// Logs is a [Feeder] that keeps what it has, for whoever reads it again. It is not asked as [Queues]. Its positions are
 // the same for all, and there is one for each event, and few others.
 type Logs interface {
 	// Browse, Seek and Ends are those of [driver.Browser].

@@ -16,7 +16,18 @@ func TestServerKilled(t *testing.T) {
 	shop := open(t, s.URL())
 	info := shop.topic("orders", 1, "billing")
 	s.Noted("orders/billing/0")
-	m := shop.join(shop.another(s.URL()), "orders", "billing")
+	killed(t, s, shop, info, "")
+}
+
+// So it is with streams.
+func TestServerKilledStreams(t *testing.T) {
+	s := rabbittest.Start(t)
+	shop := open(t, s.URL()+streaming)
+	killed(t, s, shop, shop.topic("orders", 1, "billing"), streaming)
+}
+
+func killed(t *testing.T, s *rabbittest.Server, shop *shop, info driver.TopicInfo, query string) {
+	m := shop.join(shop.another(s.URL()+query), "orders", "billing")
 	const rounds, most = 3, 20_000
 	confirmed := make(map[string]bool)
 	n := 0

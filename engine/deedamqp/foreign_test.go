@@ -27,8 +27,8 @@ func stranger(t *testing.T, url string) *amqp.Channel {
 }
 
 // What another client publishes deed reads: as CloudEvents in both modes, and what is none.
-func testStrangerPublishes(t *testing.T, s *rabbittest.Server) {
-	shop := open(t, s.URL())
+func testStrangerPublishes(t *testing.T, s *rabbittest.Server, query string) {
+	shop := open(t, s.URL()+query)
 	shop.topic("quakes", 1, "alarm")
 	ch := stranger(t, s.URL())
 	for _, p := range []amqp.Publishing{

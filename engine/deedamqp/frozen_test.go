@@ -1,6 +1,7 @@
 package deedamqp_test
 
 import (
+	"cmp"
 	"net/url"
 	"slices"
 	"testing"
@@ -13,24 +14,24 @@ import (
 
 // A member that nobody hears of any more, as one whose process stands still, loses its claim
 // to the state and its queue to the server. When it is back it can spoil nothing.
-func testFrozenMember(t *testing.T, s *rabbittest.Server) {
+func testFrozenMember(t *testing.T, s *rabbittest.Server, query string) {
 	db := pgtest.Start(t)
 	queues, claims := fault.NewProxy(t, s.Addr()), fault.NewProxy(t, db.Addr())
-	shop := open(t, s.URL())
+	shop := open(t, s.URL()+query)
 	shop.state = db.URL(db.Database(t))
-	shop.Conn = shop.another(s.URL())
+	shop.Conn = shop.another(s.URL() + query)
 	info := shop.topic("orders", 1, "billing")
 	for n := range 6 {
 		shop.publish(info, event(n))
 	}
 	far := *shop
 	far.state = through(t, shop.state, claims)
-	a := far.join(far.another("amqp://guest:guest@"+queues.Addr()+"/?heartbeat=2s"), "orders", "billing")
+	a := far.join(far.another("amqp://guest:guest@"+queues.Addr()+"/"+cmp.Or(query, "?")+"&heartbeat=2s"), "orders", "billing")
 	a.take(6)
 	a.settle(a.got[1])
 	queues.Blackhole()
 	claims.Blackhole()
-	b := shop.join(shop.another(s.URL()), "orders", "billing")
+	b := shop.join(shop.another(s.URL()+query), "orders", "billing")
 	b.take(4)
 	if got := ids(b.got); !slices.Equal(got, []string{"2", "3", "4", "5"}) {
 		t.Errorf("its successor gets %v, want what it had not settled", got)

@@ -12,9 +12,9 @@ import (
 
 // However often consumers end without a word, with as much in their hands as they may have,
 // what they have not settled comes again in its order, and under the same positions.
-func testOrderOutlivesConsumers(t *testing.T, s *rabbittest.Server) {
+func testOrderOutlivesConsumers(t *testing.T, s *rabbittest.Server, query string) {
 	p := fault.NewProxy(t, s.Addr())
-	shop := open(t, s.URL())
+	shop := open(t, s.URL()+query)
 	info := shop.topic("orders", 1, "billing")
 	const all = 1500
 	var ms []driver.Message
@@ -26,7 +26,7 @@ func testOrderOutlivesConsumers(t *testing.T, s *rabbittest.Server) {
 	positions := make(map[string]string)
 	settled := 0
 	for round := 0; settled < all; round++ {
-		conn := shop.another("amqp://guest:guest@" + p.Addr() + "/")
+		conn := shop.another("amqp://guest:guest@" + p.Addr() + "/" + query)
 		m := shop.join(conn, "orders", "billing")
 		got := m.take(min(all-settled, 1+random.IntN(256)))
 		for i, d := range got {
@@ -53,11 +53,11 @@ func testOrderOutlivesConsumers(t *testing.T, s *rabbittest.Server) {
 
 // A connection that breaks costs nothing but time: the claim stays, what comes again is not
 // handed out twice, and what was handed out can be settled.
-func testConnectionBreaks(t *testing.T, s *rabbittest.Server) {
+func testConnectionBreaks(t *testing.T, s *rabbittest.Server, query string) {
 	p := fault.NewProxy(t, s.Addr())
-	shop := open(t, s.URL())
+	shop := open(t, s.URL()+query)
 	info := shop.topic("orders", 1, "billing")
-	m := shop.join(shop.another("amqp://guest:guest@"+p.Addr()+"/"), "orders", "billing")
+	m := shop.join(shop.another("amqp://guest:guest@"+p.Addr()+"/"+query), "orders", "billing")
 	n := 0
 	for round := range 8 {
 		for range 40 {

@@ -15,10 +15,10 @@ import (
 
 // An event that always fails is tried as often as the group says and set aside; RabbitMQ
 // gives it to nobody again, and what is behind it goes on.
-func testPoison(t *testing.T, s *rabbittest.Server) {
-	shop := open(t, s.URL())
+func testPoison(t *testing.T, s *rabbittest.Server, query string) {
+	shop := open(t, s.URL()+query)
 	info := shop.topic("orders", 1, "billing")
-	bus, err := deed.New(shop.another(s.URL()), &deed.Options{Lease: 2 * time.Second})
+	bus, err := deed.New(shop.another(s.URL()+query), &deed.Options{Lease: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

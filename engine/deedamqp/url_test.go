@@ -20,6 +20,7 @@ func TestURLRefused(t *testing.T) {
 		"amqp://h?heartbeat=1ms":                   "heartbeat is",
 		"amqp://h?dial_timeout=soon":               "dial_timeout is",
 		"amqp://h?topology=yes":                    "topology is",
+		"amqp://h?queues=classic":                  "queues is",
 		"amqp://user:secret@h?ca=/no/such/file":    "ca wants TLS",
 		"amqps://user:secret@h?ca=/no/such/file":   "ca:",
 		"amqps://user:secret@h?cert=/no/such/file": "without each other",

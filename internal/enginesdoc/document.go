@@ -60,6 +60,10 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	streams, err := driverkit.WithState(unopened{new(deedamqp.Streams), deedamqp.PromiseStreams()}, state)
+	if err != nil {
+		return nil, err
+	}
 	return append(out,
 		ask("postgres://HOST", unopened{new(deedsql.Conn), deedsql.PostgresPromise()}),
 		ask("mysql://HOST", unopened{new(deedsql.Conn), deedsql.MySQLPromise()}),
@@ -67,7 +71,7 @@ func open(ctx context.Context, dir string) ([]opened, error) {
 		ask("nats://HOST", unopened{new(deednats.Conn), deednats.Promise()}),
 		ask("redis+pubsub://HOST", &deedredis.PubSub{}),
 		ask("kafka://HOST", kafka), ask("kafka://HOST --state sqlite:FILE", both),
-		ask("amqp://HOST --state sqlite:FILE", rabbit),
+		ask("amqp://HOST --state sqlite:FILE", rabbit), ask("amqp://HOST?queues=stream --state sqlite:FILE", streams),
 		ask("mqtt://HOST", &deedmqtt.Conn{})), nil
 }
 
@@ -271,7 +275,8 @@ const interfaces = "\n" +
 	"see [the Kafka guide](guides/kafka.md), also for what a cluster of less than three replicas keeps. Its column is\n" +
 	"checked on kfake, a Kafka in Go, and not yet on a Kafka of the Apache project.\n" +
 	"`amqp://HOST` is RabbitMQ, `amqps://HOST` the same with TLS. It is queues and nothing else, so it wants a\n" +
-	"second engine for all: see [the RabbitMQ guide](guides/rabbitmq.md).\n" +
+	"second engine for all: see [the RabbitMQ guide](guides/rabbitmq.md), also for `queues=stream`, which keeps what was\n" +
+	"handled.\n" +
 	`
 ## What the engines implement
 

@@ -32,8 +32,8 @@ func TestFilesAreUpToDate(t *testing.T) {
 
 func TestEveryPromiseHasARow(t *testing.T) {
 	for field := range reflect.TypeFor[driver.Features]().Fields() {
-		if field.Name == "Engine" || field.Name == "Setting" {
-			continue // the column's head, and advice for one configuration
+		if field.Name == "Engine" || field.Name == "Setting" || field.Name == "Advice" {
+			continue // the column's head, and advice
 		}
 		if !slices.ContainsFunc(promises, func(p promise) bool { return p.field == field.Name }) {
 			t.Errorf("docs/engines.md has no row for Features.%s (add it to promises)", field.Name)

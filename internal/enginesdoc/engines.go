@@ -106,6 +106,19 @@ var engines = []described{
 		},
 	},
 	{
+		url: "amqp://HOST?queues=stream --state sqlite:FILE", name: "RabbitMQ 3.9, streams",
+		example: "amqp://localhost?queues=stream` with `--state sqlite:state.db",
+		purpose: "the same with [what was handled kept](docs/guides/rabbitmq.md#queues-or-streams), for replays and new " +
+			"groups; tested on one node",
+		how: [...]string{
+			native + "confirms of streams, which are not synced", native + "offsets of a stream", native + "the order of a stream",
+			own + "claims and crash marks in the state", own + "the state's side log",
+			roomOnly + ", of 256 events that came for each partition, or a chunk", own + "the state's epochs",
+			own + "the end of the stream, which is read, minus the position", highest,
+			own + "the state's generations and epochs; markers, and ends that are missed", says,
+		},
+	},
+	{
 		url: "redis+pubsub://HOST", name: "Redis Pub/Sub", example: "redis+pubsub://localhost:6379",
 		purpose: "[announcements](docs/guides/pubsub.md) that are heard and not kept, by pattern",
 	},
