@@ -16,8 +16,14 @@ import (
 	"github.com/deedgo/deed/internal/rabbittest"
 )
 
-// What a server here keeps: a quorum queue confirms what is on its one node's disk.
-const rabbitKeeps = "power"
+// rabbitKind is what partitions are on a server. A quorum queue confirms what is on its one
+// node's disk, a stream what the node's system has.
+type rabbitKind struct{ name, keeps, query string }
+
+var (
+	inQueues  = rabbitKind{"rabbitmq", "power", ""}
+	inStreams = rabbitKind{"rabbitmq-streams", "process", "?queues=stream"}
+)
 
 const (
 	rabbitPartitions = 16 // deed's default
@@ -26,11 +32,11 @@ const (
 	rabbitAck        = 128 // at once
 )
 
-// onRabbit makes a system of one that needs a server, which ends with the sample.
-func onRabbit(
-	name string, start func(ctx context.Context, dir, url string, handle func([]byte)) (*started, error),
+// on makes a system of one that needs a server, which ends with the sample.
+func (k rabbitKind) on(
+	before, after string, start func(ctx context.Context, dir, url string, handle func([]byte)) (*started, error),
 ) system {
-	return system{name: name, durability: rabbitKeeps,
+	return system{name: before + k.name + after, durability: k.keeps,
 		start: func(ctx context.Context, dir string, handle func([]byte)) (*started, error) {
 			url, end, err := serve(ctx, func(t testing.TB) string { return rabbittest.Start(t).URL() })
 			if err != nil {
@@ -48,21 +54,21 @@ func onRabbit(
 
 // rabbitSystems are all systems on RabbitMQ.
 func rabbitSystems() []system {
-	return []system{
-		onRabbit("raw/rabbitmq", rawRabbit),
-		onRabbit("raw/rabbitmq/publish", rawRabbitPublish),
-		onRabbit("deed/rabbitmq", func(ctx context.Context, dir, url string, handle func([]byte)) (*started, error) {
-			return openDeed(ctx, url, &deedVariant{state: "sqlite:" + filepath.Join(dir, "state.db")}, handle)
-		}),
-		onRabbit("deed/rabbitmq/publish", deedRabbitPublish),
-		onRabbit("watermill/rabbitmq", watermillRabbit),
+	all := []system{inQueues.on("watermill/", "", watermillRabbit)}
+	for _, k := range []rabbitKind{inQueues, inStreams} {
+		all = append(all, k.on("raw/", "", k.raw), k.on("raw/", "/publish", k.rawPublish),
+			k.on("deed/", "", func(ctx context.Context, dir, url string, handle func([]byte)) (*started, error) {
+				return openDeed(ctx, url+k.query, &deedVariant{state: "sqlite:" + filepath.Join(dir, "state.db")}, handle)
+			}),
+			k.on("deed/", "/publish", k.deedPublish))
 	}
+	return all
 }
 
-// deedRabbitPublish publishes for a group that is away: without one nothing is stored.
-func deedRabbitPublish(ctx context.Context, dir, url string, handle func([]byte)) (*started, error) {
+// deedPublish publishes for a group that is away: without one nothing is stored in queues.
+func (k rabbitKind) deedPublish(ctx context.Context, dir, url string, handle func([]byte)) (*started, error) {
 	v := &deedVariant{state: "sqlite:" + filepath.Join(dir, "state.db"), publishOnly: true}
-	bus, err := openBus(ctx, url, v.state)
+	bus, err := openBus(ctx, url+k.query, v.state)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +85,7 @@ func deedRabbitPublish(ctx context.Context, dir, url string, handle func([]byte)
 	if err != nil {
 		return nil, err
 	}
-	return openDeed(ctx, url, v, handle)
+	return openDeed(ctx, url+k.query, v, handle)
 }
 
 // rawPublisher is amqp091 as deed has it: channels with confirms.
@@ -88,7 +94,7 @@ type rawPublisher struct {
 	channels chan *amqp.Channel
 }
 
-func newRawPublisher(url string) (*rawPublisher, error) {
+func (k rabbitKind) publisher(url string) (*rawPublisher, error) {
 	conn, err := amqp.Dial(url)
 	if err != nil {
 		return nil, err
@@ -110,6 +116,9 @@ func newRawPublisher(url string) (*rawPublisher, error) {
 		return nil, err
 	}
 	args := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum, amqp.SingleActiveConsumerArg: true}
+	if k == inStreams {
+		args = amqp.Table{amqp.QueueTypeArg: "stream"}
+	}
 	for i := range rabbitPartitions {
 		name := rabbitQueue(i)
 		if _, err := ch.QueueDeclare(name, true, false, false, false, args); err != nil {
@@ -153,9 +162,9 @@ func (p *rawPublisher) publish(ctx context.Context, events []event) error {
 	return nil
 }
 
-// rawRabbitPublish only writes: an event counts as handled when it is confirmed.
-func rawRabbitPublish(_ context.Context, _, url string, handle func([]byte)) (*started, error) {
-	p, err := newRawPublisher(url)
+// rawPublish only writes: an event counts as handled when it is confirmed.
+func (k rabbitKind) rawPublish(_ context.Context, _, url string, handle func([]byte)) (*started, error) {
+	p, err := k.publisher(url)
 	if err != nil {
 		return nil, err
 	}
@@ -173,9 +182,9 @@ func rawRabbitPublish(_ context.Context, _, url string, handle func([]byte)) (*s
 	}, nil
 }
 
-// rawRabbit is amqp091 with a consumer for each queue.
-func rawRabbit(_ context.Context, _, url string, handle func([]byte)) (*started, error) {
-	p, err := newRawPublisher(url)
+// raw is amqp091 with a consumer for each queue, or stream.
+func (k rabbitKind) raw(_ context.Context, _, url string, handle func([]byte)) (*started, error) {
+	p, err := k.publisher(url)
 	if err != nil {
 		return nil, err
 	}
@@ -184,6 +193,10 @@ func rawRabbit(_ context.Context, _, url string, handle func([]byte)) (*started,
 		return nil, err
 	}
 	var reading sync.WaitGroup
+	var args amqp.Table
+	if k == inStreams {
+		args = amqp.Table{"x-stream-offset": "first"}
+	}
 	for i := range rabbitPartitions {
 		ch, err := conn.Channel()
 		if err != nil {
@@ -192,7 +205,7 @@ func rawRabbit(_ context.Context, _, url string, handle func([]byte)) (*started,
 		if err := ch.Qos(rabbitPrefetch, 0, false); err != nil {
 			return nil, err
 		}
-		came, err := ch.Consume(rabbitQueue(i), "", false, false, false, false, nil)
+		came, err := ch.Consume(rabbitQueue(i), "", false, false, false, false, args)
 		if err != nil {
 			return nil, err
 		}

@@ -115,6 +115,10 @@ func rawOf(system string) string {
 		return rawMQTTPublishCase
 	case strings.Contains(system, "mqtt"):
 		return rawMQTTCase
+	case strings.HasSuffix(system, "rabbitmq-streams/publish"):
+		return rawStreamsPublishCase
+	case strings.HasSuffix(system, "rabbitmq-streams"):
+		return rawStreamsCase
 	case strings.HasSuffix(system, "rabbitmq/publish"):
 		return rawRabbitPublishCase
 	case strings.Contains(system, "rabbitmq"):

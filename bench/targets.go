@@ -27,6 +27,9 @@ const (
 
 	rawKafkaCase        = "raw/kafka 8x256"
 	rawKafkaPublishCase = "raw/kafka/publish 8x256"
+
+	rawStreamsCase        = "raw/rabbitmq-streams 8x256"
+	rawStreamsPublishCase = "raw/rabbitmq-streams/publish 8x256"
 )
 
 // rawRedisLoad is how the raw client on Redis is driven.
@@ -76,6 +79,10 @@ func targetsOf() []target {
 		{what: "deed/rabbitmq end to end, of amqp091", want: 0.6, got: ratio("deed/rabbitmq 8x256", rawRabbitCase)},
 		{what: "deed/rabbitmq publishing, of amqp091", want: 0.6,
 			got: ratio("deed/rabbitmq/publish 8x256", rawRabbitPublishCase)},
+		{what: "deed/rabbitmq-streams end to end, of amqp091 with streams", want: 0.6,
+			got: ratio("deed/rabbitmq-streams 8x256", rawStreamsCase)},
+		{what: "deed/rabbitmq-streams publishing, of amqp091 with streams", want: 0.6,
+			got: ratio("deed/rabbitmq-streams/publish 8x256", rawStreamsPublishCase)},
 		{what: "deed/kafka end to end, of franz-go", want: 0.6, got: ratio("deed/kafka 8x256", rawKafkaCase)},
 		{what: "deed/kafka publishing, of franz-go", want: 0.6,
 			got: ratio("deed/kafka/publish 8x256", rawKafkaPublishCase)},

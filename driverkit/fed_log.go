@@ -47,7 +47,8 @@ func (c *fed) countLogs(ctx context.Context, info *driver.TopicInfo) error {
 func (c *fedLog) partition(ctx context.Context, topic string, p int) error {
 	info, err := c.look(ctx, topic)
 	if err == nil && (p < 0 || p >= info.Partitions) {
-		err = fmt.Errorf("%s: topic %s: %w: partition %d of %d", c.features.Engine, topic, driver.ErrRefused, p, info.Partitions)
+		err = fmt.Errorf("%s: topic %s: %w: partition %d of %d", c.features.Engine, topic, driver.ErrRefused, p,
+			info.Partitions)
 	}
 	return err
 }

@@ -38,4 +38,24 @@ func TestRabbitMQWantsState(t *testing.T) {
 	if f := bus.Features(); f.Engine != "amqp" || f.Backlog || !f.SideLog || !f.Lag || f.Durability != driver.Power {
 		t.Errorf("its features are %+v", f)
 	}
+	// What queues do not keep is refused with the way out.
+	for _, err := range bus.Read(t.Context(), "orders", nil) {
+		wantWayOut(t, "reading without a group", err)
+	}
+	wantWayOut(t, "a reset", bus.Reset(t.Context(), "billing", "orders", deed.From{}, deed.ResetOptions{}))
+	streams, err := engine.Open(t.Context(), url+"?queues=stream", &deed.Options{State: "sqlite:" + t.TempDir() + "/state.db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer streams.Close()
+	if f := streams.Features(); !f.Backlog || !f.Browse || !f.Reset || f.DensePos || f.Durability != driver.Process {
+		t.Errorf("with streams its features are %+v", f)
+	}
+}
+
+func wantWayOut(t *testing.T, what string, err error) {
+	t.Helper()
+	if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "queues=stream in the URL") {
+		t.Errorf("%s on queues: %v, want ErrUnsupported that names queues=stream", what, err)
+	}
 }

@@ -26,7 +26,8 @@ func testFrozenMember(t *testing.T, s *rabbittest.Server, query string) {
 	}
 	far := *shop
 	far.state = through(t, shop.state, claims)
-	a := far.join(far.another("amqp://guest:guest@"+queues.Addr()+"/"+cmp.Or(query, "?")+"&heartbeat=2s"), "orders", "billing")
+	slow := "amqp://guest:guest@" + queues.Addr() + "/" + cmp.Or(query, "?") + "&heartbeat=2s"
+	a := far.join(far.another(slow), "orders", "billing")
 	a.take(6)
 	a.settle(a.got[1])
 	queues.Blackhole()

@@ -182,7 +182,8 @@ func (t *streamTap) check(r *amqp.Delivery) error {
 		return t.add(r)
 	}
 	if _, ok := marker(r); at == 0 && !ok {
-		return t.stuck(fmt.Errorf("%w: stream %s is another one's: its first message is no marker", driver.ErrRefused, t.queue))
+		return t.stuck(fmt.Errorf("%w: stream %s is another one's: its first message is no marker",
+			driver.ErrRefused, t.queue))
 	}
 	same := sameAs(r)
 	if t.same != 0 && t.same != same {
@@ -231,7 +232,8 @@ func (t *streamTap) hole(at int64) error {
 		return err
 	}
 	return t.stuck(fmt.Errorf("%w: events %d to %d of partition %d are gone: a policy lets the server remove them "+
-		"(to go on without them, reset the group to a cursor with %d)", driver.ErrLost, t.last+1, start-1, t.partition, start-1))
+		"(to go on without them, reset the group to a cursor with %d)",
+		driver.ErrLost, t.last+1, start-1, t.partition, start-1))
 }
 
 // stuck tells that the partition cannot be read on.

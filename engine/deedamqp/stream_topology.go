@@ -120,7 +120,8 @@ func (s *Streams) marked(
 	n, ok := marker(&rs[0])
 	switch {
 	case !ok:
-		err = fmt.Errorf("%w: it is another one's: deed has not made it, for its first message is no marker", driver.ErrRefused)
+		err = fmt.Errorf("%w: it is another one's: deed has not made it, for its first message is no marker",
+			driver.ErrRefused)
 	case n != int64(partitions):
 		err = fmt.Errorf("%w: it is of a topic with %d partitions (want %d: delete the exchange and its streams, or use "+
 			"another name)", driver.ErrRefused, n, partitions)

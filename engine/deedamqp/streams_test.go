@@ -248,7 +248,8 @@ func testStreamEnds(t *testing.T, s *rabbittest.Server) {
 			t.Fatalf("event %d is %s at %s", i+1, all[i].ID, all[i].Position)
 		}
 	}
-	beyond, err := shop.browser().Browse(t.Context(), driver.Page{Topic: "orders", After: fmt.Sprint(stored + 7), Limit: 1})
+	page := driver.Page{Topic: "orders", After: fmt.Sprint(stored + 7), Limit: 1}
+	beyond, err := shop.browser().Browse(t.Context(), page)
 	if err != nil || len(beyond) > 0 {
 		t.Errorf("behind the end are %v, %v", ids(beyond), err)
 	}

@@ -6,3 +6,8 @@ func TestRabbitMQ(t *testing.T) {
 	t.Parallel() // it mostly waits
 	torturedOn(t, "rabbitmq")
 }
+
+func TestRabbitMQStreams(t *testing.T) {
+	t.Parallel() // it mostly waits
+	torturedOn(t, "rabbitmq-streams")
+}
