@@ -121,11 +121,11 @@ func (c *fed) SetTopic(ctx context.Context, name string, s driver.TopicSettings)
 // DeleteTopic implements [driver.Topics]. The queues go first: whoever dies in between has
 // left a topic that can be deleted again.
 func (c *fed) DeleteTopic(ctx context.Context, name string) error {
-	info, err := c.shadows.Topic(ctx, c.shadow(name)) // in another space too, it goes
-	if err != nil {
-		return err
+	info, err := c.shadows.Topic(ctx, c.shadow(name)) // it may be in another space too
+	var groups []string
+	if err == nil {
+		groups, err = c.groupsOf(ctx, name)
 	}
-	groups, err := c.groupsOf(ctx, name)
 	if err == nil {
 		err = c.log.DropTopic(ctx, name, info.Partitions, groups)
 	}

@@ -174,7 +174,7 @@ func (c *Conn) queues(ctx context.Context, group, topic string, partitions int) 
 			}
 			return nil
 		})
-		if err != nil && code(err) != amqp.NotFound {
+		if err != nil && !notFound(err) {
 			return nil, err
 		}
 		p++ // past the one that is gone, whose channel went with it

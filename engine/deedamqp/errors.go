@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -33,6 +34,9 @@ var meanings = map[int]struct {
 func explain(err error) error {
 	var said *amqp.Error
 	if errors.As(err, &said) {
+		if said.Code == amqp.NotFound && !notFound(err) {
+			return fmt.Errorf("%w: the server has not started it yet, or its node is down: %w", driver.ErrAway, err)
+		}
 		// What the client says by itself of users and virtual hosts is its guess at why a
 		// connection broke early.
 		if m, ok := meanings[said.Code]; ok && (said.Server || m.means != driver.ErrRefused) {
@@ -59,6 +63,14 @@ func code(err error) int {
 		return said.Code
 	}
 	return 0
+}
+
+// notFound reports whether the server has no such exchange or queue. One that it has and has
+// not started, as in the first seconds of a node, it says not to find as well, in other words.
+func notFound(err error) bool {
+	var said *amqp.Error
+	return errors.As(err, &said) && said.Code == amqp.NotFound &&
+		(!said.Server || strings.Contains(said.Reason, "NOT_FOUND - no "))
 }
 
 // fail names what was tried in an error that is not nil.

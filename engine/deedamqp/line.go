@@ -71,7 +71,7 @@ func (t *line) run(read func() error) {
 			return
 		}
 		switch {
-		case code(err) != amqp.NotFound:
+		case !notFound(err):
 			since = time.Time{}
 			t.f.broke(fmt.Errorf("partition %d: %w", t.partition, err))
 		case since.IsZero():

@@ -49,12 +49,31 @@ func (c *Conn) Publish(ctx context.Context, batches []driver.Batch) ([]driver.Re
 	})
 	receipts := make([]driver.Receipt, len(batches))
 	for i := range receipts {
+		if o := &f.outcomes[i]; o.returned > 0 && o.stored == 0 && c.settings.streams && o.err == nil {
+			o.err = c.unstreamed(ctx, &batches[i])
+		}
 		receipts[i].Stored = f.outcomes[i].stored
-		if err := f.outcomes[i].result(&batches[i], err, c.settings.streams); err != nil {
+		if err := f.outcomes[i].result(&batches[i], err); err != nil {
 			receipts[i].Err = fmt.Errorf("deedamqp: publish to %s: %w", batches[i].Topic, err)
 		}
 	}
 	return receipts, nil
+}
+
+// unstreamed says why a stream took nothing: it is gone, or not started yet.
+func (c *Conn) unstreamed(ctx context.Context, b *driver.Batch) error {
+	name := streamName(b.Topic, b.Partition)
+	err := c.with(ctx, func(ch *amqp.Channel) error {
+		_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+		return err
+	})
+	if notFound(err) {
+		return fmt.Errorf("%w: stream %s is not there", driver.ErrNotFound, name)
+	}
+	if err != nil {
+		err = explain(err)
+	}
+	return errors.Join(fmt.Errorf("%w: %w: stream %s was not there yet", driver.ErrNotStored, driver.ErrAway, name), err)
 }
 
 // refuse tells what of a batch the engine never accepts.
@@ -248,7 +267,7 @@ func (f *flight) broken(p *publisher, err error) error {
 
 // result is the error of a batch, nil when all of it is stored. broken is why the call ended
 // early.
-func (o *outcome) result(b *driver.Batch, broken error, streams bool) error {
+func (o *outcome) result(b *driver.Batch, broken error) error {
 	switch {
 	case o.err != nil:
 		return o.err
@@ -259,8 +278,6 @@ func (o *outcome) result(b *driver.Batch, broken error, streams bool) error {
 	case o.stored > 0: // the errors below say that nothing is
 		return fmt.Errorf("%d of %d events were stored, %d went to no queue, %d some queue has not stored: %v",
 			o.stored, len(b.Messages), o.returned, o.failed, broken)
-	case o.returned > 0 && streams:
-		return fmt.Errorf("%w: stream %s is not there", driver.ErrNotFound, streamName(b.Topic, b.Partition))
 	case o.returned > 0:
 		return fmt.Errorf("%w: topic %s has no group yet, and RabbitMQ keeps nothing for groups to come "+
 			"(start a consumer of the group first)", driver.ErrNotStored, b.Topic)

@@ -67,7 +67,7 @@ func (s *Streams) make(ctx context.Context, topic string, partitions int) (missi
 		if err == nil && whole {
 			break
 		}
-		if err == nil || code(err) == amqp.NotFound {
+		if err == nil || notFound(err) {
 			var made bool
 			if made, err = s.makeStream(ctx, topic, p, partitions); made {
 				missing++
@@ -155,7 +155,7 @@ func (s *Streams) makeStream(ctx context.Context, topic string, p, partitions in
 		_, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 		return err
 	})
-	if made = code(err) == amqp.NotFound; err != nil && !made {
+	if made = notFound(err); err != nil && !made {
 		return false, err
 	}
 	return made, s.with(ctx, func(ch *amqp.Channel) error {
@@ -241,7 +241,7 @@ func (s *Streams) DropTopic(ctx context.Context, topic string, partitions int, _
 			_, err := ch.QueueDelete(name, false, false, false)
 			return err
 		})
-		if err != nil && code(err) != amqp.NotFound {
+		if err != nil && !notFound(err) {
 			return s.fail("delete stream "+name, err)
 		}
 	}

@@ -280,7 +280,9 @@ func testStreamSeek(t *testing.T, s *rabbittest.Server) {
 	if err := shop.topics().DeleteTopic(t.Context(), "orders"); err != nil {
 		t.Fatal(err)
 	}
-	shop.topic("orders", 1) // the end that is remembered is another one's
+	if _, err := shop.topics().CreateTopic(t.Context(), "orders", driver.TopicSettings{Partitions: 1}); err != nil {
+		t.Fatal(err)
+	} // the end that is remembered is another one's
 	ends, err := shop.browser().Ends(t.Context(), "orders")
 	if err != nil || ends[0] != "" {
 		t.Errorf("the end of the new topic is %q, %v", ends, err)

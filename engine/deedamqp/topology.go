@@ -42,7 +42,7 @@ func (c *Conn) exchange(ch *amqp.Channel, topic string) error {
 		return ch.ExchangeDeclare(topic, amqp.ExchangeDirect, true, false, false, false, nil)
 	}
 	err := ch.ExchangeDeclarePassive(topic, amqp.ExchangeDirect, true, false, false, false, nil)
-	if code(err) == amqp.NotFound {
+	if notFound(err) {
 		err = fmt.Errorf("%w: it is not there, and the URL says topology=check: make a durable direct exchange",
 			driver.ErrRefused)
 	}
@@ -69,10 +69,10 @@ func (c *Conn) MakeGroup(
 			})
 		}
 		switch {
-		case code(err) == amqp.NotFound && !c.settings.check:
+		case notFound(err) && !c.settings.check:
 			missing++
 			err = nil
-		case code(err) == amqp.NotFound:
+		case notFound(err):
 			err = fmt.Errorf("%w: it is not there, and the URL says topology=check: make a quorum queue with %v, bound to "+
 				"%s with the key %s", driver.ErrRefused, queueArguments(), topic, routingKey(p))
 		}
@@ -101,7 +101,7 @@ func (c *Conn) DropTopic(ctx context.Context, topic string, partitions int, grou
 		return c.fail("delete exchange "+topic, err)
 	}
 	err := c.with(ctx, func(ch *amqp.Channel) error { return ch.ExchangeDelete(topic, false, false) })
-	if err != nil && code(err) != amqp.NotFound {
+	if err != nil && !notFound(err) {
 		return c.fail("delete exchange "+topic, err)
 	}
 	for _, group := range groups {
@@ -123,7 +123,7 @@ func (c *Conn) DropGroup(ctx context.Context, group, topic string, partitions in
 			_, err := ch.QueueDelete(queueName(group, topic, p), false, false, false)
 			return err
 		})
-		if err != nil && code(err) != amqp.NotFound {
+		if err != nil && !notFound(err) {
 			return c.fail(what, err)
 		}
 	}

@@ -161,8 +161,20 @@ func (s *Server) ready() error {
 // them, with what it had confirmed.
 func (s *Server) Noted(queues ...string) {
 	s.TB.Helper()
+	s.noted("quorum", queues)
+}
+
+// NotedStreams is Noted for all streams, once there is one: what is noted late is who
+// starts them.
+func (s *Server) NotedStreams() {
+	s.TB.Helper()
+	s.noted("coordination", []string{"rabbit_stream_coordinator"})
+}
+
+func (s *Server) noted(system string, names []string) {
+	s.TB.Helper()
 	err := testserver.Await(nil, func() error {
-		files, err := filepath.Glob(filepath.Join(cmp.Or(s.store, s.path("mnesia")), "*", "quorum", "*", "names.dets"))
+		files, err := filepath.Glob(filepath.Join(cmp.Or(s.store, s.path("mnesia")), "*", system, "*", "names.dets"))
 		if err != nil || len(files) != 1 {
 			return fmt.Errorf("files %q: %w", files, err)
 		}
@@ -170,9 +182,9 @@ func (s *Server) Noted(queues ...string) {
 		if err != nil {
 			return err
 		}
-		for _, q := range queues {
-			if !bytes.Contains(text, []byte(q)) {
-				return fmt.Errorf("queue %s is not in it", q)
+		for _, name := range names {
+			if !bytes.Contains(text, []byte(name)) {
+				return fmt.Errorf("%s is not in it", name)
 			}
 		}
 		return nil
