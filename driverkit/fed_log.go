@@ -106,22 +106,16 @@ func (c *fedLog) ResetGroup(ctx context.Context, group, topic string, r driver.R
 
 // place says a place in a topic by positions, since the state has no events to find it by.
 func (c *fed) place(ctx context.Context, topic string, from driver.From) (driver.From, error) {
-	if !from.End && from.Time.IsZero() && from.Cursor == nil {
-		return from, nil
-	}
 	ends, err := c.ends(ctx, topic)
 	if err != nil {
 		return from, err
 	}
 	cursor := make(map[int]string, len(ends))
 	for p := range ends {
-		switch {
-		case from.End:
+		if from.End {
 			cursor[p] = ends[p]
-		case from.Cursor == nil:
-			if cursor[p], err = c.logs.Seek(ctx, topic, p, from.Time); err != nil {
-				return from, err
-			}
+		} else if cursor[p], err = c.logs.Seek(ctx, topic, p, from.Time); err != nil {
+			return from, err
 		}
 	}
 	for p, at := range from.Cursor {

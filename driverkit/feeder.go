@@ -40,10 +40,11 @@ type Queues interface {
 	Waiting(ctx context.Context, group, topic string, partitions int) ([]Waiting, error)
 }
 
-// Logs is a [Feeder] that keeps what it has, for whoever reads it again. It is not asked as [Queues]. Its positions are
-// the same for all, and there is one for each event, and few others.
+// Logs is a [Feeder] that keeps what it has, for whoever reads it again, and is not asked as
+// [Queues]. Its positions are the same for all; there is one for each event, and few others.
 type Logs interface {
-	// Browse, Seek and Ends are those of [driver.Browser].
+	// Browse, Seek and Ends are those of [driver.Browser]. The zero time is the beginning of
+	// what is there.
 	Browse(ctx context.Context, p driver.Page) ([]driver.Delivery, error)
 	Seek(ctx context.Context, topic string, partition int, t time.Time) (string, error)
 	Ends(ctx context.Context, topic string, partitions int) ([]string, error)

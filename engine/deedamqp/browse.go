@@ -154,6 +154,10 @@ func (s *Streams) Seek(ctx context.Context, topic string, partition int, t time.
 		if err != nil {
 			return err
 		}
+		if t.IsZero() {
+			position = driverkit.Position(start - 1)
+			return nil
+		}
 		end, err := s.end(ctx, ch, stream)
 		if err != nil {
 			return err
