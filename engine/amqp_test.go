@@ -43,7 +43,8 @@ func TestRabbitMQWantsState(t *testing.T) {
 		wantWayOut(t, "reading without a group", err)
 	}
 	wantWayOut(t, "a reset", bus.Reset(t.Context(), "billing", "orders", deed.From{}, deed.ResetOptions{}))
-	streams, err := engine.Open(t.Context(), url+"?queues=stream", &deed.Options{State: "sqlite:" + t.TempDir() + "/state.db"})
+	o := &deed.Options{State: "sqlite:" + t.TempDir() + "/state.db"}
+	streams, err := engine.Open(t.Context(), url+"?queues=stream", o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -275,8 +275,8 @@ const interfaces = "\n" +
 	"see [the Kafka guide](guides/kafka.md), also for what a cluster of less than three replicas keeps. Its column is\n" +
 	"checked on kfake, a Kafka in Go, and not yet on a Kafka of the Apache project.\n" +
 	"`amqp://HOST` is RabbitMQ, `amqps://HOST` the same with TLS. It is queues and nothing else, so it wants a\n" +
-	"second engine for all: see [the RabbitMQ guide](guides/rabbitmq.md), also for `queues=stream`, which keeps what was\n" +
-	"handled.\n" +
+	"second engine for all: see [the RabbitMQ guide](guides/rabbitmq.md), also for `queues=stream`, which keeps what\n" +
+	"was handled.\n" +
 	`
 ## What the engines implement
 

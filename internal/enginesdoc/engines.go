@@ -111,7 +111,8 @@ var engines = []described{
 		purpose: "the same with [what was handled kept](docs/guides/rabbitmq.md#queues-or-streams), for replays and new " +
 			"groups; tested on one node",
 		how: [...]string{
-			native + "confirms of streams, which are not synced", native + "offsets of a stream", native + "the order of a stream",
+			native + "confirms of streams, which are not synced", native + "offsets of a stream",
+			native + "the order of a stream",
 			own + "claims and crash marks in the state", own + "the state's side log",
 			roomOnly + ", of 256 events that came for each partition, or a chunk", own + "the state's epochs",
 			own + "the end of the stream, which is read, minus the position", highest,
