@@ -22,10 +22,9 @@ func TestServerKilled(t *testing.T) {
 // So it is with streams.
 func TestServerKilledStreams(t *testing.T) {
 	s := rabbittest.Start(t)
-	shop := open(t, s.URL()+streaming)
-	info := shop.topic("orders", 1, "billing")
 	s.NotedStreams()
-	killed(t, s, shop, info, streaming)
+	shop := open(t, s.URL()+streaming)
+	killed(t, s, shop, shop.topic("orders", 1, "billing"), streaming)
 }
 
 func killed(t *testing.T, s *rabbittest.Server, shop *shop, info driver.TopicInfo, query string) {

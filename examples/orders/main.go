@@ -7,6 +7,7 @@
 //	go run ./examples/orders -bus redis://localhost:6379
 //	go run ./examples/orders -bus kafka://localhost:9092 -state sqlite:state.db
 //	go run ./examples/orders -bus amqp://localhost -state sqlite:state.db
+//	go run ./examples/orders -bus 'amqp://localhost?queues=stream' -state sqlite:state.db
 //	go run ./examples/orders -broker mqtt://localhost
 //	go run ./examples/orders service order -bus sqlite:bus.db -listen 127.0.0.1:8080
 package main

@@ -164,11 +164,31 @@ func (s *Server) Noted(queues ...string) {
 	s.noted("quorum", queues)
 }
 
-// NotedStreams is Noted for all streams, once there is one: what is noted late is who
-// starts them.
+// NotedStreams is Noted for all streams: what is noted late is who starts them, when the
+// first is made, which is one that this makes and removes.
 func (s *Server) NotedStreams() {
 	s.TB.Helper()
+	if err := s.makeStream(); err != nil {
+		s.TB.Errorf("the first stream: %v", err)
+		return
+	}
 	s.noted("coordination", []string{"rabbit_stream_coordinator"})
+}
+
+func (s *Server) makeStream() error {
+	conn, err := amqp.Dial(s.URL())
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ch, err := conn.Channel()
+	if err != nil {
+		return err
+	}
+	if _, err = ch.QueueDeclare("first", true, false, false, false, amqp.Table{amqp.QueueTypeArg: "stream"}); err == nil {
+		_, err = ch.QueueDelete("first", false, false, false)
+	}
+	return err
 }
 
 func (s *Server) noted(system string, names []string) {

@@ -62,17 +62,21 @@ var Engines = []Engine{
 		c.onServer(s, s.URL()+"?tunnel=true", state.URL(effects)) // through the proxies of the run
 		c.State, c.StateServer = state.URL(bus), state
 	}},
-	{Name: "rabbitmq", Frail: true, Provide: onRabbitMQ("?heartbeat=2s")}, // no power cuts are tried on it
-	{Name: "rabbitmq-streams", Frail: true, Provide: onRabbitMQ("?heartbeat=2s&queues=stream")},
+	{Name: "rabbitmq", Frail: true, Provide: func(t testing.TB, c *Config) { // no power cuts are tried on it
+		c.onRabbitMQ(t, rabbittest.Start(t), "")
+	}},
+	{Name: "rabbitmq-streams", Frail: true, Provide: func(t testing.TB, c *Config) {
+		s := rabbittest.Start(t)
+		s.NotedStreams()
+		c.onRabbitMQ(t, s, "&queues=stream")
+	}},
 }
 
-func onRabbitMQ(query string) func(t testing.TB, c *Config) {
-	return func(t testing.TB, c *Config) {
-		s, state := rabbittest.Start(t), pgtest.Start(t, pgtest.Durable)
-		bus, effects := c.databases(func() string { return state.Database(t) })
-		c.onServer(s, s.URL()+query, state.URL(effects))
-		c.State, c.StateServer = state.URL(bus), state
-	}
+func (c *Config) onRabbitMQ(t testing.TB, s *rabbittest.Server, parameters string) {
+	state := pgtest.Start(t, pgtest.Durable)
+	bus, effects := c.databases(func() string { return state.Database(t) })
+	c.onServer(s, s.URL()+"?heartbeat=2s"+parameters, state.URL(effects))
+	c.State, c.StateServer = state.URL(bus), state
 }
 
 // Provide gives a run what the named engine is on, see [Engine].
