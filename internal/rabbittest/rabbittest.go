@@ -185,7 +185,8 @@ func (s *Server) makeStream() error {
 	if err != nil {
 		return err
 	}
-	if _, err = ch.QueueDeclare("first", true, false, false, false, amqp.Table{amqp.QueueTypeArg: "stream"}); err == nil {
+	stream := amqp.Table{amqp.QueueTypeArg: "stream"}
+	if _, err = ch.QueueDeclare("first", true, false, false, false, stream); err == nil {
 		_, err = ch.QueueDelete("first", false, false, false)
 	}
 	return err
