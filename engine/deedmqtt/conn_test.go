@@ -123,6 +123,29 @@ func TestAFailedWriteIsTold(t *testing.T) {
 	})
 }
 
+// A network that takes nothing is given up, and Close does not wait for it.
+func TestAStuckNetworkIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, patience := range []time.Duration{replyTimeout, 0} {
+			ours, theirs := net.Pipe()
+			c := newConn(ours)
+			c.Write([]byte("a")) //nolint:errcheck // it is not known yet
+			began := time.Now()
+			if patience > 0 {
+				if _, err := c.Read(make([]byte, 1)); err == nil || time.Since(began) != patience {
+					t.Errorf("a reader hears of it after %v: %v", time.Since(began), err)
+				}
+			}
+			began = time.Now()
+			c.Close()
+			if took := time.Since(began); took > lastWords {
+				t.Errorf("Close takes %v", took)
+			}
+			theirs.Close()
+		}
+	})
+}
+
 // Bytes are read ahead.
 func TestSmallReadsAreOne(t *testing.T) {
 	t.Parallel()
