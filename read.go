@@ -35,7 +35,14 @@ const (
 	readPageMax   = 256     // events in a page
 	readPageMin   = 4
 	followPause   = 20 * time.Millisecond
+	askPauseMost  = 250 * time.Millisecond
 )
+
+// askPause is how long to wait before asking again what took until now: nine times as long,
+// so that an engine which has to work for an answer is not kept at it.
+func askPause(began time.Time, least time.Duration) time.Duration {
+	return max(least, min(9*time.Since(began), askPauseMost))
+}
 
 // Read iterates over a topic's events without a group: partitions are merged by
 // time of storing, order is kept inside each. It never creates a topic. An error
@@ -305,6 +312,7 @@ func (r *reader) selected(s Stored) bool {
 // again.
 func (r *reader) await() error {
 	for {
+		began := time.Now()
 		ends, err := r.browser.Ends(r.ctx, r.topic)
 		if err != nil {
 			return err
@@ -321,7 +329,7 @@ func (r *reader) await() error {
 		select {
 		case <-r.ctx.Done():
 			return r.ctx.Err()
-		case <-time.After(followPause):
+		case <-time.After(askPause(began, followPause)):
 		}
 	}
 }

@@ -32,6 +32,7 @@ func (b *Bus) waitFor(ctx context.Context, group, topic string, c Cursor) error 
 		return fmt.Errorf("%s does not tell how far groups are: %w", b.features.Engine, errors.ErrUnsupported)
 	}
 	for {
+		began := time.Now()
 		rows, err := groups.Lag(ctx, group, topic)
 		switch {
 		case ctx.Err() != nil:
@@ -56,7 +57,7 @@ func (b *Bus) waitFor(ctx context.Context, group, topic string, c Cursor) error 
 			return nil
 		}
 		select {
-		case <-time.After(waitPause):
+		case <-time.After(askPause(began, waitPause)):
 		case <-ctx.Done(): // said above
 		}
 	}
