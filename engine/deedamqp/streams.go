@@ -19,7 +19,7 @@ var (
 	_ driverkit.Logs   = (*Streams)(nil)
 )
 
-// Streams is a connection to a server with streams. Its methods are safe for concurrent use.
+// Streams is a connection to a server with RabbitMQ streams. Its methods are safe for concurrent use.
 type Streams struct {
 	*Conn
 	making sync.Mutex    // held by whoever has, or waits for, the lock of a topic

@@ -24,7 +24,7 @@ const (
 
 // Space implements [driverkit.Feeder].
 func (c *Conn) Space() (own string, others map[string]string) {
-	return queueSpace, map[string]string{streamSpace: "it is in streams (say queues=stream in the URL)"}
+	return queueSpace, map[string]string{streamSpace: "it is in RabbitMQ streams (say queues=stream in the URL)"}
 }
 
 // MakeTopic implements [driverkit.Feeder].
