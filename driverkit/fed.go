@@ -45,6 +45,9 @@ const fresh = time.Second
 func newFed(l driver.Features, log Feeder, state driver.Conn) (driver.Conn, error) {
 	s := state.Features()
 	c := &fed{log: log, features: l, recent: make(map[string]seenTopic)}
+	if err := c.take(log); err != nil {
+		return nil, err
+	}
 	c.space, c.others = log.Space()
 	c.space += "/"
 	c.book = book{state: state, named: func(shadow string, p int) (string, int, bool) {
@@ -71,18 +74,24 @@ func newFed(l driver.Features, log Feeder, state driver.Conn) (driver.Conn, erro
 	if s.Durability < l.Durability {
 		f.Durability, f.Setting = s.Durability, s.Setting
 	}
-	logs, keeps := driver.As[Logs](log)
-	queues, waits := driver.As[Queues](log)
-	switch {
-	case !keeps && !waits || l.Browse != keeps || l.Backlog != keeps || l.Reset != keeps:
-		return nil, fmt.Errorf("%w: %s has neither queues nor logs, or promises what these do not keep",
-			driver.ErrRefused, l.Engine)
-	case keeps:
-		c.logs = logs
+	if c.logs != nil {
 		return &fedLog{c}, nil
 	}
-	c.queues = queues
 	return c, nil
+}
+
+// take finds out whether a feeder has queues or logs, and refuses one that promises otherwise.
+func (c *fed) take(log Feeder) error {
+	var keeps, waits bool
+	if c.logs, keeps = driver.As[Logs](log); !keeps {
+		c.queues, waits = driver.As[Queues](log)
+	}
+	f := &c.features
+	if !keeps && !waits || f.Browse != keeps || f.Backlog != keeps || f.Reset != keeps {
+		return fmt.Errorf("%w: %s has neither queues nor logs, or promises what these do not keep",
+			driver.ErrRefused, f.Engine)
+	}
+	return nil
 }
 
 // Features implements [driver.Conn].

@@ -9,7 +9,7 @@
 // groups, and a position is a message's offset in it. Streams here are RabbitMQ's.
 //
 // A message is an event as CloudEvents' AMQP binding has it. Its header "deed-at" says, in
-// nanoseconds since 1970, when it was published. Its position is that number, or the one
+// nanoseconds since 1970, when it was published. Its position in a queue is that number, or the one
 // after its predecessor's if that is larger. So positions grow in the order of the queue,
 // and whoever reads it finds the same ones, from what was settled on.
 //
