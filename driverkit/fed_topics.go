@@ -35,7 +35,8 @@ func (c *fed) CreateTopic(ctx context.Context, name string, s driver.TopicSettin
 func (c *fed) complete(s driver.TopicSettings) (driver.TopicSettings, error) {
 	s, err := s.Complete(c.features)
 	if err == nil && (s.Dedupe > 0 || s.Pack || s.Streams || s.MaxBytes > 0) {
-		err = fmt.Errorf("%w: %s keeps no id window, packs, topics of streams and bound on bytes", driver.ErrRefused, c.features.Engine)
+		err = fmt.Errorf("%w: %s keeps no id window, packs, topics of streams and bound on bytes",
+			driver.ErrRefused, c.features.Engine)
 	}
 	return s, err
 }

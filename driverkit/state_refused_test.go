@@ -99,8 +99,9 @@ func TestFeederRefused(t *testing.T) {
 	defer state.Close()
 	none, all := driver.Features{Engine: "log"}, driver.Features{Engine: "log", Backlog: true, Browse: true, Reset: true}
 	for what, log := range map[string]driver.Conn{
-		"a feeder alone": struct{ driverkit.Feeder }{waiting{features: none}}, "queues that are read again": waiting{features: all},
-		"logs that forget": keeping{features: none},
+		"a feeder alone":             struct{ driverkit.Feeder }{waiting{features: none}},
+		"queues that are read again": waiting{features: all},
+		"logs that forget":           keeping{features: none},
 	} {
 		if _, err := driverkit.WithState(log, state); !errors.Is(err, driver.ErrRefused) ||
 			!strings.Contains(err.Error(), "neither queues nor logs") {
