@@ -3,6 +3,7 @@ package deedamqp_test
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -13,7 +14,14 @@ import (
 	"github.com/deedgo/deed/engine/deedsql"
 	"github.com/deedgo/deed/internal/pgtest"
 	"github.com/deedgo/deed/internal/rabbittest"
+	"github.com/deedgo/deed/internal/testenv"
 )
+
+// A node of RabbitMQ takes seconds to start, and tests wait for it more than they compute.
+func TestMain(m *testing.M) {
+	testenv.Parallel(4)
+	os.Exit(m.Run())
+}
 
 // pair connects to a server, and to the state beside it.
 func pair(ctx context.Context, url, state string) (driver.Conn, error) {
@@ -32,22 +40,24 @@ func pair(ctx context.Context, url, state string) (driver.Conn, error) {
 	return both, nil
 }
 
-func conforms(t *testing.T, query, state string) {
+func conforms(t *testing.T, query string, state func(testing.TB) string) {
+	t.Parallel()
 	url := rabbittest.Start(t).URL() + query
+	at := state(t)
 	drivertest.Test(t, drivertest.Harness{
-		Open: func(ctx context.Context) (driver.Conn, error) { return pair(ctx, url, state) },
+		Open: func(ctx context.Context) (driver.Conn, error) { return pair(ctx, url, at) },
 	})
 }
 
-func sqlite(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "state.db") }
+func sqlite(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "state.db") }
 
-func TestConformance(t *testing.T) { conforms(t, "", sqlite(t)) }
+func TestConformance(t *testing.T) { conforms(t, "", sqlite) }
 
-func TestConformanceWithPostgres(t *testing.T) { conforms(t, "", pgtest.Open(t)) }
+func TestConformanceWithPostgres(t *testing.T) { conforms(t, "", pgtest.Open) }
 
-func TestStreamsConformance(t *testing.T) { conforms(t, streaming, sqlite(t)) }
+func TestStreamsConformance(t *testing.T) { conforms(t, streaming, sqlite) }
 
-func TestStreamsConformanceWithPostgres(t *testing.T) { conforms(t, streaming, pgtest.Open(t)) }
+func TestStreamsConformanceWithPostgres(t *testing.T) { conforms(t, streaming, pgtest.Open) }
 
 // streaming is put behind a URL for streams.
 const streaming = "?queues=stream"

@@ -12,6 +12,7 @@ import (
 // A server that is killed again and again under load loses nothing of what it confirmed, and
 // a group goes on where it was.
 func TestServerKilled(t *testing.T) {
+	t.Parallel()
 	s := rabbittest.Start(t)
 	shop := open(t, s.URL())
 	info := shop.topic("orders", 1, "billing")
@@ -21,6 +22,7 @@ func TestServerKilled(t *testing.T) {
 
 // So it is with streams.
 func TestServerKilledStreams(t *testing.T) {
+	t.Parallel()
 	s := rabbittest.Start(t)
 	s.NotedStreams()
 	shop := open(t, s.URL()+streaming)

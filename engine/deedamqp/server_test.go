@@ -10,6 +10,7 @@ import (
 
 // A node takes seconds to start, so these share one.
 func TestOnServer(t *testing.T) {
+	t.Parallel()
 	s := rabbittest.Start(t)
 	for _, c := range []struct {
 		name string

@@ -39,6 +39,7 @@ func TestURLRefused(t *testing.T) {
 
 // A server is reached over TLS by who trusts its certificate, and by nobody else.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	s, c := rabbittest.StartTLS(t)
 	for parameters, ok := range map[string]bool{
 		"": false, "?ca=" + c.CAFile: true, "?skip_verify=true": true, "?ca=" + c.CAFile + "&server_name=localhost": true,

@@ -12,6 +12,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "check.db")
 	url := "sqlite:" + file
 	db, err := sqldb.OpenSQLite(file, nil)

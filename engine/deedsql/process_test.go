@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/deedgo/deed/driver"
+	"github.com/deedgo/deed/internal/testenv"
 )
 
 // The tests of this file run the test binary again as other processes on the same
@@ -24,6 +25,7 @@ const workerEnv = "DEEDSQL_TEST_WORKER"
 func TestMain(m *testing.M) {
 	part, url, _ := strings.Cut(os.Getenv(workerEnv), ":")
 	if part == "" {
+		testenv.Parallel(4)
 		os.Exit(m.Run())
 	}
 	if err := work(part, url); err != nil {
