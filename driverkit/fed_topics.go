@@ -17,10 +17,7 @@ func (c *fed) CreateTopic(ctx context.Context, name string, s driver.TopicSettin
 	}
 	var info driver.TopicInfo
 	if err == nil {
-		if info, err = c.shadows.CreateTopic(ctx, c.shadow(name), s); err == nil {
-			info = c.remember(info, time.Now())
-			err = c.log.MakeTopic(ctx, name, info.Partitions)
-		}
+		info, err = c.makeTopic(ctx, name, s)
 	}
 	if err == nil {
 		err = c.count(ctx, &info)
@@ -29,6 +26,22 @@ func (c *fed) CreateTopic(ctx context.Context, name string, s driver.TopicSettin
 		return driver.TopicInfo{}, fmt.Errorf("%s: create topic %s: %w", c.features.Engine, name, err)
 	}
 	return info, nil
+}
+
+// makeTopic makes a topic in the state, which decides between two that want to, and then in
+// the log. What the log refuses leaves no topic in the state that was not there.
+func (c *fed) makeTopic(ctx context.Context, name string, s driver.TopicSettings) (driver.TopicInfo, error) {
+	_, before := c.look(ctx, name)
+	info, err := c.shadows.CreateTopic(ctx, c.shadow(name), s)
+	if err != nil {
+		return info, err
+	}
+	info = c.remember(info, time.Now())
+	err = c.log.MakeTopic(ctx, name, info.Partitions)
+	if errors.Is(err, driver.ErrRefused) && errors.Is(before, driver.ErrNotFound) {
+		err = errors.Join(err, c.shadows.DeleteTopic(ctx, c.shadow(name)))
+	}
+	return info, err
 }
 
 // complete fills in the defaults and refuses what a queue or log does not keep.

@@ -27,22 +27,14 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 	}
 	found := []driver.Finding{
 		{Result: driver.Good, What: "server", Value: fmt.Sprintf("RabbitMQ %s at %s", version, conn.RemoteAddr())},
-		c.durability(),
+		replicas,
 		heartbeat(conn.Config.Heartbeat.String(), conn.Config.Heartbeat > c.settings.heartbeat || conn.Config.Heartbeat == 0),
 	}
 	return append(found, c.rights(ctx)), nil
 }
 
-func (c *Conn) durability() driver.Finding {
-	const minority = ", and on a cluster the loss of a minority of the replicas, whose number the protocol does not tell"
-	if !c.settings.streams {
-		return driver.Finding{Result: driver.Good, What: "durability", Value: driver.Power.String() + minority}
-	}
-	f := PromiseStreams()
-	return driver.Finding{
-		Result: driver.Noted, What: "durability", Value: f.Durability.String() + minority, Advice: f.Setting,
-	}
-}
+var replicas = driver.Finding{Result: driver.Good, What: "replicas",
+	Value: "on a cluster a minority of them may be lost; how many there are the protocol does not tell"}
 
 func heartbeat(value string, slow bool) driver.Finding {
 	f := driver.Finding{Result: driver.Good, What: "heartbeat", Value: value}

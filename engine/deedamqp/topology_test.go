@@ -23,6 +23,9 @@ func testTopology(t *testing.T, s *rabbittest.Server) {
 	}
 	_, err := topics.CreateTopic(t.Context(), "taken", driver.TopicSettings{Partitions: 1})
 	wantRefused(t, "a topic whose exchange is another one's", err, "exchange taken")
+	if info, err := topics.Topic(t.Context(), "taken"); !errors.Is(err, driver.ErrNotFound) {
+		t.Errorf("a topic that was refused is there: %+v, %v", info, err)
+	}
 
 	shop.topic("orders", 2)
 	if _, err := ch.QueueDeclare("orders/billing/1", true, false, false, false, nil); err != nil {

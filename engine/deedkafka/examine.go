@@ -19,7 +19,7 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 	if err != nil {
 		return nil, c.fail("examine", err)
 	}
-	found := []driver.Finding{durability(c, len(brokers))}
+	found := []driver.Finding{replication(c, len(brokers))}
 	values, err := c.brokerConfigs(ctx, brokers.NodeIDs())
 	if err != nil {
 		return append(found, driver.Finding{
@@ -49,10 +49,8 @@ func Examine(ctx context.Context, url string) ([]driver.Finding, error) {
 	return found, nil
 }
 
-func durability(c *Conn, brokers int) driver.Finding {
-	f := driver.Finding{
-		Result: driver.Good, What: "durability", Value: fmt.Sprintf("%v, on %d brokers", c.class, brokers),
-	}
+func replication(c *Conn, brokers int) driver.Finding {
+	f := driver.Finding{Result: driver.Good, What: "brokers", Value: fmt.Sprintf("%d, for class %v", brokers, c.class)}
 	if c.setting != "" {
 		f.Result, f.Advice = driver.Noted, "for quorum: "+c.setting
 	}

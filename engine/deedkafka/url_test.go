@@ -67,7 +67,7 @@ func TestExamine(t *testing.T) {
 	for insync, want := range map[string]driver.Result{"1": driver.Noted, "2": driver.Good} {
 		url := cluster(t, kfake.BrokerConfigs(map[string]string{"min.insync.replicas": insync}))
 		found, err := Examine(t.Context(), url)
-		if err != nil || len(found) == 0 || found[0].What != "durability" || found[0].Result != want {
+		if err != nil || len(found) == 0 || found[0].What != "brokers" || found[0].Result != want {
 			t.Errorf("min.insync.replicas=%s: %+v, %v, want %s", insync, found, err, want)
 		}
 	}

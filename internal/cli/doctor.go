@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,6 +121,9 @@ func (a *app) doctorEngine(ctx context.Context, d *doctor) error {
 		d.add(isNote, "durability", "none: an event reaches whoever listens when it is published, and is gone", f.Setting)
 		return nil
 	}
+	d.findings = slices.DeleteFunc(d.findings, func(x finding) bool { // the server has said so, in fewer words
+		return x.What == "durability" && x.Value == f.Durability.String()
+	})
 	d.add(result, "durability", fmt.Sprintf("%s: accepted events survive %s", f.Durability, survives(f.Durability)),
 		f.Setting)
 	if err := d.examineTopics(ctx, bus); err != nil {
