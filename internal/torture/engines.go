@@ -89,6 +89,7 @@ func (c *Config) Provide(t testing.TB, engine string) {
 	if c.Disk != nil && Engines[i].Frail {
 		t.Fatalf("%s promises nothing of power cuts", engine)
 	}
+	c.Engine = engine
 	Engines[i].Provide(t, c)
 }
 

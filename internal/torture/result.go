@@ -1,6 +1,7 @@
 package torture
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -35,7 +36,8 @@ type Result struct {
 
 func newResult(config Config, r *run, h *History) *Result {
 	res := &Result{
-		Engine: r.bus.Features().Engine, Seed: config.Seed, Seconds: config.For.Seconds(), Faults: r.campaign.counts,
+		Engine: cmp.Or(config.Engine, r.bus.Features().Engine), Seed: config.Seed,
+		Seconds: config.For.Seconds(), Faults: r.campaign.counts,
 		Events: len(h.invoked), Acked: len(h.acked), Stored: len(h.stored), Letters: r.letters,
 		CatchUp: r.catchUp.Round(time.Millisecond).Seconds(), Violations: map[string]int{},
 		Upkeep: map[Do]int{}, Details: map[string][]string{},

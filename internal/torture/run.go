@@ -18,7 +18,8 @@ import (
 // Config says what to torture, how, and for how long. The zero value of a field
 // is its default.
 type Config struct {
-	URL string // the bus; empty means a SQLite file on Disk, or in Dir
+	Engine string // what the result calls it, where that is not the engine's own name
+	URL    string // the bus; empty means a SQLite file on Disk, or in Dir
 	// State is a second engine, for a bus that keeps no state; it is on a server.
 	State string
 	// Effects is the consumers' database: the URL of a Postgres database, "mysql:" and what
