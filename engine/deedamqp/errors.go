@@ -34,7 +34,7 @@ var meanings = map[int]struct {
 func explain(err error) error {
 	var said *amqp.Error
 	if errors.As(err, &said) {
-		if said.Code == amqp.NotFound && !notFound(err) {
+		if said.Code == amqp.NotFound && !notFound(err) || unstarted(said) {
 			return fmt.Errorf("%w: the server has not started it yet, or its node is down: %w", driver.ErrAway, err)
 		}
 		// What the client says by itself of users and virtual hosts is its guess at why a
@@ -71,6 +71,13 @@ func notFound(err error) bool {
 	var said *amqp.Error
 	return errors.As(err, &said) && said.Code == amqp.NotFound &&
 		(!said.Server || strings.Contains(said.Reason, "NOT_FOUND - no "))
+}
+
+// unstarted reports whether a stream is there, and the node has not begun to serve it: it was
+// ended while it made it, or has just been started.
+func unstarted(said *amqp.Error) bool {
+	return said.Code == amqp.PreconditionFailed &&
+		strings.Contains(said.Reason, "does not have a replica on the local node")
 }
 
 // fail names what was tried in an error that is not nil.

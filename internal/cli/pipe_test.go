@@ -20,6 +20,7 @@ import (
 // once, loses no line and stores none twice: the first because its topic remembers
 // ids, the other because it finishes what it has begun.
 func TestPipeSignalled(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []struct {
 		name   string
 		events int

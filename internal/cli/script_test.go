@@ -58,17 +58,22 @@ func withDeed(m *testing.M) int {
 //	rejecting TOPIC GROUP does so until the script ends
 //
 // and the conditions [sqlite], [redis], [postgres] and [mysql] for what is so on one engine only.
-func TestScripts(t *testing.T) { runScripts(t, "sqlite", nil) }
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	runScripts(t, "sqlite", nil)
+}
 
 // TestScriptsOnRedis runs the same scripts with another URL and nothing else, each with
 // a prefix of its own.
 func TestScriptsOnRedis(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, "appendonly yes", "appendfsync always")
 	runScripts(t, "redis", func(name string) string { return s.URL() + "?prefix=" + name })
 }
 
 // TestScriptsOnPostgres does so on Postgres, each in a schema of its own.
 func TestScriptsOnPostgres(t *testing.T) {
+	t.Parallel()
 	s := pgtest.Start(t, pgtest.Durable)
 	url := s.URL(s.Database(t))
 	runScripts(t, "postgres", func(name string) string { return url + "&schema=" + name })
@@ -76,6 +81,7 @@ func TestScriptsOnPostgres(t *testing.T) {
 
 // TestScriptsOnMySQL does so on MariaDB, each in a database of its own.
 func TestScriptsOnMySQL(t *testing.T) {
+	t.Parallel()
 	s := mariatest.Start(t, mariatest.Durable)
 	runScripts(t, "mysql", func(string) string { return s.URL(s.Database(t)) })
 }
@@ -83,6 +89,7 @@ func TestScriptsOnMySQL(t *testing.T) {
 // TestScriptsOfKafka runs testdata/kafka/*.txtar, which use kcat beside deed. $BROKER is the
 // broker's address.
 func TestScriptsOfKafka(t *testing.T) {
+	t.Parallel()
 	_, err := exec.LookPath("kcat")
 	testenv.Require(t, "kcat", err)
 	s := kafkatest.Start(t)

@@ -31,10 +31,14 @@ func TestMain(m *testing.M) {
 }
 
 // Real processes, real files, real kills: the books add up.
-func TestBooksAddUp(t *testing.T) { booksAddUp(t, "") }
+func TestBooksAddUp(t *testing.T) {
+	t.Parallel()
+	booksAddUp(t, "")
+}
 
 // The same on Redis, by URL alone. What served once is refused.
 func TestBooksAddUpOnRedis(t *testing.T) {
+	t.Parallel()
 	bus := redistest.Start(t, "appendonly yes").URL()
 	booksAddUp(t, bus)
 	err := Run(t.Context(), Options{Bus: bus, Dir: t.TempDir(), Out: io.Discard})
@@ -44,27 +48,39 @@ func TestBooksAddUpOnRedis(t *testing.T) {
 }
 
 // And on NATS.
-func TestBooksAddUpOnNATS(t *testing.T) { booksAddUp(t, natstest.Start(t).URL()) }
+func TestBooksAddUpOnNATS(t *testing.T) {
+	t.Parallel()
+	booksAddUp(t, natstest.Start(t).URL())
+}
 
 // And on Postgres.
-func TestBooksAddUpOnPostgres(t *testing.T) { booksAddUp(t, pgtest.Open(t)) }
+func TestBooksAddUpOnPostgres(t *testing.T) {
+	t.Parallel()
+	booksAddUp(t, pgtest.Open(t))
+}
 
 // TestBooksAddUpOnMySQL is the same on MariaDB.
-func TestBooksAddUpOnMySQL(t *testing.T) { booksAddUp(t, mariatest.Open(t)) }
+func TestBooksAddUpOnMySQL(t *testing.T) {
+	t.Parallel()
+	booksAddUp(t, mariatest.Open(t))
+}
 
 // And on Kafka, which is kfake here, with a second engine for what it has no place for.
 func TestBooksAddUpOnKafka(t *testing.T) {
+	t.Parallel()
 	booksAddUpWith(t, Options{Bus: kafkatest.Start(t).URL(), State: "sqlite:" + t.TempDir() + "/state.db"})
 }
 
 // And on RabbitMQ, where the second engine keeps all but the events.
 func TestBooksAddUpOnRabbitMQ(t *testing.T) {
+	t.Parallel()
 	booksAddUpWith(t, Options{Bus: rabbittest.Start(t).URL(), State: "sqlite:" + t.TempDir() + "/state.db"})
 }
 
 // Customers who order at a till, which knows only an MQTT broker: a bridge carries their
 // orders in and the outcomes out, and is killed on the way, too.
 func TestBooksAddUpOverMQTT(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"5", "3.1.1"} {
 		t.Run(version, func(t *testing.T) {
 			booksAddUpWith(t, Options{Broker: mqtttest.Start(t).URL() + "?version=" + version},
