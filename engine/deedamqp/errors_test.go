@@ -15,10 +15,10 @@ func TestExplain(t *testing.T) {
 		code  int
 		means error
 	}{
-		"NOT_FOUND - no queue 'orders/0' in vhost '/'":                              {amqp.NotFound, driver.ErrNotFound},
-		"NOT_FOUND - queue 'orders/0' in vhost '/' process is stopped":              {amqp.NotFound, driver.ErrAway},
-		"PRECONDITION_FAILED - inequivalent arg 'durable'":                          {amqp.PreconditionFailed, driver.ErrRefused},
-		"PRECONDITION_FAILED - queue 'a' does not have a replica on the local node": {amqp.PreconditionFailed, driver.ErrAway},
+		"NOT_FOUND - no queue 'orders/0' in vhost '/'":                        {amqp.NotFound, driver.ErrNotFound},
+		"NOT_FOUND - queue 'orders/0' in vhost '/' process is stopped":        {amqp.NotFound, driver.ErrAway},
+		"PRECONDITION_FAILED - inequivalent arg":                              {amqp.PreconditionFailed, driver.ErrRefused},
+		"PRECONDITION_FAILED - 'a' does not have a replica on the local node": {amqp.PreconditionFailed, driver.ErrAway},
 		"INTERNAL_ERROR": {amqp.InternalError, driver.ErrAway},
 		"ACCESS_REFUSED - access to queue 'a' refused": {amqp.AccessRefused, driver.ErrRefused},
 	} {
