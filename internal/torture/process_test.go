@@ -23,7 +23,7 @@ var testRoles = map[string]Role{
 
 func TestMain(m *testing.M) {
 	Worker(testRoles)
-	testenv.Parallel(6)
+	testenv.Parallel(4)
 	os.Exit(m.Run())
 }
 
