@@ -44,11 +44,7 @@ func (f queueFeed) answer() {
 }
 
 func (f queueFeed) listen() error {
-	conn, err := f.c.reads.get(f.ctx)
-	if err != nil {
-		return err
-	}
-	ch, err := conn.Channel()
+	ch, err := f.c.channel(f.ctx)
 	if err != nil {
 		return err
 	}

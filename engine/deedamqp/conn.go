@@ -147,16 +147,21 @@ func (c *Conn) call(ctx context.Context, do func() error) error {
 	}
 }
 
+// channel opens a channel to ask on and to read from. Whoever has it closes it.
+func (c *Conn) channel(ctx context.Context) (*amqp.Channel, error) {
+	conn, err := c.reads.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return conn.Channel()
+}
+
 // with lends a channel of its own to do, which may fail and take the channel with it.
 func (c *Conn) with(ctx context.Context, do func(*amqp.Channel) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("%w: no answer within %v", driver.ErrAway, patience))
 	defer cancel()
 	return c.call(ctx, func() error {
-		conn, err := c.reads.get(ctx)
-		if err != nil {
-			return err
-		}
-		ch, err := conn.Channel()
+		ch, err := c.channel(ctx)
 		if err != nil {
 			return err
 		}

@@ -75,11 +75,7 @@ func (t *streamTap) read() error {
 }
 
 func (t *streamTap) follow() error {
-	conn, err := t.f.c.reads.get(t.ctx)
-	if err != nil {
-		return err
-	}
-	ch, err := conn.Channel()
+	ch, err := t.f.c.channel(t.ctx)
 	if err != nil {
 		return err
 	}

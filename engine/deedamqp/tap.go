@@ -118,11 +118,7 @@ func (t *queueTap) add(r *amqp.Delivery) {
 
 // read opens a channel and reads from it until it breaks or the tap is shut.
 func (t *queueTap) read() error {
-	conn, err := t.f.c.reads.get(t.ctx)
-	if err != nil {
-		return err
-	}
-	ch, err := conn.Channel()
+	ch, err := t.f.c.channel(t.ctx)
 	if err != nil {
 		return err
 	}
